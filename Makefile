@@ -1,0 +1,339 @@
+# owt: build, try, test, install. Everything that is made lies in build/.
+#
+#   make            the module: build/ngx_http_owt_module.so
+#   make run        the quick start: conf/nginx.conf on port 9876, in the foreground
+#   make test       unit tests, then tests against a real nginx
+#   make install    where Debian's nginx finds it; DESTDIR= for a package
+#
+#   make deps hooks static unit bench drill examples fuzz lint format uninstall clean
+#
+# How the module is compiled stands in `config`, nginx's build script; this file only calls it.
+
+# ---- knobs: make NAME=value ------------------------------------------------------------------------------------------
+
+# The Python to embed, and whose Werkzeug is used.
+PYTHON ?= /usr/bin/python3
+# An unpacked nginx source tree to build against; by default Debian's package nginx-dev.
+NGX_SRC ?=
+# How that tree is configured.
+NGX_FLAGS ?= --with-compat --with-debug --with-threads --with-http_ssl_module --with-http_v2_module \
+             --with-http_auth_request_module --with-http_realip_module --with-http_stub_status_module
+# The nginx that is run and tested.
+NGINX ?= /usr/sbin/nginx
+# address or thread: with this sanitizer, in build/address or build/thread.
+SANITIZE ?=
+# Only these tests, in pytest's words: TESTS=t/e2e/test_start.py, or TESTS='t/e2e -k reload'.
+TESTS ?=
+# Options for t/bench/bench.py, as --quick.
+BENCH ?=
+# Seconds for each fuzzer.
+FUZZ_TIME ?= 60
+# Compilers at a time.
+JOBS ?= $(shell nproc)
+# Where `make install` puts its tree.
+DESTDIR ?=
+# Not empty: show the compilers' command lines.
+V ?=
+
+# ---- what has to be installed, and why -------------------------------------------------------------------------------
+#
+# A target that needs some of these installs what is missing; plain `make` only says so.
+
+need_build += g++                  # compiles the module
+need_build += nginx                # what it is loaded into
+need_build += nginx-dev            # nginx's headers and build scripts
+need_build += python3-dev          # the embedded Python
+need_build += pybind11-dev         # C++ to Python
+need_build += libssl-dev           # hashes, and comparing them in constant time
+need_build += libsimdjson-dev      # JSON bodies
+need_build += python3-werkzeug     # requests, responses and multipart in Python
+
+need_run += curl                   # the client that most people use
+need_run += jo                     # JSON in a shell, in the examples
+
+need_test += libcmocka-dev         # unit tests
+need_test += python3-pytest        # tests against a real nginx
+need_test += python3-httpx         # their HTTP client
+need_test += python3-h2            # HTTP/2 for it
+need_test += openssl               # certificates for the TLS tests
+need_test += python3-flask         # adaptors that use Flask
+need_test += python3-matplotlib    # adaptors that return figures,
+need_test += python3-numpy         # arrays
+need_test += python3-pil           # and images
+
+need_bench += wrk                  # makes the load
+need_bench += libnginx-mod-http-lua python3-uvicorn python3-starlette python3-gunicorn  # what owt is compared with
+
+need_fuzz += clang                 # libFuzzer's compiler
+need_fuzz += libclang-rt-dev       # libFuzzer
+
+need_lint += clang-format          # the layout of C++
+need_lint += clang-tidy            # mistakes in C++
+need_lint += mypy                  # types in Python
+need_lint += python3-venv          # for ruff, which Debian 12 lacks
+RUFF := ruff==0.11.13
+
+# ---- the module ------------------------------------------------------------------------------------------------------
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+B := build$(if $(SANITIZE),/$(SANITIZE))
+SO := ngx_http_owt_module.so
+SOURCES := $(wildcard src/*.cpp src/*.hpp)
+
+all: $(B)/$(SO)
+# With the hooks by which tests hold a race open (src/hooks.hpp).
+hooks: $(B)/hooks/$(SO)
+# nginx with the module linked in; needs NGX_SRC.
+static: $(B)/static/nginx
+
+ifneq ($(SANITIZE),)
+sanitizers_address := -fsanitize=address -fsanitize=undefined
+sanitizers_thread := -fsanitize=thread
+LD_FLAGS := $(or $(sanitizers_$(SANITIZE)),$(error SANITIZE is address or thread))
+CXX_FLAGS := -O1 -fno-omit-frame-pointer $(LD_FLAGS)
+else
+CXX_FLAGS := -fstack-protector-strong -D_FORTIFY_SOURCE=2
+LD_FLAGS := -Wl,-z,relro,-z,now
+endif
+
+ifneq ($(NGX_SRC),)
+nginx_tree := $(abspath $(NGX_SRC))
+configure := ./configure $(NGX_FLAGS)
+else
+nginx_tree := /usr/share/nginx/src
+configure := . $(nginx_tree)/conf_flags; ./configure "$${NGX_CONF_FLAGS[@]}"
+endif
+
+quiet := $(if $(V),,-s)
+
+$(B)/$(SO) $(B)/hooks/$(SO): %/$(SO): %/tree/configured $(SOURCES)
+	@echo "building $@"
+	@$(MAKE) $(quiet) -j$(JOBS) -C $*/tree -f objs/Makefile modules
+	@install -m 644 $*/tree/objs/$(SO) $@
+
+$(B)/static/nginx: $(B)/static/tree/configured $(SOURCES)
+	@echo "building $@"
+	@$(MAKE) $(quiet) -j$(JOBS) -C $(@D)/tree -f objs/Makefile binary
+	@install $(@D)/tree/objs/nginx $@
+
+$(B)/hooks/tree/configured: flavour = -DOWT_TEST_HOOKS
+link_option = --add-dynamic-module=$(CURDIR)
+$(B)/static/tree/configured: link_option = --add-module=$(CURDIR) --error-log-path=stderr \
+    $(if $(SANITIZE),--with-cc-opt="$(CXX_FLAGS)" --with-ld-opt="$(LD_FLAGS)")
+# A module finds the package beside itself; a program is told.
+$(B)/static/tree/configured: export OWT_PYTHON_DIR = $(CURDIR)/$(B)/static/python
+
+# nginx is configured in a directory of links to its tree, which stays as it is. Beside the module lies what it looks
+# for at run time: the package, and what that imports, from wherever PYTHON has it.
+configured := $(addsuffix /tree/configured,$(B) $(B)/hooks $(B)/static)
+$(configured): %/tree/configured: config %/flags $(nginx_tree)/configure
+	@rm -rf $*/tree $*/python
+	@mkdir -p $*/tree $*/python
+	@ln -s $(nginx_tree)/{auto,src,configure} $*/tree
+	@ln -sr python/owt $*/python
+	@$(imported) | xargs ln -s -t $*/python
+	@cd $*/tree; \
+	    export PYTHON=$(PYTHON) OWT_CFLAGS="$(CXX_FLAGS) $(flavour)" OWT_LDFLAGS="$(LD_FLAGS)"; \
+	    { $(configure) $(link_option); } > configure.log 2>&1 || { tail configure.log >&2; exit 1; }; \
+	    grep embedding configure.log
+	@touch $@
+
+imported = $(PYTHON) -c 'import os, markupsafe, werkzeug; \
+    print(*(os.path.dirname(package.__file__) for package in (markupsafe, werkzeug)), sep="\n")'
+
+# Rewritten when the flags or the set of headers change, so that these configure anew.
+flags := $(configured:/tree/configured=/flags)
+$(flags): %/flags: .always | .check
+	@mkdir -p $*
+	@echo '$(PYTHON) $(nginx_tree) $(NGX_FLAGS) $(CXX_FLAGS) $(LD_FLAGS) $(filter %.hpp,$(SOURCES))' > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+.always: ;
+
+ifneq ($(NGX_SRC),)
+.check:
+	@.ci/need --check $(filter-out nginx,$(need_build))
+else
+.check:
+	@.ci/need --check $(need_build)
+$(nginx_tree)/configure: | .check
+$(B)/static/flags: .need-source
+.need-source:
+	@echo "make static needs NGX_SRC=<an unpacked nginx source tree>" >&2; exit 1
+endif
+
+deps:
+	@.ci/need $(need_build)
+
+clean:
+	rm -rf build
+
+.PHONY: all hooks static deps clean .always .check .need-source
+
+# ---- the quick start -------------------------------------------------------------------------------------------------
+
+# A sanitizer has to be there before nginx is, and needs the C++ library to find what throws exceptions.
+runtime_address := libasan.so libstdc++.so
+runtime_thread := libtsan.so libstdc++.so
+preload := $(foreach library,$(runtime_$(SANITIZE)),$(shell $(CC) -print-file-name=$(library)))
+
+define banner
+
+owt listens on http://127.0.0.1:9876 until Ctrl-C. From another terminal:
+
+  curl localhost:9876/hello -F code=@examples/echo/echo.py --form-string name=owt
+
+  curl localhost:9876/hello --json '{"code": "def run(request, name): return f\"Hello, {name}!\"", "name": "owt"}'
+
+  curl -G localhost:9876/hello --data-urlencode "code_b64=$$(base64 -w0 examples/echo/echo.py)" \
+      --data-urlencode "kwargs_b64=$$(echo "{'name': 'owt'}" | base64 -w0)"
+
+endef
+export banner
+
+# Adaptors run as whoever started this, root included. Without IPv6, nginx could not listen on [::1].
+run:
+	@.ci/need $(need_build) $(need_run)
+	@$(MAKE) all
+	@mkdir -p $(B)/run
+	@no_ipv6='/listen \[::1\]/d'; ! grep -qs '^0\{31\}1 ' /proc/net/if_inet6 || no_ipv6=; \
+	    sed "$$no_ipv6" conf/nginx.conf > $(B)/run/nginx.conf
+	@echo "$$banner"
+	@export $(if $(preload),LD_PRELOAD='$(preload)') ASAN_OPTIONS=detect_leaks=0; unset banner; \
+	    exec $(NGINX) -p $(CURDIR)/$(B)/run -c $(CURDIR)/$(B)/run/nginx.conf \
+	    $(if $(filter 0,$(shell id -u)),-g 'user root;')
+
+.PHONY: run
+
+# ---- tests -----------------------------------------------------------------------------------------------------------
+
+pytest := OWT_BUILD=$(CURDIR)/$(B) OWT_NGINX=$(NGINX) OWT_PRELOAD='$(preload)' /usr/bin/python3 -m pytest -c t/pytest.ini
+
+test:
+	@.ci/need $(need_build) $(need_run) $(need_test)
+	@$(MAKE) all hooks
+ifneq ($(TESTS),)
+	@$(pytest) $(TESTS)
+else
+	@$(MAKE) unit
+	@$(pytest) $(wildcard t/python) t/e2e
+endif
+
+# What knows neither nginx nor Python.
+pure := params problem call
+unit_tests := $(patsubst t/%.cpp,$(B)/%,$(wildcard t/unit/*_test.cpp))
+unit_objects := $(pure:%=$(B)/unit/%.o)
+unit_flags := -std=c++20 -g -O1 -Wall -Wextra -Werror -Isrc -MMD -MP $(CXX_FLAGS)
+
+unit:
+	@$(MAKE) $(quiet) -j$(JOBS) $(unit_tests)
+	@for test in $(unit_tests); do echo $$test; $$test; done
+
+.SECONDARY: $(unit_objects)
+$(B)/unit/%.o: src/%.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(unit_flags) -c -o $@ $<
+$(B)/unit/%: t/unit/%.cpp $(unit_objects)
+	$(CXX) $(unit_flags) -o $@ $< $(unit_objects) $(LD_FLAGS) -lcmocka -lsimdjson -lcrypto
+-include $(wildcard $(B)/unit/*.d)
+
+# What takes too long, or too much of the machine, for every day.
+drill:
+	@.ci/need $(need_build) $(need_run) $(need_test)
+	@$(MAKE) all hooks
+	@$(pytest) t/drill
+
+examples:
+	@.ci/need $(need_build) $(need_run) $(need_test)
+	@$(MAKE) all
+	@$(pytest) $(or $(wildcard examples/test_*.py examples/*/test_*.py),t/e2e/test_start.py)
+
+bench:
+	@.ci/need $(need_build) $(need_test) $(need_bench)
+	@$(MAKE) all
+	@/usr/bin/python3 t/bench/bench.py --module $(B)/$(SO) --nginx $(NGINX) $(BENCH)
+
+.PHONY: test unit drill examples bench
+
+# ---- for developers --------------------------------------------------------------------------------------------------
+
+fuzzers := $(patsubst t/%.cpp,build/%,$(wildcard t/fuzz/*_fuzz.cpp))
+
+# Begins with t/fuzz/corpus/<name>; what it finds is kept in build/fuzz.
+fuzz:
+	@.ci/need $(need_build) $(need_fuzz)
+	@$(MAKE) -j$(JOBS) $(fuzzers)
+	@for fuzzer in $(fuzzers); do \
+	    name=$$(basename $$fuzzer _fuzz); \
+	    mkdir -p build/fuzz/$$name; \
+	    $$fuzzer -max_total_time=$(FUZZ_TIME) -print_final_stats=1 -artifact_prefix=build/fuzz/ \
+	        build/fuzz/$$name $$(find t/fuzz/corpus -name $$name); \
+	done
+
+build/fuzz/%: t/fuzz/%.cpp $(pure:%=src/%.cpp) $(wildcard src/*.hpp)
+	@mkdir -p $(@D)
+	clang++ -std=c++20 -g -O1 -Isrc -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	    -o $@ $< $(pure:%=src/%.cpp) -lsimdjson -lcrypto
+
+cpp := $(wildcard src/*.[ch]pp t/*/*.[ch]pp)
+ruff := build/lint/bin/ruff
+
+lint:
+	@.ci/need $(need_build) $(need_test) $(need_lint)
+	@$(MAKE) $(ruff) $(B)/tree/configured
+	clang-format --dry-run -Werror $(cpp)
+	$(ruff) check
+	$(ruff) format --check
+	mypy --config-file .mypy.ini
+	@$(MAKE) -s -C $(B)/tree -f objs/Makefile compile_flags.txt \
+	    --eval='compile_flags.txt: $(CURDIR)/src/module.cpp; @printf "%s\n" $$(CFLAGS) $$(ALL_INCS) > $$@'
+	printf '%s\n' src/*.cpp | xargs -n1 -P$(JOBS) clang-tidy --quiet -p $(B)/tree
+
+format:
+	@.ci/need $(need_lint)
+	@$(MAKE) $(ruff)
+	clang-format -i $(cpp)
+	$(ruff) check --fix
+	$(ruff) format
+
+$(ruff):
+	/usr/bin/python3 -m venv build/lint
+	build/lint/bin/pip --quiet --disable-pip-version-check install '$(RUFF)'
+
+.PHONY: fuzz lint format
+
+# ---- installation: where Debian's own nginx modules are --------------------------------------------------------------
+
+modules := $(DESTDIR)/usr/lib/nginx/modules
+available := $(DESTDIR)/usr/share/nginx/modules-available
+etc := $(DESTDIR)/etc/nginx
+package := $(DESTDIR)/usr/share/owt
+dist := $(DESTDIR)/usr/lib/python3/dist-packages
+doc := $(DESTDIR)/usr/share/doc/owt
+
+install: all
+	install -d $(modules) $(available) $(etc)/modules-enabled $(etc)/conf.d $(etc)/sites-available \
+	    $(package)/python $(dist) $(doc)
+	install -m 644 $(B)/$(SO) $(modules)
+	echo 'load_module modules/$(SO);' > $(available)/mod-http-owt.conf
+	ln -sf /usr/share/nginx/modules-available/mod-http-owt.conf $(etc)/modules-enabled/50-mod-http-owt.conf
+	install -m 644 conf/owt.conf $(etc)/conf.d
+	install -m 644 conf/site.conf $(etc)/sites-available/owt
+	rm -rf $(package)/python/*
+	tar -C python --exclude=__pycache__ -c owt | tar --no-same-owner -C $(package)/python -x
+	$(imported) | xargs ln -sf -t $(package)/python
+	ln -sfn ../../../share/owt/python/owt $(dist)/owt
+	install -m 644 README.md LICENSE conf/* $(doc)
+	tar --exclude=__pycache__ -c examples | tar --no-same-owner -C $(doc) -x
+
+# The sources that callers sent, in /var/lib/nginx/owt, are left to whoever uninstalls.
+uninstall:
+	rm -f $(modules)/$(SO) $(available)/mod-http-owt.conf $(etc)/modules-enabled/50-mod-http-owt.conf
+	rm -f $(etc)/conf.d/owt.conf $(etc)/sites-available/owt $(etc)/sites-enabled/owt $(dist)/owt
+	rm -rf $(package) $(doc)
+
+.PHONY: install uninstall

@@ -1,0 +1,2 @@
+def run(request, name="owt"):
+    return f"Hello, {name}!\n"

@@ -1,0 +1,66 @@
+"""The module that nginx's worker gives to the package owt (src/bindings.cpp): the call and the log."""
+
+from collections.abc import Sequence
+
+Headers = Sequence[tuple[str, str]]
+
+class Call:
+    """One run of an endpoint for one request. Every method may be called from any Python thread."""
+
+    @property
+    def connection(self) -> int:
+        """nginx's number of the request's connection, as in the error log (``*12``)."""
+    @property
+    def cancelled(self) -> bool:
+        """The client has gone, the time is up or the worker quits: nobody waits for the result."""
+    @property
+    def show_traceback(self) -> bool:
+        """owt_traceback: whether the client may see an adaptor's traceback."""
+    @property
+    def code(self) -> bytes:
+        """The source as it came; empty where only its id was sent."""
+    def environ(self) -> dict[str, str]:
+        """A new dict of the request's CGI variables as PEP 3333 wants them (latin-1), without the ``wsgi.`` keys."""
+    def body(self) -> bytes:
+        """The body, where nginx holds it in memory; else empty."""
+    def body_fd(self) -> int:
+        """A new descriptor, at offset 0, of the file to which nginx spooled the body (the caller closes it), or -1."""
+    def read_form(self, form: list[tuple[str, str]]) -> tuple[str, str, dict[str, object], str | None]:
+        """Reads parameters from a multipart form's text fields.
+
+        Returns the code's id, the function's name, the keyword arguments and the text of ``kwargs``, as ``run`` gets
+        them. Raises ValueError whose text is what to tell the client (a 400).
+        """
+    def loaded(self, seconds: float) -> None:
+        """Says how long loading the endpoint took (Server-Timing)."""
+    def refuse(self, status: int, type: str, detail: str) -> None:
+        """Answers with an error as text or problem+json, whichever the client accepts better; type may be empty."""
+    def respond(self, status: int, headers: Headers, body: bytes | str) -> None:
+        """Answers whole. Content-Length is computed. Raises ValueError on a header or status that cannot be sent."""
+    def send_file(self, status: int, headers: Headers, fd: int, name: str) -> None:
+        """Answers with the regular file open as fd (owned from here on), from its start, by nginx itself: sendfile,
+        ranges, ETag; its type from name's extension unless headers give one."""
+    def start(self, status: int, headers: Headers) -> None:
+        """Begins a streamed answer; the head travels with the first chunk. Raises ValueError as ``respond``."""
+    def write(self, chunk: bytes | str) -> None:
+        """Sends a chunk at once, then waits (without the GIL) while more than owt_stream_buffer waits for the client.
+        Raises owt.Cancelled once the call is cancelled. For the thread that runs the call."""
+    def offer(self, chunk: bytes | str) -> bool:
+        """As ``write`` but never waits: False says to write no more until ``runtime.resume(call)`` is called."""
+    def finish(self) -> None:
+        """Ends a streamed answer properly."""
+    def abort(self) -> None:
+        """Ends a streamed answer so that the client sees it fail."""
+    def detach(self) -> None:
+        """The call goes on after ``runtime.run`` has returned, until ``release`` (async)."""
+    def release(self) -> None:
+        """A detached call is over."""
+
+def log(level: int, connection: int, text: str) -> None:
+    """Writes one line to nginx's error log; level is nginx's (4 error, 5 warn, 6 notice, 7 info), connection 0 for none."""
+
+def reserved_signals() -> list[int]:
+    """The signals that nginx itself uses in this process."""
+
+def after_fork_in_child() -> None:
+    """Closes the listening and client sockets that a forked child has inherited from the worker."""

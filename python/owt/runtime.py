@@ -1,0 +1,190 @@
+"""What nginx's worker calls: the start, each call, the end. The other side is src/bindings.cpp."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+from contextvars import Context
+from importlib import import_module
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Union
+
+import _owt
+from werkzeug.exceptions import HTTPException
+
+from owt import aio, arguments, endpoint, failure, flasks, form, loaded, output, shutdown, signals
+from owt import stream
+from owt.context import Cancelled, current
+from owt.refusal import Refusal
+from owt.request import Request
+from owt.response import HTML, File, Later, Stream, Whole, coerce, from_response
+
+if TYPE_CHECKING:
+    from _owt import Call
+
+_Result = Union[Whole, aio.Pending, None]
+
+_new = Request.__new__
+_endpoints = loaded.endpoints
+_running = loaded.running
+_partial = output.partial
+
+
+def start() -> None:
+    """Readies the interpreter. Once, on Python's main thread, before anything else."""
+    output.install(_owt.log)
+    signals.guard(frozenset(_owt.reserved_signals()))
+    endpoint.on_load = loaded.register
+    os.register_at_fork(after_in_child=_owt.after_fork_in_child)
+    import_module("werkzeug.test")  # runs WSGI callables
+
+
+def preload(module: str) -> None:
+    """Imports a module before the first call; raises what importing it raises."""
+    import_module(module)
+
+
+def preloaded() -> None:
+    """All modules are preloaded: what is there now stays, and no collection looks at it any more."""
+    gc.collect()
+    gc.freeze()
+
+
+def thread_started(index: int) -> None:
+    """Names the calling thread, which will run calls."""
+    threading.current_thread().name = f"owt-{index}"
+
+
+def run(
+    call: Call, code_id: str, fn_name: str, kwargs: dict[str, Any], kwargs_text: str | None
+) -> Whole | None:
+    """Runs one call on the thread of the caller.
+
+    code_id is 64 hex digits, or empty where a multipart form has yet to be read; kwargs is the call's
+    own; kwargs_text the text of ``kwargs`` or ``kwargs_b64``. The answer, if it is complete and has
+    headers that need no check; None if it went, or will go, through call. Raises Cancelled.
+    """
+    context = Context()
+    result = context.run(_run, call, code_id, fn_name, kwargs, kwargs_text)
+    if type(result) is aio.Pending:
+        try:
+            aio.submit(result, context)
+        except Refusal as refusal:
+            call.refuse(refusal.status, refusal.type, refusal.detail)
+        return None
+    return result  # type: ignore[return-value]
+
+
+def _run(
+    call: Call, code_id: str, fn_name: str, kwargs: dict[str, Any], kwargs_text: str | None
+) -> _Result:
+    request = _new(Request)
+    request._call = call
+    current.set(request)
+    path = ""
+    try:
+        if not code_id:
+            code_id, fn_name, kwargs, kwargs_text = form.read(call, request)
+        try:
+            found = _endpoints[code_id]
+            _endpoints.move_to_end(code_id)
+        except KeyError:
+            path = endpoint.path_of(code_id)
+            found = loaded.load(call, code_id)
+        path = found.path
+        _running[get_ident()] = found
+        try:
+            function = found.functions[fn_name]
+        except KeyError:
+            function = found.function(fn_name)
+        if kwargs_text is not None:
+            arguments.merge(kwargs_text, kwargs, found.globals, found.texts)
+        if found.uses_flask:
+            return _run_in_flask(request, found, function, kwargs)
+        names = tuple(kwargs)
+        plan = function.plans.get(names) or function.plan(names)
+        value = plan(function.fn, request, kwargs)
+        if type(value) is str and value.isascii():
+            return 200, HTML, value
+        return _send(request, found, function, value)
+    except Refusal as refusal:
+        call.refuse(refusal.status, refusal.type, refusal.detail)
+    except BaseException as error:
+        _fail(call, request, error, path)
+    finally:
+        if _partial:
+            output.end(request)
+    return None
+
+
+def _run_in_flask(
+    request: Request, found: loaded.Endpoint, function: loaded.Function, kwargs: dict[str, Any]
+) -> _Result:
+    context = flasks.push(found, request)
+    pop = context.pop if context is not None else None
+    try:
+        names = tuple(kwargs)
+        plan = function.plans.get(names) or function.plan(names)
+        result = _send(request, found, function, plan(function.fn, request, kwargs))
+    except BaseException as error:
+        if pop is not None:
+            pop(error)
+        raise
+    if isinstance(result, aio.Pending):
+        result.finish = pop
+    elif pop is not None:
+        pop(None)
+    return result
+
+
+def _send(
+    request: Request, found: loaded.Endpoint, function: loaded.Function, value: object
+) -> _Result:
+    """Sends what the function returned, or says how it is to be sent."""
+    call = request._call
+    answer = coerce(value, request, function.name)
+    if type(answer) is tuple:
+        if type(answer[1]) is tuple:  # one of our own, which need no check
+            return answer
+        stream.send(call, answer)
+    elif isinstance(answer, Later):
+        return aio.Pending(call, request, found, function.name, answer)
+    elif isinstance(answer, Stream):
+        if hasattr(type(answer.chunks), "__anext__"):
+            return aio.Pending(call, request, found, function.name, answer)
+        stream.run(call, answer, found.path)
+    else:
+        assert isinstance(answer, File)
+        stream.send(call, answer)
+    return None
+
+
+def _fail(call: Call, request: Request, error: BaseException, path: str) -> None:
+    """Answers for an adaptor that raised; Cancelled goes on if the call is."""
+    if isinstance(error, Cancelled) and call.cancelled:
+        raise error
+    if isinstance(error, HTTPException):
+        # Werkzeug's and Flask's abort() raises an answer.
+        response = error.get_response(request.environ)
+        answer = from_response(response, request)
+        ...
+    failure.refuse(call, error, path)
+
+
+def cancel(call: Call) -> None:
+    """Nobody waits any more for a detached call."""
+    aio.cancel(call)
+
+
+def resume(call: Call) -> None:
+    """There is room again for output of a detached call whose ``offer`` returned False."""
+    aio.resume(call)
+
+
+def stop(seconds: float) -> None:
+    """Ends what runs in Python besides calls, as a Python program does at its end; takes at most so long."""
+    shutdown.run(seconds)
+    output.end_all()
+    sys.stdout.flush()

@@ -1,0 +1,767 @@
+// One request's life on the event loop: its body is read, its parameters make a call, the call goes to the pool; what
+// the call's outbox holds is sent as it comes, until the end or until either side has had enough.
+
+#include "handler.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "hooks.hpp"
+#include "module.hpp"
+#include "params.hpp"
+#include "problem.hpp"
+#include "worker.hpp"
+
+namespace owt {
+
+namespace {
+
+// A request that waits for a call. Lives in the request's pool; the call may outlive it.
+struct Exchange {
+    explicit Exchange(ngx_http_request_t* request) : request(request) {}
+
+    ngx_http_request_t* request;
+    CallPtr call;
+    bool attached = false;  // the worker is held for it, the call knows it
+    bool head_sent = false;
+    ngx_event_t timer{};
+    // What nginx has still to send from, oldest first, and the buffers that point there.
+    std::vector<Piece> unsent;
+    ngx_chain_t* busy = nullptr;
+    ngx_chain_t* free = nullptr;
+    End end = End::open;
+};
+
+Exchange* exchange_of(ngx_http_request_t* request) {
+    return static_cast<Exchange*>(ngx_http_get_module_ctx(request, ngx_http_owt_module));
+}
+
+bool same(std::string_view a, std::string_view b) {
+    return a.size() == b.size() &&
+           ngx_strncasecmp(reinterpret_cast<u_char*>(const_cast<char*>(a.data())),
+                           reinterpret_cast<u_char*>(const_cast<char*>(b.data())), a.size()) == 0;
+}
+
+template <typename Visit>
+void each_header(ngx_list_t& list, Visit visit) {
+    for (ngx_list_part_t* part = &list.part; part != nullptr; part = part->next) {
+        auto* headers = static_cast<ngx_table_elt_t*>(part->elts);
+        for (ngx_uint_t i = 0; i < part->nelts; i++) {
+            if (headers[i].hash != 0) {
+                visit(headers[i]);
+            }
+        }
+    }
+}
+
+std::string_view header_in(ngx_http_request_t* request, std::string_view name) {
+    std::string_view value;
+    each_header(request->headers_in.headers, [&](const ngx_table_elt_t& header) {
+        if (value.empty() && same(to_view(header.key), name)) {
+            value = to_view(header.value);
+        }
+    });
+    return value;
+}
+
+// --- Heads.
+
+ngx_table_elt_t* add_header(ngx_http_request_t* request, std::string_view name, std::string_view value) {
+    ngx_str_t key = to_ngx_str(request->pool, name);
+    ngx_str_t text = to_ngx_str(request->pool, value);
+    auto* header = static_cast<ngx_table_elt_t*>(ngx_list_push(&request->headers_out.headers));
+    if (header == nullptr || key.data == nullptr || text.data == nullptr) {
+        return nullptr;
+    }
+    ngx_memzero(header, sizeof(*header));
+    header->hash = 1;
+    header->key = key;
+    header->value = text;
+    return header;
+}
+
+bool set_content_type(ngx_http_request_t* request, std::string_view type) {
+    auto& out = request->headers_out;
+    out.content_type = to_ngx_str(request->pool, type);
+    // What gzip_types and its like compare.
+    std::string_view bare = type.substr(0, type.find(';'));
+    while (!bare.empty() && bare.back() == ' ') {
+        bare.remove_suffix(1);
+    }
+    out.content_type_len = bare.size();
+    out.content_type_lowcase = nullptr;
+    return out.content_type.data != nullptr;
+}
+
+// Headers of the connection are nginx's business, and the length of a body that is complete is known better here.
+bool is_nginx_own(std::string_view name) {
+    static constexpr std::array<std::string_view, 8> names = {
+        "Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade", "TE", "Trailer", "Proxy-Connection", "Content-Length"};
+    return std::any_of(names.begin(), names.end(), [&](std::string_view own) { return same(own, name); });
+}
+
+bool set_header(ngx_http_request_t* request, const Header& given) {
+    auto& out = request->headers_out;
+    if (same(given.name, "Content-Type")) {
+        return set_content_type(request, given.value);
+    }
+    if (is_nginx_own(given.name)) {
+        return true;
+    }
+    ngx_table_elt_t* header = add_header(request, given.name, given.value);
+    if (header == nullptr) {
+        return false;
+    }
+    // Where nginx's filters look for them.
+    if (same(given.name, "ETag")) {
+        out.etag = header;
+    } else if (same(given.name, "Last-Modified")) {
+        out.last_modified = header;
+        out.last_modified_time = ngx_parse_http_time(header->value.data, header->value.len);
+    } else if (same(given.name, "Content-Encoding")) {
+        out.content_encoding = header;
+    } else if (same(given.name, "Date")) {
+        out.date = header;
+    } else if (same(given.name, "Server")) {
+        out.server = header;
+    }
+    return true;
+}
+
+bool set_server_timing(ngx_http_request_t* request, const Call& call) {
+    Timing timing = call.timing();
+    std::array<char, 128> text;
+    int n = std::snprintf(text.data(), text.size(), "queue;dur=%.3f, load;dur=%.3f, run;dur=%.3f", timing.queue * 1e3,
+                          timing.load * 1e3, timing.run * 1e3);
+    return add_header(request, "Server-Timing", {text.data(), static_cast<std::size_t>(n)}) != nullptr;
+}
+
+// A stream whose adaptor knows its length.
+off_t declared_length(const Head& head) {
+    for (const Header& header : head.headers) {
+        if (same(header.name, "Content-Length")) {
+            return ngx_atoof(reinterpret_cast<u_char*>(const_cast<char*>(header.value.data())), header.value.size());
+        }
+    }
+    return -1;
+}
+
+bool may_send_body(ngx_http_request_t* request, ngx_int_t rc) {
+    return rc != NGX_ERROR && rc <= NGX_OK && !request->header_only;
+}
+
+// --- Refusals.
+
+ngx_int_t send_problem(ngx_http_request_t* request, const Problem& problem, const Call* call) {
+    bool json = prefers_json(header_in(request, "Accept"));
+    ngx_str_t body = to_ngx_str(request->pool, json ? problem_json(problem) : problem_text(problem));
+    auto* buffer = static_cast<ngx_buf_t*>(ngx_calloc_buf(request->pool));
+    if (body.data == nullptr || buffer == nullptr) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    auto& out = request->headers_out;
+    out.status = static_cast<ngx_uint_t>(problem.status);
+    out.content_length_n = static_cast<off_t>(body.len);
+    if (!set_content_type(request, json ? "application/problem+json" : "text/plain; charset=utf-8") ||
+        add_header(request, "Vary", "Accept") == nullptr ||
+        (problem.status == NGX_HTTP_NOT_ALLOWED && add_header(request, "Allow", "GET, HEAD, POST") == nullptr) ||
+        (problem.status == NGX_HTTP_SERVICE_UNAVAILABLE && add_header(request, "Retry-After", "1") == nullptr) ||
+        (call != nullptr && !set_server_timing(request, *call))) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    ngx_int_t rc = ngx_http_send_header(request);
+    if (!may_send_body(request, rc)) {
+        return rc;
+    }
+    buffer->pos = buffer->start = body.data;
+    buffer->last = buffer->end = body.data + body.len;
+    buffer->memory = 1;
+    buffer->last_buf = request == request->main;
+    buffer->last_in_chain = 1;
+    ngx_chain_t chain{buffer, nullptr};
+    return ngx_http_output_filter(request, &chain);
+}
+
+// --- The end of an exchange. finalize() may free the request's pool and the exchange with it: touch neither after.
+
+// From here on neither side knows the other; a call that still runs is cancelled.
+void detach(Exchange& exchange) {
+    if (!std::exchange(exchange.attached, false)) {
+        return;
+    }
+    if (exchange.timer.timer_set) {
+        ngx_del_timer(&exchange.timer);
+    }
+    exchange.call->exchange = nullptr;
+    Worker* worker = Worker::get();
+    worker->pool().cancel(exchange.call);
+    worker->let_go();
+}
+
+void finalize(Exchange& exchange, ngx_int_t rc) {
+    detach(exchange);
+    ngx_http_finalize_request(exchange.request, rc);
+}
+
+void refuse(Exchange& exchange, const Problem& problem) {
+    const Call* call = exchange.call.get();
+    ngx_int_t rc = send_problem(exchange.request, problem, call);
+    finalize(exchange, rc);
+}
+
+// The client must see that the answer is not complete.
+void abort(Exchange& exchange) {
+    exchange.request->keepalive = 0;
+    finalize(exchange, exchange.head_sent ? NGX_ERROR : NGX_HTTP_INTERNAL_SERVER_ERROR);
+}
+
+// Nothing may be thrown into nginx: what is, ends the exchange.
+template <typename Work>
+void guarded(Exchange& exchange, Work work) noexcept {
+    ngx_log_t* log = exchange.request->connection->log;
+    try {
+        work();
+    } catch (const std::exception& error) {
+        ngx_log_error(NGX_LOG_ERR, log, 0, "owt: %s", error.what());
+        finalize(exchange, NGX_ERROR);
+    }
+}
+
+void give_up(Exchange& exchange) {
+    ngx_log_error(NGX_LOG_ERR, exchange.request->connection->log, 0,
+                  "owt: the call gave no output within owt_timeout, it is cancelled");
+    if (exchange.head_sent) {
+        abort(exchange);
+    } else {
+        refuse(exchange, {504, "timeout",
+                          "The call gave no output within this server's owt_timeout and has been cancelled. "
+                          "Send less work at once, yield results as they come, or raise owt_timeout."});
+    }
+}
+
+void on_timeout(ngx_event_t* event) noexcept {
+    auto& exchange = *static_cast<Exchange*>(event->data);
+    ngx_connection_t* connection = exchange.request->connection;
+    ngx_http_set_log_request(connection->log, exchange.request);
+    guarded(exchange, [&] { give_up(exchange); });
+    ngx_http_run_posted_requests(connection);
+}
+
+void restart_timer(Exchange& exchange) {
+    ngx_msec_t timeout = location_conf(exchange.request).timeout;
+    if (timeout == 0) {
+        return;
+    }
+    // A client that does not read is send_timeout's business.
+    if (exchange.busy == nullptr) {
+        ngx_add_timer(&exchange.timer, timeout);
+    } else if (exchange.timer.timer_set) {
+        ngx_del_timer(&exchange.timer);
+    }
+}
+
+// --- Sending.
+
+ngx_int_t send_head(Exchange& exchange, const Batch& batch) {
+    ngx_http_request_t* request = exchange.request;
+    auto& out = request->headers_out;
+    out.status = static_cast<ngx_uint_t>(batch.head->status);
+    for (const Header& header : batch.head->headers) {
+        if (!set_header(request, header)) {
+            return NGX_ERROR;
+        }
+    }
+    if (!set_server_timing(request, *exchange.call)) {
+        return NGX_ERROR;
+    }
+    if (batch.whole) {
+        out.content_length_n = 0;
+        for (const Piece& piece : batch.pieces) {
+            out.content_length_n += static_cast<off_t>(piece.bytes.size());
+        }
+    } else {
+        out.content_length_n = declared_length(*batch.head);
+        // A proxy in front would gather the chunks.
+        if (add_header(request, "X-Accel-Buffering", "no") == nullptr) {
+            return NGX_ERROR;
+        }
+    }
+    exchange.head_sent = true;
+    return ngx_http_send_header(request);
+}
+
+ngx_int_t send_file(Exchange& exchange, Batch& batch) {
+    ngx_http_request_t* request = exchange.request;
+    struct stat status{};
+    int fd = batch.file->fd.get();
+    auto* buffer = static_cast<ngx_buf_t*>(ngx_calloc_buf(request->pool));
+    auto* file = static_cast<ngx_file_t*>(ngx_pcalloc(request->pool, sizeof(ngx_file_t)));
+    ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(request->pool, sizeof(ngx_pool_cleanup_file_t));
+    if (::fstat(fd, &status) != 0 || buffer == nullptr || file == nullptr || cleanup == nullptr) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    file->fd = batch.file->fd.release();
+    file->name = to_ngx_str(request->pool, batch.file->name);
+    file->log = request->connection->log;
+    auto* closing = static_cast<ngx_pool_cleanup_file_t*>(cleanup->data);
+    closing->fd = file->fd;
+    closing->name = file->name.data;
+    closing->log = request->pool->log;
+    cleanup->handler = ngx_pool_cleanup_file;
+
+    auto& out = request->headers_out;
+    out.status = static_cast<ngx_uint_t>(batch.head->status);
+    out.content_length_n = status.st_size;
+    out.last_modified_time = status.st_mtime;
+    for (const Header& header : batch.head->headers) {
+        if (!set_header(request, header)) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+    if (!set_server_timing(request, *exchange.call)) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (out.content_type.len == 0) {
+        std::string_view name = to_view(file->name);
+        std::size_t dot = name.rfind('.');
+        std::string_view extension = dot == std::string_view::npos ? "" : name.substr(dot + 1);
+        request->exten = to_ngx_str(request->pool, extension);
+        if (ngx_http_set_content_type(request) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+    if (out.etag == nullptr && ngx_http_set_etag(request) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    request->allow_ranges = 1;
+    exchange.head_sent = true;
+    ngx_int_t rc = ngx_http_send_header(request);
+    if (!may_send_body(request, rc)) {
+        return rc;
+    }
+    buffer->file = file;
+    buffer->file_last = status.st_size;
+    buffer->in_file = status.st_size > 0;
+    buffer->last_buf = request == request->main;
+    buffer->last_in_chain = 1;
+    buffer->sync = status.st_size == 0 && request != request->main;
+    ngx_chain_t chain{buffer, nullptr};
+    return ngx_http_output_filter(request, &chain);
+}
+
+ngx_buf_tag_t tag() {
+    return reinterpret_cast<ngx_buf_tag_t>(&ngx_http_owt_module);
+}
+
+ngx_buf_t* append_buffer(Exchange& exchange, ngx_chain_t**& last) {
+    ngx_chain_t* link = ngx_chain_get_free_buf(exchange.request->pool, &exchange.free);
+    if (link == nullptr) {
+        return nullptr;
+    }
+    ngx_memzero(link->buf, sizeof(ngx_buf_t));
+    link->buf->tag = tag();
+    link->next = nullptr;
+    *last = link;
+    last = &link->next;
+    return link->buf;
+}
+
+// The pieces of a batch as nginx's buffers; sets out. False if memory is short.
+bool make_chain(Exchange& exchange, Batch& batch, ngx_chain_t*& out) {
+    ngx_chain_t** last = &out;
+    ngx_buf_t* buffer = nullptr;
+    for (Piece& piece : batch.pieces) {
+        buffer = append_buffer(exchange, last);
+        if (buffer == nullptr) {
+            return false;
+        }
+        auto* bytes = reinterpret_cast<u_char*>(const_cast<char*>(piece.bytes.data()));
+        buffer->pos = buffer->start = bytes;
+        buffer->last = buffer->end = bytes + piece.bytes.size();
+        buffer->memory = 1;
+        buffer->flush = 1;
+        exchange.unsent.push_back(std::move(piece));
+    }
+    if (batch.end == End::finished) {
+        if (buffer == nullptr) {
+            buffer = append_buffer(exchange, last);
+            if (buffer == nullptr) {
+                return false;
+            }
+            exchange.unsent.emplace_back();
+        }
+        if (exchange.request == exchange.request->main) {
+            buffer->last_buf = 1;
+        } else {
+            buffer->sync = buffer->pos == buffer->last;
+        }
+        buffer->last_in_chain = 1;
+    }
+    return true;
+}
+
+// Lets go of the pieces that nginx is done with, and of a writer that waited for it.
+void settle(Exchange& exchange, ngx_chain_t* out) {
+    ngx_chain_update_chains(exchange.request->pool, &exchange.free, &exchange.busy, &out, tag());
+    std::size_t left = 0;
+    for (ngx_chain_t* link = exchange.busy; link != nullptr; link = link->next) {
+        ++left;
+    }
+    std::size_t done = exchange.unsent.size() - left;
+    std::size_t bytes = 0;
+    for (std::size_t i = 0; i < done; i++) {
+        bytes += exchange.unsent[i].bytes.size();
+    }
+    exchange.unsent.erase(exchange.unsent.begin(), exchange.unsent.begin() + static_cast<std::ptrdiff_t>(done));
+    if (bytes > 0 && exchange.call->sent(bytes)) {
+        Worker::get()->pool().resume(exchange.call);
+    }
+}
+
+// Passes on what there is and says what became of it. False if the exchange is over.
+bool pass(Exchange& exchange, ngx_chain_t* out) {
+    ngx_http_request_t* request = exchange.request;
+    ngx_connection_t* connection = request->connection;
+    if (out != nullptr || exchange.busy != nullptr || connection->buffered) {
+        ngx_int_t rc = ngx_http_output_filter(request, out);
+        if (rc == NGX_ERROR) {
+            finalize(exchange, NGX_ERROR);
+            return false;
+        }
+        if (exchange.end == End::finished) {
+            // What is left nginx sends by itself; the pieces live as long as the request.
+            finalize(exchange, rc);
+            return false;
+        }
+        settle(exchange, out);
+    }
+    if (exchange.end == End::aborted && exchange.busy == nullptr) {
+        abort(exchange);
+        return false;
+    }
+    return true;
+}
+
+// False if the exchange is over.
+bool send_batch(Exchange& exchange, Batch& batch) {
+    ngx_http_request_t* request = exchange.request;
+    if (batch.problem) {
+        refuse(exchange, *batch.problem);
+        return false;
+    }
+    if (batch.file) {
+        ngx_int_t rc = send_file(exchange, batch);
+        finalize(exchange, rc);
+        return false;
+    }
+    exchange.end = batch.end;
+    if (batch.end == End::aborted && !exchange.head_sent && batch.pieces.empty()) {
+        refuse(exchange, {500, "adaptor-failed", "The adaptor's answer broke off before it began."});
+        return false;
+    }
+    if (batch.head) {
+        ngx_int_t rc = send_head(exchange, batch);
+        if (!may_send_body(request, rc)) {
+            finalize(exchange, rc);
+            return false;
+        }
+    }
+    ngx_chain_t* out = nullptr;
+    if (!make_chain(exchange, batch, out)) {
+        finalize(exchange, NGX_ERROR);
+        return false;
+    }
+    return pass(exchange, out);
+}
+
+void arm(Exchange& exchange);
+
+void go_on(Exchange& exchange) {
+    ngx_connection_t* connection = exchange.request->connection;
+    if (connection->error) {  // HTTP/2 tells a reset stream so
+        finalize(exchange, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+        return;
+    }
+    if (connection->write->timedout) {
+        ngx_log_error(NGX_LOG_INFO, connection->log, NGX_ETIMEDOUT, "client timed out");
+        connection->timedout = 1;
+        finalize(exchange, NGX_HTTP_REQUEST_TIME_OUT);
+        return;
+    }
+    if (!pass(exchange, nullptr)) {
+        return;
+    }
+    Batch batch;
+    if (exchange.busy == nullptr && exchange.call->take(batch) && !send_batch(exchange, batch)) {
+        return;
+    }
+    arm(exchange);
+}
+
+void on_writable(ngx_http_request_t* request) noexcept {
+    Exchange* exchange = exchange_of(request);
+    if (exchange != nullptr && exchange->attached) {
+        guarded(*exchange, [&] { go_on(*exchange); });
+    }
+}
+
+// After anything that was sent: who is to wake the exchange next, and by when.
+void arm(Exchange& exchange) {
+    ngx_http_request_t* request = exchange.request;
+    ngx_connection_t* connection = request->connection;
+    auto* core =
+        static_cast<ngx_http_core_loc_conf_t*>(ngx_http_get_module_loc_conf(request, ngx_http_core_module));
+    request->write_event_handler = on_writable;
+    if (connection->data == request && ngx_handle_write_event(connection->write, core->send_lowat) != NGX_OK) {
+        finalize(exchange, NGX_ERROR);
+        return;
+    }
+    if (!connection->write->delayed) {
+        if (exchange.busy != nullptr && connection->write->active && !connection->write->ready) {
+            ngx_add_timer(connection->write, core->send_timeout);
+        } else if (connection->write->timer_set) {
+            ngx_del_timer(connection->write);
+        }
+    }
+    restart_timer(exchange);
+}
+
+// --- The request becomes a call.
+
+void put(std::string& environ, std::string_view name, std::string_view value) {
+    environ.append(name).push_back('\0');
+    // A NUL in a decoded path would end the value early, and no program expects one.
+    environ.append(value.substr(0, value.find('\0'))).push_back('\0');
+}
+
+void put_header(std::string& environ, std::string_view name, std::string_view value) {
+    environ.append("HTTP_");
+    for (char c : name) {
+        environ.push_back(c == '-' ? '_' : static_cast<char>(ngx_toupper(c)));
+    }
+    environ.push_back('\0');
+    environ.append(value).push_back('\0');
+}
+
+std::string_view port_of(sockaddr* address, std::array<char, 8>& text) {
+    int n = std::snprintf(text.data(), text.size(), "%u", static_cast<unsigned>(ngx_inet_get_port(address)));
+    return {text.data(), static_cast<std::size_t>(n)};
+}
+
+// The CGI variables (RFC 3875) that PEP 3333 asks for. HEAD is run as GET; nginx leaves the body out.
+std::string environ_of(ngx_http_request_t* request, std::size_t body_size) {
+    ngx_connection_t* connection = request->connection;
+    auto* server =
+        static_cast<ngx_http_core_srv_conf_t*>(ngx_http_get_module_srv_conf(request, ngx_http_core_module));
+    std::array<char, 8> port;
+    std::string environ;
+    environ.reserve(1024);
+    put(environ, "REQUEST_METHOD", request->method == NGX_HTTP_HEAD ? "GET" : to_view(request->method_name));
+    put(environ, "SCRIPT_NAME", "");
+    put(environ, "PATH_INFO", to_view(request->uri));
+    put(environ, "QUERY_STRING", to_view(request->args));
+    put(environ, "REQUEST_URI", to_view(request->unparsed_uri));
+    put(environ, "SERVER_PROTOCOL", to_view(request->http_protocol));
+    std::string_view host = to_view(request->headers_in.server);
+    put(environ, "SERVER_NAME", host.empty() ? to_view(server->server_name) : host);
+    if (ngx_connection_local_sockaddr(connection, nullptr, 0) == NGX_OK) {
+        put(environ, "SERVER_PORT", port_of(connection->local_sockaddr, port));
+    }
+    put(environ, "REMOTE_ADDR", to_view(connection->addr_text));
+    put(environ, "REMOTE_PORT", port_of(connection->sockaddr, port));
+    bool https = false;
+#if (NGX_HTTP_SSL)
+    https = connection->ssl != nullptr;
+#endif
+    put(environ, "REQUEST_SCHEME", https ? "https" : "http");
+    if (request->headers_in.content_type != nullptr) {
+        put(environ, "CONTENT_TYPE", to_view(request->headers_in.content_type->value));
+    }
+    if (body_size > 0) {
+        put(environ, "CONTENT_LENGTH", std::to_string(body_size));
+    }
+    each_header(request->headers_in.headers, [&](const ngx_table_elt_t& header) {
+        std::string_view name = to_view(header.key);
+        if (!same(name, "Content-Type") && !same(name, "Content-Length")) {
+            put_header(environ, name, to_view(header.value));
+        }
+    });
+    return environ;
+}
+
+// Copies a body in memory, shares the file of one that nginx has spooled. The body's size, or nullopt.
+std::optional<std::size_t> take_body(ngx_http_request_t* request, Call::Asked& asked) {
+    ngx_http_request_body_t* body = request->request_body;
+    if (body == nullptr || body->bufs == nullptr) {
+        return 0;
+    }
+    if (body->temp_file != nullptr) {
+        asked.body_file = Fd(::fcntl(body->temp_file->file.fd, F_DUPFD_CLOEXEC, 0));
+        if (!asked.body_file) {
+            return std::nullopt;
+        }
+        return static_cast<std::size_t>(body->temp_file->file.offset);
+    }
+    std::size_t size = 0;
+    for (ngx_chain_t* link = body->bufs; link != nullptr; link = link->next) {
+        size += static_cast<std::size_t>(ngx_buf_size(link->buf));
+    }
+    asked.body.reserve(size);
+    for (ngx_chain_t* link = body->bufs; link != nullptr; link = link->next) {
+        asked.body.append(reinterpret_cast<char*>(link->buf->pos),
+                          static_cast<std::size_t>(link->buf->last - link->buf->pos));
+    }
+    return size;
+}
+
+// The first bytes of a body, to tell JSON.
+std::string_view body_start(const Call::Asked& asked, std::array<char, 64>& block) {
+    if (!asked.body_file) {
+        return asked.body;
+    }
+    ssize_t n = ::pread(asked.body_file.get(), block.data(), block.size(), 0);
+    return {block.data(), n > 0 ? static_cast<std::size_t>(n) : 0};
+}
+
+// Reads the parameters where that costs the loop nothing to speak of; a spooled body is read by a Python thread.
+Complaint read_params(ngx_http_request_t* request, Call::Asked& asked) {
+    std::array<char, 64> block;
+    std::string_view query = to_view(request->args);
+    ngx_table_elt_t* type = request->headers_in.content_type;
+    asked.place = locate(query, type ? to_view(type->value) : "", body_start(asked, block));
+    if (asked.place == Place::nowhere) {
+        return no_code_text();
+    }
+    if (asked.place == Place::multipart || (asked.place != Place::query && asked.body_file)) {
+        return std::nullopt;
+    }
+    asked.parsed = true;
+    switch (asked.place) {
+    case Place::query:
+        return read_urlencoded(query, asked.params);
+    case Place::json:
+        return read_json(asked.body, asked.params);
+    default:
+        return read_urlencoded(asked.body, asked.params);
+    }
+}
+
+// A client that leaves after its request has been read is seen only by who looks.
+void watch_client(ngx_http_request_t* request) {
+    request->read_event_handler = ngx_http_test_reading;
+    request->write_event_handler = ngx_http_request_empty_handler;
+    ngx_connection_t* connection = request->connection;
+    if (connection->read->ready && request == request->main) {
+        ngx_post_event(connection->read, &ngx_posted_events);
+    }
+}
+
+bool attach(Exchange& exchange) {
+    ngx_http_request_t* request = exchange.request;
+    ngx_http_cleanup_t* cleanup = ngx_http_cleanup_add(request, 0);
+    if (cleanup == nullptr) {
+        return false;
+    }
+    cleanup->data = &exchange;
+    cleanup->handler = [](void* data) noexcept { detach(*static_cast<Exchange*>(data)); };
+    exchange.timer.data = &exchange;
+    exchange.timer.handler = on_timeout;
+    exchange.timer.log = request->connection->log;
+    exchange.call->exchange = &exchange;
+    exchange.attached = true;
+    Worker::get()->hold();
+    return true;
+}
+
+void begin(ngx_http_request_t* request) {
+    const LocationConf& conf = location_conf(request);
+    Worker* worker = Worker::get();
+    Exchange* exchange = exchange_of(request);
+    exchange->call = std::make_shared<Call>(worker->doorbell(), conf.stream_buffer);
+    Call::Asked& asked = exchange->call->asked;
+    auto size = take_body(request, asked);
+    if (!size) {
+        ngx_log_error(NGX_LOG_ERR, request->connection->log, ngx_errno, "owt: sharing the request body's file failed");
+        finalize(*exchange, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+    if (auto complaint = read_params(request, asked)) {
+        refuse(*exchange, {400, asked.place == Place::nowhere ? "no-code" : "bad-parameters", *complaint});
+        return;
+    }
+    asked.environ = environ_of(request, *size);
+    asked.connection = request->connection->number;
+    asked.show_traceback = conf.traceback;
+    if (!attach(*exchange)) {
+        finalize(*exchange, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+    if (!worker->submit(exchange->call)) {
+        exchange->call->finished();
+        refuse(*exchange, {503, "queue-full",
+                           "All threads are busy and the queue is full: try again in a second. "
+                           "The server's owt_instance sets threads and queue."});
+        return;
+    }
+    watch_client(request);
+    restart_timer(*exchange);
+}
+
+void body_is_read(ngx_http_request_t* request) noexcept {
+    guarded(*exchange_of(request), [&] { begin(request); });
+}
+
+}  // namespace
+
+ngx_int_t handle(ngx_http_request_t* request) noexcept {
+    try {
+        if (Worker::get() == nullptr) {
+            return NGX_HTTP_SERVICE_UNAVAILABLE;
+        }
+        if (!(request->method & (NGX_HTTP_GET | NGX_HTTP_HEAD | NGX_HTTP_POST))) {
+            ngx_int_t rc = ngx_http_discard_request_body(request);
+            if (rc != NGX_OK) {
+                return rc;
+            }
+            return send_problem(request, {405, "", "Use GET, HEAD or POST."}, nullptr);
+        }
+        auto* exchange = make_in_pool<Exchange>(request->pool, request);
+        if (exchange == nullptr) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+        ngx_http_set_ctx(request, exchange, ngx_http_owt_module);
+        request->request_body_in_single_buf = 1;
+        ngx_int_t rc = ngx_http_read_client_request_body(request, body_is_read);
+        return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
+    } catch (const std::exception& error) {
+        ngx_log_error(NGX_LOG_ERR, request->connection->log, 0, "owt: %s", error.what());
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+}
+
+void advance(Call& call) noexcept {
+    auto* exchange = static_cast<Exchange*>(call.exchange);
+    if (exchange == nullptr || exchange->busy != nullptr) {
+        return;  // nobody waits, or the client is slow: on_writable() goes on
+    }
+    ngx_connection_t* connection = exchange->request->connection;
+    ngx_http_set_log_request(connection->log, exchange->request);
+    guarded(*exchange, [&] {
+        Batch batch;
+        if (call.take(batch) && send_batch(*exchange, batch)) {
+            arm(*exchange);
+        }
+    });
+    ngx_http_run_posted_requests(connection);
+}
+
+const Call* call_of(ngx_http_request_t* request) {
+    Exchange* exchange = exchange_of(request);
+    return exchange != nullptr ? exchange->call.get() : nullptr;
+}
+
+}  // namespace owt

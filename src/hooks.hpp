@@ -1,0 +1,42 @@
+// Places where a test can hold a thread, so that races are forced and not waited for. Compiled in for tests only.
+// With OWT_HOOKS=dir in the environment, a thread that comes to a hook for which dir/NAME exists renames that file
+// to NAME.reached and waits until it is removed.
+
+#pragma once
+
+#ifdef OWT_TEST_HOOKS
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+namespace owt {
+
+inline void hook(const char* name) {
+    const char* dir = std::getenv("OWT_HOOKS");
+    if (dir == nullptr) {
+        return;
+    }
+    std::string file = std::string(dir) + "/" + name;
+    std::string reached = file + ".reached";
+    if (std::rename(file.c_str(), reached.c_str()) != 0) {
+        return;
+    }
+    while (::access(reached.c_str(), F_OK) == 0) {
+        ::usleep(1000);
+    }
+}
+
+}  // namespace owt
+
+#else
+
+namespace owt {
+
+inline void hook(const char*) {}
+
+}  // namespace owt
+
+#endif

@@ -1,0 +1,230 @@
+// What nginx sees of owt: directives, configuration, variables, and where processes start and end.
+
+#include "module.hpp"
+
+#include <array>
+#include <cstdio>
+
+#include "handler.hpp"
+#include "instance.hpp"
+#include "worker.hpp"
+
+namespace owt {
+
+namespace {
+
+MainConf& main_conf(ngx_conf_t* cf) {
+    return *static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_owt_module));
+}
+
+char* set_owt(ngx_conf_t* cf, ngx_command_t*, void*) noexcept {
+    auto* core = static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
+    core->handler = handle;
+    main_conf(cf).used = true;
+    return NGX_CONF_OK;
+}
+
+char* set_timeout(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
+    auto* location = static_cast<LocationConf*>(conf);
+    auto* values = static_cast<ngx_str_t*>(cf->args->elts);
+    if (location->timeout != NGX_CONF_UNSET_MSEC) {
+        return const_cast<char*>("is duplicate");
+    }
+    if (to_view(values[1]) == "off") {
+        location->timeout = 0;
+        return NGX_CONF_OK;
+    }
+    ngx_int_t time = ngx_parse_time(&values[1], 0);
+    if (time == NGX_ERROR || time == 0) {
+        return const_cast<char*>("wants a time, as in \"owt_timeout 30s;\", or \"off\"");
+    }
+    location->timeout = static_cast<ngx_msec_t>(time);
+    return NGX_CONF_OK;
+}
+
+// --- Configuration.
+
+void* create_main_conf(ngx_conf_t* cf) noexcept {
+    auto* main = static_cast<MainConf*>(ngx_pcalloc(cf->pool, sizeof(MainConf)));
+    if (main == nullptr) {
+        return nullptr;
+    }
+    main->settings = make_in_pool<Settings>(cf->pool);
+    return main->settings != nullptr ? main : nullptr;
+}
+
+char* init_main_conf(ngx_conf_t* cf, void* conf) noexcept {
+    auto& main = *static_cast<MainConf*>(conf);
+    if (!main.used) {
+        return NGX_CONF_OK;
+    }
+    if (main.sources == nullptr) {
+        main.sources = static_cast<ngx_path_t*>(ngx_pcalloc(cf->pool, sizeof(ngx_path_t)));
+        if (main.sources == nullptr) {
+            return static_cast<char*>(NGX_CONF_ERROR);
+        }
+        main.sources->name = ngx_string("owt_temp");
+        if (ngx_conf_full_name(cf->cycle, &main.sources->name, 0) != NGX_OK ||
+            ngx_add_path(cf, &main.sources) != NGX_OK) {
+            return static_cast<char*>(NGX_CONF_ERROR);
+        }
+    }
+    main.settings->sources = to_view(main.sources->name);
+    return NGX_CONF_OK;
+}
+
+void* create_location_conf(ngx_conf_t* cf) noexcept {
+    auto* conf = static_cast<LocationConf*>(ngx_pcalloc(cf->pool, sizeof(LocationConf)));
+    if (conf != nullptr) {
+        conf->traceback = NGX_CONF_UNSET;
+        conf->timeout = NGX_CONF_UNSET_MSEC;
+        conf->stream_buffer = NGX_CONF_UNSET_SIZE;
+    }
+    return conf;
+}
+
+char* merge_location_conf(ngx_conf_t*, void* parent, void* child) noexcept {
+    auto& outer = *static_cast<LocationConf*>(parent);
+    auto& inner = *static_cast<LocationConf*>(child);
+    ngx_conf_merge_value(inner.traceback, outer.traceback, 1);
+    ngx_conf_merge_msec_value(inner.timeout, outer.timeout, 0);
+    ngx_conf_merge_size_value(inner.stream_buffer, outer.stream_buffer, 1024 * 1024);
+    return NGX_CONF_OK;
+}
+
+// --- Variables.
+
+enum Variable : uintptr_t { code_id, function, queue_time, run_time };
+
+std::string text_of(Variable variable, const Call& call) {
+    auto seconds = [](double value) {
+        std::array<char, 32> text;
+        int n = std::snprintf(text.data(), text.size(), "%.6f", value);
+        return std::string(text.data(), static_cast<std::size_t>(n));
+    };
+    switch (variable) {
+    case code_id:
+        return call.asked.params.code_id;
+    case function:
+        return call.asked.params.fn_name;
+    case queue_time:
+        return seconds(call.timing().queue);
+    default:
+        return seconds(call.timing().run);
+    }
+}
+
+ngx_int_t get_variable(ngx_http_request_t* request, ngx_http_variable_value_t* value, uintptr_t data) noexcept {
+    const Call* call = call_of(request);
+    // Parameters that a Python thread reads may be looked at when it has answered.
+    if (call == nullptr || !(call->asked.parsed || call->answered())) {
+        value->not_found = 1;
+        return NGX_OK;
+    }
+    ngx_str_t text = to_ngx_str(request->pool, text_of(static_cast<Variable>(data), *call));
+    if (text.data == nullptr) {
+        return NGX_ERROR;
+    }
+    value->data = text.data;
+    value->len = static_cast<unsigned>(text.len);
+    value->valid = 1;
+    value->no_cacheable = 0;
+    value->not_found = 0;
+    return NGX_OK;
+}
+
+ngx_int_t add_variables(ngx_conf_t* cf) noexcept {
+    struct Entry {
+        ngx_str_t name;
+        Variable variable;
+    };
+    std::array entries = {Entry{ngx_string("owt_code_id"), code_id}, Entry{ngx_string("owt_fn"), function},
+                          Entry{ngx_string("owt_queue_time"), queue_time}, Entry{ngx_string("owt_run_time"), run_time}};
+    for (Entry& entry : entries) {
+        ngx_http_variable_t* added = ngx_http_add_variable(cf, &entry.name, NGX_HTTP_VAR_NOCACHEABLE);
+        if (added == nullptr) {
+            return NGX_ERROR;
+        }
+        added->get_handler = get_variable;
+        added->data = entry.variable;
+    }
+    return NGX_OK;
+}
+
+// --- Processes.
+
+ngx_int_t init_process(ngx_cycle_t* cycle) noexcept {
+    // The cache manager and the cache loader come here too.
+    if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE) {
+        return NGX_OK;
+    }
+    auto* main = static_cast<MainConf*>(ngx_http_cycle_get_module_main_conf(cycle, ngx_http_owt_module));
+    if (main == nullptr || !main->used) {
+        return NGX_OK;
+    }
+    try {
+        return Worker::start(cycle, *main->settings);
+    } catch (const std::exception& error) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "owt: a worker cannot start: %s", error.what());
+        return NGX_ERROR;
+    }
+}
+
+void exit_process(ngx_cycle_t* cycle) noexcept {
+    try {
+        Worker::stop();
+    } catch (const std::exception& error) {
+        ngx_log_error(NGX_LOG_ERR, cycle->log, 0, "owt: a worker ends in disorder: %s", error.what());
+    }
+}
+
+constexpr ngx_uint_t anywhere = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
+
+std::array commands = {
+    ngx_command_t{ngx_string("owt"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_owt, NGX_HTTP_LOC_CONF_OFFSET, 0,
+                  nullptr},
+    ngx_command_t{ngx_string("owt_timeout"), anywhere | NGX_CONF_TAKE1, set_timeout, NGX_HTTP_LOC_CONF_OFFSET, 0,
+                  nullptr},
+    ngx_command_t{ngx_string("owt_stream_buffer"), anywhere | NGX_CONF_TAKE1, ngx_conf_set_size_slot,
+                  NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocationConf, stream_buffer), nullptr},
+    ngx_command_t{ngx_string("owt_traceback"), anywhere | NGX_CONF_FLAG, ngx_conf_set_flag_slot,
+                  NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocationConf, traceback), nullptr},
+    ngx_command_t{ngx_string("owt_dir"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, ngx_conf_set_path_slot,
+                  NGX_HTTP_MAIN_CONF_OFFSET, offsetof(MainConf, sources), nullptr},
+    ngx_command_t{ngx_string("owt_instance"), NGX_HTTP_MAIN_CONF | NGX_CONF_BLOCK | NGX_CONF_TAKE1, instance_block,
+                  NGX_HTTP_MAIN_CONF_OFFSET, 0, nullptr},
+    ngx_command_t ngx_null_command,
+};
+
+ngx_http_module_t context = {
+    add_variables,         // preconfiguration
+    nullptr,               // postconfiguration
+    create_main_conf,      //
+    init_main_conf,        //
+    nullptr,               // create server configuration
+    nullptr,               // merge server configuration
+    create_location_conf,  //
+    merge_location_conf,   //
+};
+
+}  // namespace
+
+}  // namespace owt
+
+extern "C" {
+
+__attribute__((visibility("default"))) ngx_module_t ngx_http_owt_module = {
+    NGX_MODULE_V1,
+    &owt::context,
+    owt::commands.data(),
+    NGX_HTTP_MODULE,
+    nullptr,             // init master
+    nullptr,             // init module
+    owt::init_process,   //
+    nullptr,             // init thread
+    nullptr,             // exit thread
+    owt::exit_process,   //
+    nullptr,             // exit master
+    NGX_MODULE_V1_PADDING,
+};
+}

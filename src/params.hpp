@@ -1,0 +1,60 @@
+// The parameters of owt's own that a request carries, from its query, a JSON body or a form.
+// Pure: knows neither nginx nor Python.
+
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace owt {
+
+// A field that the parameter table does not name: a keyword argument.
+struct Field {
+    std::string name;
+    std::string value;
+    bool json = false;  // value is JSON text as it came; else it is the string itself
+};
+
+struct Params {
+    std::string code;     // the adaptor's source; empty where only its id was sent
+    std::string code_id;  // SHA-256 of the source, 64 lowercase hex digits
+    std::string fn_name = "run";
+    std::optional<std::string> kwargs;  // text of kwargs or decoded kwargs_b64
+    bool use_cache = false;
+    bool cache_kwargs = false;
+    std::optional<std::string> cache_key_override;
+    std::vector<Field> fields;  // stays empty where the code came as code_b64
+};
+
+// What is wrong with the request and what to do about it, for the client to read.
+using Complaint = std::optional<std::string>;
+
+// Where a request's parameters are: the query if it names code, else the body.
+enum class Place { query, json, urlencoded, multipart, nowhere };
+
+// True if the query string has a non-empty field that names code.
+bool names_code(std::string_view query);
+
+// content_type is the header's whole value; body its first bytes.
+Place locate(std::string_view query, std::string_view content_type, std::string_view body);
+
+// Read parameters from where locate() found them. On a complaint the contents of params are unspecified.
+// text is a query string or an application/x-www-form-urlencoded body.
+Complaint read_urlencoded(std::string_view text, Params& params);
+Complaint read_json(std::string_view body, Params& params);
+// Decoded fields in the order sent, as a multipart parser (Werkzeug's) gives them.
+Complaint read_form(const std::vector<std::pair<std::string, std::string>>& form, Params& params);
+
+// The complaint where no code is found: says how to send it.
+std::string no_code_text();
+
+// Parts of the above that stand alone.
+// Standard and URL-safe alphabets, missing padding, white space ignored but a space standing for '+'.
+std::optional<std::string> decode_base64(std::string_view text);
+std::string sha256_hex(std::string_view bytes);
+bool is_utf8(std::string_view bytes);
+
+}  // namespace owt

@@ -1,0 +1,31 @@
+// How a refusal is told: plain text, or RFC 9457 problem+json for a client that accepts JSON better.
+// Pure: knows neither nginx nor Python.
+
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace owt {
+
+struct Problem {
+    int status = 500;
+    std::string type;    // a short name ("code-not-found") or empty: about:blank
+    std::string detail;  // what happened and what to do about it
+};
+
+// True if the Accept header's value ranks application/problem+json or application/json above text/plain
+// (RFC 9110, 12.5.1: the most specific range decides; q=0 excludes). No header, or */*, prefers text.
+bool prefers_json(std::string_view accept);
+
+// The standard reason phrase of a status, "Error" for an unknown one.
+std::string_view reason(int status);
+
+// {"type": ..., "title": ..., "status": ..., "detail": ...} and a newline. detail may hold any bytes:
+// what is not UTF-8 is replaced by U+FFFD. A short type name becomes "urn:owt:<name>".
+std::string problem_json(const Problem& problem);
+
+// The detail, ended by exactly one newline.
+std::string problem_text(const Problem& problem);
+
+}  // namespace owt

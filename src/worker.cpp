@@ -1,0 +1,304 @@
+#include "worker.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+
+#include "handler.hpp"
+
+namespace owt {
+
+namespace {
+
+constexpr ngx_msec_t hold_time = 3600 * 1000;
+constexpr ngx_msec_t rss_interval = 1000;
+// nginx's master kills with SIGKILL (and an [alert]) what does not end some 1.5 s after SIGTERM.
+constexpr auto stop_deadline = std::chrono::milliseconds(900);
+
+constexpr std::array nginx_signals = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGALRM, SIGIO};
+
+struct State {
+    std::unique_ptr<Worker> worker;
+    pid_t loop_thread = 0;
+    void (*nginx_handler)(int, siginfo_t*, void*) = nullptr;
+};
+
+State& state() {
+    static State& state = *std::make_unique<State>().release();
+    return state;
+}
+
+pid_t thread_id() {
+    return static_cast<pid_t>(::syscall(SYS_gettid));
+}
+
+// Python's threads block no signals, so that children start with an empty mask; a signal for nginx that one of them
+// receives is passed on to the loop, whose epoll_wait() it has to interrupt.
+void pass_on(int signal, siginfo_t* info, void* context) {
+    if (thread_id() == state().loop_thread) {
+        state().nginx_handler(signal, info, context);
+    } else {
+        ::syscall(SYS_tgkill, ::getpid(), state().loop_thread, signal);
+    }
+}
+
+void arrange_signals() {
+    state().loop_thread = thread_id();
+    for (int signal : nginx_signals) {
+        struct sigaction action{};
+        if (::sigaction(signal, nullptr, &action) == 0 && (action.sa_flags & SA_SIGINFO) != 0) {
+            state().nginx_handler = action.sa_sigaction;
+            action.sa_sigaction = pass_on;
+            ::sigaction(signal, &action, nullptr);
+        }
+    }
+    // nginx's handler reaps every child; Python wants their exit status.
+    ::signal(SIGCHLD, SIG_DFL);
+}
+
+// A process that an adaptor forked is no worker: signals end it, and it holds no client or port.
+void become_child() {
+    for (int signal : nginx_signals) {
+        ::signal(signal, SIG_DFL);
+    }
+    auto* cycle = const_cast<ngx_cycle_t*>(ngx_cycle);
+    auto* listening = static_cast<ngx_listening_t*>(cycle->listening.elts);
+    for (ngx_uint_t i = 0; i < cycle->listening.nelts; i++) {
+        ::close(listening[i].fd);
+    }
+    for (ngx_uint_t i = 0; i < cycle->connection_n; i++) {
+        const ngx_connection_t& connection = cycle->connections[i];
+        if (connection.fd != -1 && connection.read != nullptr && !connection.read->accept) {
+            ::close(connection.fd);
+        }
+    }
+}
+
+bool opens(const ngx_listening_t& listening) {
+    return listening.connection != nullptr && listening.connection->read->accept;
+}
+
+std::size_t resident_bytes() {
+    std::array<char, 128> text{};
+    Fd statm(::open("/proc/self/statm", O_RDONLY | O_CLOEXEC));
+    if (!statm || ::read(statm.get(), text.data(), text.size() - 1) <= 0) {
+        return 0;
+    }
+    char* rest = nullptr;
+    std::strtoul(text.data(), &rest, 10);
+    return std::strtoul(rest, nullptr, 10) * static_cast<std::size_t>(ngx_pagesize);
+}
+
+void init_timer(ngx_event_t& event, Worker* worker, void (*handler)(ngx_event_t*)) {
+    event.data = worker;
+    event.handler = handler;
+    event.log = ngx_cycle->log;
+}
+
+Worker& worker_of(ngx_event_t* event) {
+    return *static_cast<Worker*>(event->data);
+}
+
+}  // namespace
+
+Worker* Worker::get() {
+    return state().worker.get();
+}
+
+Worker::Worker(const Settings& settings) : settings_(settings) {
+    init_timer(kick_, this, [](ngx_event_t* event) noexcept { worker_of(event).pool_->kick(); });
+    init_timer(hold_timer_, this, [](ngx_event_t* event) noexcept { ngx_add_timer(event, hold_time); });
+    init_timer(rss_timer_, this, [](ngx_event_t* event) noexcept { worker_of(event).check_rss(); });
+    rss_timer_.cancelable = 1;
+}
+
+ngx_int_t Worker::start(ngx_cycle_t* cycle, const Settings& settings) {
+    auto worker = std::make_unique<Worker>(settings);
+    worker->close_door(cycle);
+    if (!worker->listen_to_doorbell(cycle)) {
+        return NGX_ERROR;
+    }
+    arrange_signals();
+    Settings with_hook = settings;
+    with_hook.in_child = become_child;
+    worker->pool_ = std::make_unique<Pool>(with_hook, worker->doorbell_);
+    if (settings.max_rss != 0) {
+        ngx_add_timer(&worker->rss_timer_, rss_interval);
+    }
+    state().worker = std::move(worker);
+    return NGX_OK;
+}
+
+void Worker::stop() {
+    Worker* worker = get();
+    if (worker == nullptr) {
+        return;
+    }
+    if (!worker->pool_->stop(stop_deadline)) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "owt: leaving threads behind that are still in Python");
+    }
+    std::vector<CallPtr> calls;
+    worker->doorbell_.answer(calls, worker->lines_);
+    worker->write_log(worker->lines_);
+    ngx_close_connection(worker->bell_);
+    // Threads may still run: no destructor of any library may pull the ground from under them.
+    std::atexit([] {
+        std::fflush(nullptr);
+        ::_exit(0);
+    });
+}
+
+bool Worker::listen_to_doorbell(ngx_cycle_t* cycle) {
+    int fd = ::fcntl(doorbell_.fd(), F_DUPFD_CLOEXEC, 0);  // nginx closes it with the connection
+    if (fd < 0) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, ngx_errno, "owt: dup() of the doorbell failed");
+        return false;
+    }
+    bell_ = ngx_get_connection(fd, cycle->log);
+    if (bell_ == nullptr) {
+        ::close(fd);
+        return false;
+    }
+    bell_->data = this;
+    bell_->log = cycle->log;
+    bell_->read->log = cycle->log;
+    bell_->read->handler = [](ngx_event_t* event) noexcept {
+        static_cast<Worker*>(static_cast<ngx_connection_t*>(event->data)->data)->answer_doorbell();
+    };
+    ngx_uint_t flags = 0;
+    if ((ngx_event_flags & NGX_USE_CLEAR_EVENT) != 0) {
+        flags = NGX_CLEAR_EVENT;  // then the eventfd need not be read
+    }
+    return ngx_add_event(bell_->read, NGX_READ_EVENT, flags) == NGX_OK;
+}
+
+// Until everything is preloaded clients wait in the kernel's backlog.
+void Worker::close_door(ngx_cycle_t* cycle) {
+    door_closed_ = true;
+    accept_mutex_ = ngx_use_accept_mutex != 0;
+    ngx_use_accept_mutex = 0;
+    auto* listening = static_cast<ngx_listening_t*>(cycle->listening.elts);
+    for (ngx_uint_t i = 0; i < cycle->listening.nelts; i++) {
+        // The master needs its own across exec; processes that adaptors start do not.
+        ::fcntl(listening[i].fd, F_SETFD, FD_CLOEXEC);
+        if (opens(listening[i]) && listening[i].connection->read->active) {
+            ngx_del_event(listening[i].connection->read, NGX_READ_EVENT, 0);
+        }
+    }
+}
+
+void Worker::open_door() {
+    door_closed_ = false;
+    if (ngx_exiting || ngx_terminate) {
+        return;
+    }
+    ngx_use_accept_mutex = accept_mutex_;
+    auto* core = reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(ngx_cycle->conf_ctx, ngx_core_module));
+    auto* listening = static_cast<ngx_listening_t*>(ngx_cycle->listening.elts);
+    for (ngx_uint_t i = 0; i < ngx_cycle->listening.nelts; i++) {
+        if (!opens(listening[i]) || (accept_mutex_ && !listening[i].reuseport)) {
+            continue;
+        }
+        // As ngx_event_process_init() does it.
+        ngx_uint_t flags = 0;
+#if (NGX_HAVE_EPOLLEXCLUSIVE)
+        if ((ngx_event_flags & NGX_USE_EPOLL_EVENT) && core->worker_processes > 1 && !listening[i].reuseport) {
+            flags = NGX_EXCLUSIVE_EVENT;
+        }
+#endif
+        if (ngx_add_event(listening[i].connection->read, NGX_READ_EVENT, flags) != NGX_OK) {
+            ngx_log_error(NGX_LOG_EMERG, ngx_cycle->log, 0, "owt: cannot listen on %V", &listening[i].addr_text);
+        }
+    }
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "owt: ready, %uz threads", settings_.threads);
+}
+
+void Worker::answer_doorbell() {
+    if ((ngx_event_flags & NGX_USE_CLEAR_EVENT) == 0) {
+        doorbell_.reset();
+    }
+    doorbell_.answer(rung_, lines_);
+    write_log(lines_);
+    lines_.clear();
+    for (const CallPtr& call : rung_) {
+        advance(*call);
+    }
+    rung_.clear();
+    if (door_closed_ && pool_->ready()) {
+        open_door();
+    }
+    if (pool_->worn_out()) {
+        replace("it has lost its threads or Python did not start");
+    }
+}
+
+void Worker::write_log(const std::vector<LogLine>& lines) {
+    for (const LogLine& line : lines) {
+        ngx_log_t log = *ngx_cycle->log;
+        log.connection = line.connection;
+        log.handler = nullptr;
+        std::string_view rest = line.text;
+        while (!rest.empty()) {
+            std::string_view first = rest.substr(0, rest.find('\n'));
+            rest.remove_prefix(std::min(rest.size(), first.size() + 1));
+            if (!first.empty()) {
+                ngx_log_error(line.level, &log, 0, "owt: %*s", first.size(), first.data());
+            }
+        }
+    }
+}
+
+bool Worker::submit(CallPtr call) {
+    if (!pool_->submit(std::move(call))) {
+        return false;
+    }
+    if (!kick_.posted) {
+        ngx_post_event(&kick_, &ngx_posted_events);
+    }
+    if (++calls_ == settings_.max_calls) {
+        replace("max_calls is reached");
+    }
+    return true;
+}
+
+void Worker::hold() {
+    if (held_++ == 0) {
+        ngx_add_timer(&hold_timer_, hold_time);
+    }
+}
+
+void Worker::let_go() {
+    if (--held_ == 0) {
+        ngx_del_timer(&hold_timer_);
+    }
+}
+
+void Worker::check_rss() {
+    if (resident_bytes() > settings_.max_rss) {
+        replace("max_rss is exceeded");
+    } else {
+        ngx_add_timer(&rss_timer_, rss_interval);
+    }
+}
+
+// The master starts another as soon as this one is gone; until then new connections wait in the kernel's backlog, or
+// go to its sisters.
+void Worker::replace(const char* why) {
+    if (std::exchange(leaving_, true) || ngx_exiting) {
+        return;
+    }
+    if (ngx_process == NGX_PROCESS_SINGLE) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "owt: this process should be replaced, %s, but there is no master to start another", why);
+        return;
+    }
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "owt: this process is to be replaced: %s", why);
+    ngx_quit = 1;
+}
+
+}  // namespace owt

@@ -1,0 +1,60 @@
+// What a worker process that hosts Python does on its event loop: opens the door to clients once Python is ready,
+// listens to the doorbell, keeps the process alive while calls run, and ends or replaces it in an orderly way.
+
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "call.hpp"
+#include "ngx.hpp"
+#include "pool.hpp"
+
+namespace owt {
+
+class Worker {
+  public:
+    // The process's own; null where it hosts no Python.
+    static Worker* get();
+    // In init_process and exit_process.
+    static ngx_int_t start(ngx_cycle_t* cycle, const Settings& settings);
+    static void stop();
+
+    explicit Worker(const Settings& settings);
+
+    Doorbell& doorbell() { return doorbell_; }
+    Pool& pool() { return *pool_; }
+
+    // False if the queue is full.
+    bool submit(CallPtr call);
+
+    // While at least one is held a worker that quits goes on.
+    void hold();
+    void let_go();
+
+  private:
+    bool listen_to_doorbell(ngx_cycle_t* cycle);
+    void close_door(ngx_cycle_t* cycle);
+    void open_door();
+    void answer_doorbell();
+    void write_log(const std::vector<LogLine>& lines);
+    void check_rss();
+    void replace(const char* why);
+
+    const Settings settings_;
+    Doorbell doorbell_;
+    std::unique_ptr<Pool> pool_;
+    ngx_connection_t* bell_ = nullptr;
+    ngx_event_t kick_{};
+    ngx_event_t hold_timer_{};
+    ngx_event_t rss_timer_{};
+    std::size_t held_ = 0;
+    std::size_t calls_ = 0;
+    bool door_closed_ = false;
+    bool accept_mutex_ = false;
+    bool leaving_ = false;
+    std::vector<CallPtr> rung_;
+    std::vector<LogLine> lines_;
+};
+
+}  // namespace owt

@@ -1,0 +1,112 @@
+#!/usr/bin/python3
+"""What owt costs, beside other servers in the same run: a table on stdout, bench.json and bench.png in build/bench.
+
+All of it takes some minutes; --quick looks whether everything works, in less than one. Only loopback is used, only
+processes that this program started are stopped, and it stops by itself.
+"""
+
+import argparse
+import importlib.util
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import machine
+import peers
+from rows import LONG, QUICK, SECTIONS, Run, Sizes
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What has to be there, and Debian's package of it.
+PACKAGES = {
+    "wrk": "wrk",
+    "setpriv": "util-linux",
+    str(peers.MODULES / "ngx_http_lua_module.so"): "libnginx-mod-http-lua",
+    "uvicorn": "python3-uvicorn",
+    "starlette": "python3-starlette",
+    "gunicorn": "python3-gunicorn",
+    "flask": "python3-flask",
+    "matplotlib": "python3-matplotlib",
+}
+
+
+def main() -> int:
+    """Runs the benchmark; 0 when everything could be measured, whatever the numbers."""
+    options = _options()
+    missing = [package for name, package in PACKAGES.items() if not _found(name)]
+    if missing:
+        sys.exit(f"not installed: apt-get install {' '.join(missing)}")
+    chosen = [peer for peer in peers.PEERS if peer.name in options.peers]
+    if any(peer.name.startswith("owt") for peer in chosen) and not options.module.exists():
+        sys.exit(f"{options.module} does not exist: build it first, with make")
+
+    sizes = QUICK if options.quick else LONG if options.long else Sizes()
+    _stop_in_time(120 if options.quick else 3600 if options.long else 900)
+    _allow_open_files(sizes.streams + 2000)
+    tools = peers.Tools(options.nginx, options.module.resolve())
+    described = machine.describe(options.nginx)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="run-", dir=options.out) as scratch:
+        run = Run(tools, Path(scratch), sizes, chosen)
+        for name in options.only:
+            started = time.monotonic()
+            try:
+                run.rows.extend(SECTIONS[name](run))
+            except peers.BenchError as error:
+                run.errors.append(f"{name}: {error}")
+            print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+
+    # Not at the top: what has to be installed for it is only known to be there by now.
+    import report
+
+    print(report.markdown(run, described))
+    print("written:", *report.write(run, described, options.out), file=sys.stderr)
+    return 1 if run.errors else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    names = [peer.name for peer in peers.PEERS]
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--quick", action="store_true", help="less than a minute: does it work? its numbers are rough")
+    length.add_argument("--long", action="store_true", help="more rounds, more calls")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION",
+                        help=f"some of {', '.join(SECTIONS)}")
+    parser.add_argument("--peers", nargs="+", choices=names, default=names, metavar="PEER",
+                        help=f"some of {', '.join(names)}")
+    parser.add_argument("--nginx", type=Path, default=Path("/usr/sbin/nginx"))
+    parser.add_argument("--module", type=Path, default=ROOT / "build/ngx_http_owt_module.so")
+    parser.add_argument("--out", type=Path, default=ROOT / "build/bench", help="where results go")
+    return parser.parse_args()
+
+
+def _found(name: str) -> bool:
+    return bool(shutil.which(name) or importlib.util.find_spec(name) if "/" not in name else Path(name).exists())
+
+
+def _stop_in_time(seconds: int) -> None:
+    """Whatever hangs, and when told to stop: everything that was started is stopped on the way out."""
+
+    def stop(number: int, _frame: object) -> None:
+        reason = f"not done within {seconds} s" if number == signal.SIGALRM else signal.strsignal(number)
+        sys.exit(f"stopped: {reason}")
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.signal(signal.SIGTERM, stop)
+    signal.alarm(seconds)
+
+
+def _allow_open_files(needed: int) -> None:
+    """Servers and clients inherit the limit; each has up to `needed` files open."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        sys.exit(f"{needed} open files are needed, the limit is {hard}: raise it with ulimit -Hn")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""What is compared, and how each is started: one process that serves, on a free port of the loopback interface."""
+
+import http.client
+import importlib.util
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+HERE = Path(__file__).parent
+MODULES = Path("/usr/lib/nginx/modules")
+
+ECHO = json.dumps({"code": 'def run(request, name): return f"Hello, {name}!"', "name": "owt"})
+REPLY = b"Hello, owt!"
+
+# Idle connections and their events take memory too; a server that has to hold many is asked for as many.
+CONNECTIONS = 1024
+
+
+class BenchError(Exception):
+    """A reading that could not be taken, and why."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What owt is measured with."""
+
+    nginx: Path
+    module: Path
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server that answers `ECHO` with `REPLY`. `command` lays out its directory and says what to execute there."""
+
+    name: str
+    title: str
+    command: Callable[[Tools, Path, int], list[str]]
+
+
+def nginx(
+    conf: str, *modules: str, connections: int = CONNECTIONS, **values: object
+) -> Callable[[Tools, Path, int], list[str]]:
+    """nginx with conf/<conf>.conf in its frame; `values` fill the @NAMES@ there."""
+
+    def command(tools: Tools, directory: Path, port: int) -> list[str]:
+        main = [f"load_module {tools.module if module == 'owt' else MODULES / module};" for module in modules]
+        main.append(f"worker_rlimit_nofile {connections + 64};")
+        if os.geteuid() == 0:
+            main.append("user root;")
+        slots = {"MAIN": "\n".join(main), "CONNECTIONS": connections, "PORT": port, **values}
+        text = (HERE / "conf/nginx.conf").read_text().replace("@HTTP@", (HERE / f"conf/{conf}.conf").read_text())
+        for name, value in slots.items():
+            text = text.replace(f"@{name}@", str(value))
+        (directory / "nginx.conf").write_text(text)
+        return [str(tools.nginx), "-p", f"{directory}/", "-c", "nginx.conf", "-e", "error.log"]
+
+    return command
+
+
+def owt(threads: int = 8, connections: int = CONNECTIONS) -> Peer:
+    """owt with so many threads; 8 is the default."""
+    title = f"owt, {threads} thread{'s' if threads > 1 else ''}"
+    return Peer(f"owt-{threads}", title, nginx("owt", "owt", threads=threads, connections=connections))
+
+
+def uvicorn(_tools: Tools, _directory: Path, port: int) -> list[str]:
+    """One process, on the fastest parser and event loop that are installed."""
+    options = ["--no-access-log", "--log-level", "warning", "--app-dir", str(HERE / "apps")]
+    return [sys.executable, "-m", "uvicorn", "asgi:app", "--host", "127.0.0.1", "--port", str(port), *options]
+
+
+def gunicorn(_tools: Tools, _directory: Path, port: int) -> list[str]:
+    """One sync worker, which closes the connection after each answer."""
+    options = ["--workers", "1", "--worker-class", "sync", "--log-level", "warning", "--pythonpath", str(HERE / "apps")]
+    return [sys.executable, "-m", "gunicorn", "wsgi:app", "--bind", f"127.0.0.1:{port}", *options]
+
+
+def _uvicorn_parts() -> str:
+    parts = [("httptools", "h11"), ("uvloop", "asyncio")]
+    return ", ".join(fast if importlib.util.find_spec(fast) else plain for fast, plain in parts)
+
+
+PEERS = [
+    Peer("return", "nginx `return 200`", nginx("return")),
+    Peer("lua", "nginx+Lua, reads the body", nginx("lua", "ndk_http_module.so", "ngx_http_lua_module.so")),
+    owt(1),
+    owt(),
+    Peer("starlette", f"uvicorn+Starlette ({_uvicorn_parts()})", uvicorn),
+    Peer("flask", "gunicorn+Flask, sync", gunicorn),
+]
+
+
+class Server:
+    """A running peer, for a `with` block. `pid` is the process whose family does the work."""
+
+    def __init__(self, peer: Peer, tools: Tools, scratch: Path) -> None:
+        self.peer = peer
+        self.directory = scratch / f"{peer.name}-{time.monotonic_ns()}"
+        self.directory.mkdir(parents=True)
+        self.port = _free_port()
+        self._command = peer.command(tools, self.directory, self.port)
+
+    def __enter__(self) -> "Server":
+        # setpriv: should this program be killed, the server still ends.
+        with (self.directory / "output").open("wb") as output:
+            self._process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "TERM", "--", *self._command],
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        try:
+            self._wait_until_it_answers()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def log(self) -> str:
+        """The end of what it wrote."""
+        texts = [(self.directory / name) for name in ("output", "error.log")]
+        return "\n".join(path.read_text(errors="replace")[-1500:] for path in texts if path.exists()).strip()
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                status, body = self._echo()
+                break
+            except (OSError, http.client.HTTPException) as error:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise BenchError(f"{self.peer.name} does not start ({error!r}): {self.log()}") from error
+                time.sleep(0.05)
+        if (status, body) != (200, REPLY):
+            raise BenchError(f"{self.peer.name} answers {status} {body.decode(errors='replace')[:1500]}\n{self.log()}")
+
+    def _echo(self) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("POST", "/", ECHO, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def _stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            print(f"{self.peer.name} did not end within 10 s of SIGTERM", file=sys.stderr)
+        try:
+            os.killpg(self.pid, signal.SIGKILL)  # its session is its own: what is left there is its doing
+        except ProcessLookupError:
+            pass
+        self._process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

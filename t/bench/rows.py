@@ -1,0 +1,283 @@
+"""The numbers that owt has to reach: each section takes its readings and yields a row for each number."""
+
+import base64
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import echo
+import load
+import measure
+import peers
+from peers import BenchError, Peer, Server, Tools
+
+MB = 1e6
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    rounds: int = 3
+    seconds: int = 3
+    warm: int = 1
+    connections: list[int] = field(default_factory=lambda: [1, 8, 64])
+    download: float = 2 * GB
+    lines: int = 1000
+    streams: int = 10_000
+    answer: float = 4 * GB
+    upload: float = 1 * GB
+    calls_before: int = 50_000
+    calls: int = 1_000_000
+
+
+QUICK = Sizes(1, 1, 0, download=0.2 * GB, lines=100, streams=500, answer=0.2 * GB, upload=0.1 * GB, calls=100_000)
+LONG = Sizes(rounds=7, seconds=5, warm=3, download=8 * GB, lines=10_000, calls=5_000_000)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Where a number has to be: below `limit`, or above it."""
+
+    limit: float
+    unit: str
+    aim: float | None = None
+    at_least: bool = False
+
+    def __str__(self) -> str:
+        aim = "" if self.aim is None else f", aim {self.aim:g}{self.unit}"
+        return f"{'≥' if self.at_least else '≤'} {self.limit:g}{self.unit}{aim}"
+
+    def verdict(self, value: float) -> str:
+        if self.aim is not None and self._met(value, self.aim):
+            return "pass, aim met"
+        return "pass" if self._met(value, self.limit) else "MISS"
+
+    def _met(self, value: float, bound: float) -> bool:
+        return value >= bound if self.at_least else value <= bound
+
+
+@dataclass(frozen=True)
+class Row:
+    """A number, and what it has to be; without a goal it is there for comparison."""
+
+    measure: str
+    value: float
+    unit: str
+    goal: Goal | None = None
+
+    @property
+    def verdict(self) -> str:
+        return self.goal.verdict(self.value) if self.goal else ""
+
+
+@dataclass
+class Run:
+    """One run of the benchmark. Its rows and readings grow as it goes."""
+
+    tools: Tools
+    scratch: Path
+    sizes: Sizes
+    peers: list[Peer]
+    rows: list[Row] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    echoes: echo.Echoes = field(default_factory=lambda: echo.Echoes({}))
+
+    def server(self, peer: Peer) -> Server:
+        """Starts a peer, for a `with` block."""
+        return Server(peer, self.tools, self.scratch)
+
+    def find(self, name: str) -> Peer | None:
+        """The peer of that name, if it takes part."""
+        return next((peer for peer in self.peers if peer.name == name), None)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """CPU per echo of one peer against another's, or how many times less it is."""
+
+    measure: str
+    peer: str
+    other: str
+    connections: int
+    goal: Goal
+
+
+ECHO_RATIOS = [
+    Ratio("warm echo, 1 thread, 64 connections: CPU per call / nginx+Lua", "owt-1", "lua", 64, Goal(2.5, "x", aim=2)),
+    Ratio("warm echo, defaults, 8 connections: CPU per call / nginx+Lua", "owt-8", "lua", 8, Goal(5, "x", aim=3)),
+    Ratio(
+        "warm echo, 1 thread, 64 connections: CPU per call, times less than uvicorn+Starlette",
+        "starlette",
+        "owt-1",
+        64,
+        Goal(6, "x", aim=8, at_least=True),
+    ),
+]
+
+
+def echoes(run: Run) -> Iterator[Row]:
+    """All peers side by side."""
+    sizes = run.sizes
+    with ExitStack() as stack:
+        servers = [stack.enter_context(run.server(peer)) for peer in run.peers]
+        run.echoes = echo.take(servers, sizes.connections, sizes.rounds, sizes.seconds, sizes.warm)
+    for ratio in ECHO_RATIOS:
+        if run.find(ratio.peer) and run.find(ratio.other):
+            value = run.echoes.ratio(ratio.peer, ratio.other, ratio.connections)
+            yield Row(ratio.measure, value, ratio.goal.unit, ratio.goal)
+
+
+STREAM = f"""\
+def run(request, chunks):
+    chunk = b"x" * {load.CHUNK}
+    for _ in range(chunks):
+        yield chunk
+"""
+
+
+def stream(run: Run) -> Iterator[Row]:
+    """Bytes per CPU second of a streamed answer, against Lua's print and flush, in turns."""
+    ours, lua = run.find("owt-8"), run.find("lua")
+    if not ours or not lua:
+        return
+    chunks = int(run.sizes.download / load.CHUNK)
+    size = chunks * load.CHUNK
+    taken: list[tuple[load.Download, load.Download]] = []
+    with run.server(ours) as owt_server, run.server(lua) as lua_server:
+        for _ in range(run.sizes.rounds):
+            mine = load.download(owt_server, load.post(STREAM, chunks=chunks), size)
+            theirs = load.download(lua_server, load.get("/stream", chunks=chunks), size)
+            taken.append((mine, theirs))
+    what = f"streaming {size / GB:.1f} GB in 64 KiB chunks"
+    for title, downloads in ("owt", [mine for mine, _ in taken]), ("nginx+Lua", [theirs for _, theirs in taken]):
+        rate = median(download.bytes_per_cpu_second for download in downloads)
+        yield Row(f"{what}: {title}", rate / MB, " MB per CPU second")
+    ratio = median(mine.bytes_per_cpu_second / theirs.bytes_per_cpu_second for mine, theirs in taken)
+    yield Row(f"{what}: bytes per CPU second / nginx+Lua", ratio, "x", Goal(0.5, "x", at_least=True))
+
+
+TICK = """\
+import time
+
+def run(request, lines):
+    for _ in range(lines):
+        yield f"{time.monotonic_ns()}\\n"
+        time.sleep(0.003)
+"""
+
+
+def lag(run: Run) -> Iterator[Row]:
+    """From the moment before a yield to the moment after the client's read."""
+    goals = {50: Goal(0.15, " ms"), 99: Goal(2, " ms")}
+    for name, title in ("owt-8", "owt"), ("starlette", "uvicorn+Starlette"):
+        peer = run.find(name)
+        if not peer:
+            continue
+        with run.server(peer) as server:
+            load.lags(server, load.post(TICK, lines=20))
+            lags = load.lags(server, load.post(TICK, lines=run.sizes.lines))
+        for percent, goal in goals.items():
+            value = lags[len(lags) * percent // 100] * 1e3
+            measured = f"yield to client's read, one small chunk, p{percent}: {title}"
+            yield Row(measured, value, " ms", goal if title == "owt" else None)
+
+
+WAIT = """\
+import asyncio
+
+async def run(request):
+    yield "data: open\\n\\n"
+    await asyncio.Event().wait()
+"""
+
+
+def streams(run: Run) -> Iterator[Row]:
+    """Memory of many open async streams, called by code_id."""
+    if not run.find("owt-8"):
+        return
+    count = run.sizes.streams
+    request = load.get("/", code_id=_code_id(WAIT))
+    with run.server(peers.owt(connections=count + 1000)) as server:
+        with load.held(server, load.post(WAIT), 1):
+            before = measure.rss(server.pid)
+            with load.held(server, request, count) as opened:
+                if opened != count:
+                    raise BenchError(f"only {opened} of {count} streams stayed open: {server.log()}")
+                grown = measure.rss(server.pid) - before
+    yield Row(f"{count:,} open async event streams: memory of each", grown / count / 1e3, " kB", Goal(25, " kB"))
+
+
+READ = """\
+def run(request):
+    total = 0
+    while part := request.stream.read(1 << 20):
+        total += len(part)
+    return str(total)
+"""
+
+
+def memory(run: Run) -> Iterator[Row]:
+    """How far memory grows beyond what a small transfer needs."""
+    if not run.find("owt-8"):
+        return
+    goal = Goal(32, " MB")
+
+    def answer(server: Server, size: int) -> None:
+        load.drain(server, load.post(STREAM, chunks=size // load.CHUNK), size - load.CHUNK)
+
+    def upload(server: Server, size: int) -> None:
+        code = base64.b64encode(READ.encode()).decode()
+        tail = load.drain(server, load.post_query(size, code_b64=code), upload=size)
+        if not tail.endswith(f"\r\n\r\n{size}"):
+            raise BenchError(f"{size} bytes were uploaded, the answer is {tail!r}")
+
+    transfers: list[tuple[str, Callable[[Server, int], None], float]] = [
+        ("streamed answer", answer, run.sizes.answer),
+        ("upload read through request.stream", upload, run.sizes.upload),
+    ]
+    for title, transfer, size in transfers:
+        with run.server(peers.owt()) as server:
+            transfer(server, int(32 * MB))
+            before = measure.rss(server.pid)
+            measure.reset_peak_rss(server.pid)
+            transfer(server, int(size))
+            grown = measure.peak_rss(server.pid) - before
+        yield Row(f"{size / GB:g} GB {title}: memory grows by", grown / MB, " MB", goal)
+
+
+def calls(run: Run) -> Iterator[Row]:
+    """Memory after very many calls. Flat: a leak of a few bytes a call would pass, of one object would not."""
+    if not run.find("owt-8"):
+        return
+    sizes = run.sizes
+    deadline = time.monotonic() + sizes.calls / 4000
+    done = 0
+    with run.server(peers.owt()) as server:
+        while done < sizes.calls_before:
+            done += load.echo(server, 64, 1).requests
+        first, before = done, measure.rss(server.pid)
+        while done < sizes.calls and time.monotonic() < deadline:
+            done += load.echo(server, 64, 2).requests
+        grown = measure.rss(server.pid) - before
+    goal = Goal(4, " MB")
+    yield Row(f"from call {first:,} to call {done:,}: memory grows by", grown / MB, " MB", goal)
+
+
+SECTIONS: dict[str, Callable[[Run], Iterator[Row]]] = {
+    "echo": echoes,
+    "stream": stream,
+    "lag": lag,
+    "streams": streams,
+    "memory": memory,
+    "calls": calls,
+}
+
+
+def _code_id(source: str) -> str:
+    return "sha256:" + hashlib.sha256(source.encode()).hexdigest()
