@@ -148,39 +148,39 @@ class Intake {
             return name_of(key) + " is not UTF-8. Send it as UTF-8.";
         }
         switch (key) {
-        case Key::code:
-        case Key::code_b64:
-        case Key::code_id:
-            if (text.empty()) {
+            case Key::code:
+            case Key::code_b64:
+            case Key::code_id:
+                if (text.empty()) {
+                    return {};
+                }
+                if (named_ != Key::other) {
+                    return twice(named_, key);
+                }
+                named_ = key;
+                sent_ = std::move(text);
                 return {};
-            }
-            if (named_ != Key::other) {
-                return twice(named_, key);
-            }
-            named_ = key;
-            sent_ = std::move(text);
-            return {};
-        case Key::fn_name:
-            return set_fn_name(std::move(text));
-        case Key::kwargs:
-            kwargs_ = std::move(text);
-            return {};
-        case Key::kwargs_b64:
-            kwargs_b64_ = std::move(text);
-            return {};
-        case Key::use_cache:
-            return set_bool(key, text, params_.use_cache);
-        case Key::cache_kwargs:
-            return set_bool(key, text, params_.cache_kwargs);
-        case Key::cache_key_override:
-            // Left empty in a form it would be one key for everybody's results.
-            params_.cache_key_override.reset();
-            if (!text.empty()) {
-                params_.cache_key_override = std::move(text);
-            }
-            return {};
-        case Key::other:
-            break;
+            case Key::fn_name:
+                return set_fn_name(std::move(text));
+            case Key::kwargs:
+                kwargs_ = std::move(text);
+                return {};
+            case Key::kwargs_b64:
+                kwargs_b64_ = std::move(text);
+                return {};
+            case Key::use_cache:
+                return set_bool(key, text, params_.use_cache);
+            case Key::cache_kwargs:
+                return set_bool(key, text, params_.cache_kwargs);
+            case Key::cache_key_override:
+                // Left empty in a form it would be one key for everybody's results.
+                params_.cache_key_override.reset();
+                if (!text.empty()) {
+                    params_.cache_key_override = std::move(text);
+                }
+                return {};
+            case Key::other:
+                break;
         }
         return {};
     }
@@ -188,26 +188,26 @@ class Intake {
     // As if it had not been sent.
     void unset(Key key) {
         switch (key) {
-        case Key::fn_name:
-            params_.fn_name = "run";
-            break;
-        case Key::kwargs:
-            kwargs_.clear();
-            break;
-        case Key::kwargs_b64:
-            kwargs_b64_.clear();
-            break;
-        case Key::use_cache:
-            params_.use_cache = false;
-            break;
-        case Key::cache_kwargs:
-            params_.cache_kwargs = false;
-            break;
-        case Key::cache_key_override:
-            params_.cache_key_override.reset();
-            break;
-        default:  // what names code beside a null is named once
-            break;
+            case Key::fn_name:
+                params_.fn_name = "run";
+                break;
+            case Key::kwargs:
+                kwargs_.clear();
+                break;
+            case Key::kwargs_b64:
+                kwargs_b64_.clear();
+                break;
+            case Key::use_cache:
+                params_.use_cache = false;
+                break;
+            case Key::cache_kwargs:
+                params_.cache_kwargs = false;
+                break;
+            case Key::cache_key_override:
+                params_.cache_key_override.reset();
+                break;
+            default:  // what names code beside a null is named once
+                break;
         }
     }
 
@@ -473,70 +473,70 @@ simdjson::error_code check(ondemand::value value, int depth) {
     }
     std::string_view token = trim(value.raw_json_token());
     switch (type) {
-    case ondemand::json_type::string: {
-        ondemand::raw_json_string string;
-        if (auto error = value.get_raw_json_string().get(string)) {
-            return error;
-        }
-        return valid_escapes(string.raw()) ? simdjson::SUCCESS : simdjson::STRING_ERROR;
-    }
-    case ondemand::json_type::number:
-        return valid_number(token) ? simdjson::SUCCESS : simdjson::NUMBER_ERROR;
-    case ondemand::json_type::boolean:
-        return token == "true"    ? simdjson::SUCCESS
-               : token == "false" ? simdjson::SUCCESS
-               : token[0] == 't'  ? simdjson::T_ATOM_ERROR
-                                  : simdjson::F_ATOM_ERROR;
-    case ondemand::json_type::null:
-        return token == "null" ? simdjson::SUCCESS : simdjson::N_ATOM_ERROR;
-    case ondemand::json_type::array: {
-        ondemand::array array;
-        if (auto error = value.get_array().get(array)) {
-            return error;
-        }
-        for (auto element : array) {
-            ondemand::value child;
-            if (auto error = element.get(child)) {
+        case ondemand::json_type::string: {
+            ondemand::raw_json_string string;
+            if (auto error = value.get_raw_json_string().get(string)) {
                 return error;
             }
-            if (auto error = check(child, depth + 1)) {
+            return valid_escapes(string.raw()) ? simdjson::SUCCESS : simdjson::STRING_ERROR;
+        }
+        case ondemand::json_type::number:
+            return valid_number(token) ? simdjson::SUCCESS : simdjson::NUMBER_ERROR;
+        case ondemand::json_type::boolean:
+            return token == "true"    ? simdjson::SUCCESS
+                   : token == "false" ? simdjson::SUCCESS
+                   : token[0] == 't'  ? simdjson::T_ATOM_ERROR
+                                      : simdjson::F_ATOM_ERROR;
+        case ondemand::json_type::null:
+            return token == "null" ? simdjson::SUCCESS : simdjson::N_ATOM_ERROR;
+        case ondemand::json_type::array: {
+            ondemand::array array;
+            if (auto error = value.get_array().get(array)) {
                 return error;
             }
+            for (auto element : array) {
+                ondemand::value child;
+                if (auto error = element.get(child)) {
+                    return error;
+                }
+                if (auto error = check(child, depth + 1)) {
+                    return error;
+                }
+            }
+            return simdjson::SUCCESS;
         }
-        return simdjson::SUCCESS;
-    }
-    case ondemand::json_type::object: {
-        ondemand::object object;
-        if (auto error = value.get_object().get(object)) {
-            return error;
-        }
-        for (auto member : object) {
-            ondemand::field field;
-            if (auto error = std::move(member).get(field)) {
+        case ondemand::json_type::object: {
+            ondemand::object object;
+            if (auto error = value.get_object().get(object)) {
                 return error;
             }
-            if (!valid_escapes(field.key().raw())) {
-                return simdjson::STRING_ERROR;
+            for (auto member : object) {
+                ondemand::field field;
+                if (auto error = std::move(member).get(field)) {
+                    return error;
+                }
+                if (!valid_escapes(field.key().raw())) {
+                    return simdjson::STRING_ERROR;
+                }
+                if (auto error = check(field.value(), depth + 1)) {
+                    return error;
+                }
             }
-            if (auto error = check(field.value(), depth + 1)) {
-                return error;
-            }
+            return simdjson::SUCCESS;
         }
-        return simdjson::SUCCESS;
-    }
     }
     return simdjson::TAPE_ERROR;
 }
 
 const char* wanted(Key key) {
     switch (key) {
-    case Key::use_cache:
-    case Key::cache_kwargs:
-        return "true or false";
-    case Key::cache_key_override:
-        return "a string or a number";
-    default:
-        return "a string";
+        case Key::use_cache:
+        case Key::cache_kwargs:
+            return "true or false";
+        case Key::cache_key_override:
+            return "a string or a number";
+        default:
+            return "a string";
     }
 }
 
@@ -601,7 +601,7 @@ class JsonReader {
 
         if (type == ondemand::json_type::string) {
             std::string_view text;
-            if (!value.get_string().get(text) && is_utf8(text)) {
+            if (!value.get_string().get(text)) {
                 if (key != Key::other) {
                     return intake.set(key, std::string(text));
                 }

@@ -102,7 +102,7 @@ std::string package_dir() {
     Dl_info info{};
     if (::dladdr(reinterpret_cast<const void*>(&interpreter), &info) != 0 && info.dli_fname) {
         std::error_code error;
-        auto beside = std::filesystem::absolute(info.dli_fname, error).parent_path() / "python";
+        auto beside = std::filesystem::canonical(info.dli_fname, error).parent_path() / "python";
         if (!error && std::filesystem::exists(beside / "owt", error)) {
             return beside;
         }

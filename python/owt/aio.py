@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from owt import failure, loaded, output, stream
 from owt.refusal import Refusal
-from owt.response import Later, Stream, coerce, from_response
+from owt.response import Later, Stream, coerce
 
 if TYPE_CHECKING:
     from _owt import Call
@@ -42,10 +42,8 @@ class Pending:
 
     def discard(self) -> None:
         """Closes what nobody will run, without a word about coroutines never awaited."""
-        unstarted = self.answer.value if isinstance(self.answer, Later) else self.answer.chunks
-        close = getattr(unstarted, "close", None)
-        if close is not None:
-            close()
+        if isinstance(self.answer, Later) and asyncio.iscoroutine(self.answer.value):
+            self.answer.value.close()
 
 
 _lock = threading.Lock()
@@ -66,8 +64,10 @@ def submit(pending: Pending, context: Context) -> None:
         handed_over = True
         loaded.detached[pending.call] = pending.endpoint
         loop.call_soon_threadsafe(_begin, pending, context)
-    except BaseException:
+    except BaseException as error:
+        pending.error = error
         pending.discard()
+        context.run(_finish, pending)
         if handed_over:
             _release(pending.call)
         raise
@@ -153,14 +153,18 @@ def _begin(pending: Pending, context: Context) -> None:
 def _end(pending: Pending) -> None:
     _pending.pop(pending.call, None)
     pending.discard()
-    if pending.finish is not None:
-        try:
-            pending.finish(pending.error)
-        except BaseException as error:
-            failure.log(pending.call, error, pending.endpoint.path)
+    _finish(pending)
     if output.partial:
         output.end(pending.request)
     _release(pending.call)
+
+
+def _finish(pending: Pending) -> None:
+    if pending.finish is not None:
+        try:
+            pending.finish(pending.error)
+        except Exception as error:
+            failure.log(pending.call, error, pending.endpoint.path)
 
 
 def _release(call: Call) -> None:
@@ -185,7 +189,7 @@ async def _run(pending: Pending) -> None:
     try:
         await _answer(pending)
     except Refusal as refusal:
-        call.refuse(refusal.status, refusal.type, refusal.detail)
+        refusal.tell(call)
     except BaseException as error:
         pending.error = error
         if isinstance(error, asyncio.CancelledError) and (call.cancelled or _stopping):

@@ -1,5 +1,12 @@
 """A call that cannot be served, and what to tell its client."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _owt import Call
+
 
 class Refusal(Exception):
     """Ends a call with an error answer; never seen by an adaptor.
@@ -13,3 +20,9 @@ class Refusal(Exception):
         self.status = status
         self.type = type
         self.detail = detail
+
+    def tell(self, call: Call) -> None:
+        """Answers the call with this error."""
+        # Names in the text may come from JSON, which can spell lone surrogates.
+        detail = self.detail.encode(errors="backslashreplace").decode()
+        call.refuse(self.status, self.type, detail)

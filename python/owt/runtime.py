@@ -19,7 +19,7 @@ from owt import stream
 from owt.context import Cancelled, current
 from owt.refusal import Refusal
 from owt.request import Request
-from owt.response import HTML, File, Later, Stream, Whole, coerce, from_response
+from owt.response import HTML, File, Later, Stream, Whole, coerce
 
 if TYPE_CHECKING:
     from _owt import Call
@@ -72,7 +72,7 @@ def run(
         try:
             aio.submit(result, context)
         except Refusal as refusal:
-            call.refuse(refusal.status, refusal.type, refusal.detail)
+            refusal.tell(call)
         return None
     return result  # type: ignore[return-value]
 
@@ -105,14 +105,19 @@ def _run(
             return _run_in_flask(request, found, function, kwargs)
         names = tuple(kwargs)
         plan = function.plans.get(names) or function.plan(names)
-        value = plan(function.fn, request, kwargs)
+        try:
+            value = plan(function.fn, request, kwargs)
+        except HTTPException as error:  # abort(404)
+            value = error.get_response(request.environ)
         if type(value) is str and value.isascii():
             return 200, HTML, value
         return _send(request, found, function, value)
     except Refusal as refusal:
-        call.refuse(refusal.status, refusal.type, refusal.detail)
+        refusal.tell(call)
     except BaseException as error:
-        _fail(call, request, error, path)
+        if isinstance(error, Cancelled) and call.cancelled:
+            raise
+        failure.refuse(call, error, path)
     finally:
         if _partial:
             output.end(request)
@@ -127,7 +132,11 @@ def _run_in_flask(
     try:
         names = tuple(kwargs)
         plan = function.plans.get(names) or function.plan(names)
-        result = _send(request, found, function, plan(function.fn, request, kwargs))
+        try:
+            value = plan(function.fn, request, kwargs)
+        except HTTPException as error:
+            value = error.get_response(request.environ)
+        result = _send(request, found, function, value)
     except BaseException as error:
         if pop is not None:
             pop(error)
@@ -159,18 +168,6 @@ def _send(
         assert isinstance(answer, File)
         stream.send(call, answer)
     return None
-
-
-def _fail(call: Call, request: Request, error: BaseException, path: str) -> None:
-    """Answers for an adaptor that raised; Cancelled goes on if the call is."""
-    if isinstance(error, Cancelled) and call.cancelled:
-        raise error
-    if isinstance(error, HTTPException):
-        # Werkzeug's and Flask's abort() raises an answer.
-        response = error.get_response(request.environ)
-        answer = from_response(response, request)
-        ...
-    failure.refuse(call, error, path)
 
 
 def cancel(call: Call) -> None:

@@ -7,7 +7,6 @@ wrk.headers["Content-Type"] = "application/json"
 
 function init(args)
     wrk.body = args[1]
-    wrk.init(args)
 end
 
 function done(summary, latency)

@@ -86,47 +86,47 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     std::string_view text(bytes.get(), length);
     Params params;
     switch (data[0]) {
-    case 'j': {
-        Complaint complaint = read_json(text, params);
-        check(complaint, params);
-        size_t mark = text.starts_with("\xEF\xBB\xBF") ? 3 : 0;
-        bool json = is_json(text.substr(mark));
-        require(complaint || json);
-        bool blamed = complaint && complaint->starts_with("The body is not valid JSON") &&
-                      complaint->find("too deep") == std::string::npos;
-        simdjson::dom::parser parser;
-        require(!blamed || parser.parse(text.data() + mark, length - mark).error());
-        break;
-    }
-    case 'u': {
-        Complaint complaint = read_urlencoded(text, params);
-        check(complaint, params);
-        require(complaint || names_code(text));
-        break;
-    }
-    case 'f':
-        check(read_form(cut(text), params), params);
-        break;
-    case 'b':
-        if (auto decoded = decode_base64(text)) {
-            require(decoded->size() <= length * 3 / 4);
-            // What is decoded does not depend on how its lines are broken.
-            std::string broken;
-            for (char c : text) {
-                broken += c;
-                broken += '\n';
-            }
-            require(decode_base64(broken) == decoded);
+        case 'j': {
+            Complaint complaint = read_json(text, params);
+            check(complaint, params);
+            size_t mark = text.starts_with("\xEF\xBB\xBF") ? 3 : 0;
+            bool json = is_json(text.substr(mark));
+            require(complaint || json);
+            bool blamed = complaint && complaint->starts_with("The body is not valid JSON") &&
+                          complaint->find("too deep") == std::string::npos;
+            simdjson::dom::parser parser;
+            require(!blamed || parser.parse(text.data() + mark, length - mark).error());
+            break;
         }
-        break;
-    case 'l': {
-        std::string_view query = text.substr(0, text.find('\n'));
-        text.remove_prefix(std::min(query.size() + 1, text.size()));
-        std::string_view type = text.substr(0, text.find('\n'));
-        text.remove_prefix(std::min(type.size() + 1, text.size()));
-        require((locate(query, type, text) == Place::query) == names_code(query));
-        break;
-    }
+        case 'u': {
+            Complaint complaint = read_urlencoded(text, params);
+            check(complaint, params);
+            require(complaint || names_code(text));
+            break;
+        }
+        case 'f':
+            check(read_form(cut(text), params), params);
+            break;
+        case 'b':
+            if (auto decoded = decode_base64(text)) {
+                require(decoded->size() <= length * 3 / 4);
+                // What is decoded does not depend on how its lines are broken.
+                std::string broken;
+                for (char c : text) {
+                    broken += c;
+                    broken += '\n';
+                }
+                require(decode_base64(broken) == decoded);
+            }
+            break;
+        case 'l': {
+            std::string_view query = text.substr(0, text.find('\n'));
+            text.remove_prefix(std::min(query.size() + 1, text.size()));
+            std::string_view type = text.substr(0, text.find('\n'));
+            text.remove_prefix(std::min(type.size() + 1, text.size()));
+            require((locate(query, type, text) == Place::query) == names_code(query));
+            break;
+        }
     }
     return 0;
 }

@@ -370,6 +370,7 @@ void cache_key_test(void**) {
                         "-1.50e3");
     for (const Params& params : {json(R"({"code":"x","cache_key_override":null})"),
                                  json(R"({"code":"x","cache_key_override":1,"cache_key_override":null})"),
+                                 json(R"({"code":"x","cache_key_override":1,"cache_key_override":""})"),
                                  encoded("code=x&cache_key_override=")}) {
         assert_false(params.cache_key_override.has_value());
     }

@@ -83,6 +83,8 @@ void prefers_json_test(void**) {
              "\"application/json",
              "text/plain;x=\", application/json\"",
              "application / json",
+             "text/plain;q=0.5;x=\",application/json,\"",
+             "text/plain;q=0.5;x=\"\\\",application/json,\"",
          }) {
         if (prefers_json(accept)) {
             fail_msg("prefers JSON: %.*s", int(accept.size()), accept.data());

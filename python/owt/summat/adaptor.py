@@ -1,0 +1,105 @@
+"""A stage of a pipeline, and what it can say about value and keyword arguments for the next one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Union
+
+LAST = "__last__"
+
+
+class Nullary:
+    """No value: what comes before the first stage that makes one, and after ``clear()``."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Nullary)
+
+    def __hash__(self) -> int:
+        return hash(Nullary)
+
+    def __repr__(self) -> str:
+        return "Nullary()"
+
+
+@dataclass(frozen=True, slots=True)
+class KeepKWs:
+    """A new value; the keyword arguments pass on."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class DropKWs:
+    """A new value and no keyword arguments."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class PassKWs:
+    """These keyword arguments instead; the value passes on unless they have a ``__last__``."""
+
+    kwargs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Passthrough:
+    """Value and keyword arguments pass on, or the ones given here do."""
+
+    value: Any = None
+    kwargs: Mapping[str, Any] | None = None
+
+
+#: What ``Adaptor.call`` returns.
+Result = Union[KeepKWs, DropKWs, PassKWs, Passthrough]
+
+
+class Adaptor(ABC):
+    """A stage. Subclasses say in ``call`` what it does; it keeps nothing of a call in itself.
+
+    Calling a stage with keyword arguments, ``__last__`` among them if there is a value, gives the next
+    value and the next keyword arguments, with the value as their ``__last__``.
+    """
+
+    @abstractmethod
+    def call(self, *, __last__: Any, **kwargs: Any) -> Result:
+        """Does the stage's work. ``__last__`` is the previous value, Nullary() if there is none."""
+
+    def __call__(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        last = kwargs.pop(LAST, _NOTHING)
+        result = self.call(__last__=last, **kwargs)
+        if isinstance(result, KeepKWs):
+            return _next(result.value, kwargs)
+        if isinstance(result, DropKWs):
+            return _next(result.value, {})
+        if isinstance(result, PassKWs):
+            kwargs = dict(result.kwargs)
+            return _next(kwargs.pop(LAST, last), kwargs)
+        if isinstance(result, Passthrough):
+            if result.kwargs is None:
+                return _next(last, kwargs)
+            kwargs = dict(result.kwargs)
+            kwargs.pop(LAST, None)
+            return _next(result.value, kwargs)
+        raise TypeError(
+            f"{self!r}: call() returned a {type(result).__name__}; it has to return KeepKWs, DropKWs,"
+            " PassKWs or Passthrough"
+        )
+
+    def __repr__(self) -> str:
+        """The stage as it is written in a pipeline."""
+        return f"{type(self).__name__.lower()}()"
+
+
+_NOTHING = Nullary()
+
+
+def _next(value: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    if not isinstance(value, Nullary):
+        kwargs[LAST] = value
+    return value, kwargs
