@@ -285,7 +285,15 @@ void run(const CallPtr& call) {
     }
 }
 
-PYBIND11_EMBEDDED_MODULE(_owt, module) {
+#if PYBIND11_VERSION_HEX >= 0x03000000
+#define OWT_MODULE(name, variable)                           \
+    PYBIND11_EMBEDDED_MODULE(name, variable, py::mod_gil_not_used(), \
+                             py::multiple_interpreters::not_supported())
+#else
+#define OWT_MODULE(name, variable) PYBIND11_EMBEDDED_MODULE(name, variable)
+#endif
+
+OWT_MODULE(_owt, module) {
     py::class_<Call, CallPtr>(module, "Call")
         .def_property_readonly("connection", [](const Call& call) { return call.asked.connection; })
         .def_property_readonly("cancelled", &Call::cancelled)

@@ -15,10 +15,11 @@ from werkzeug.exceptions import HTTPException
 
 from owt import failure, loaded, output, stream
 from owt.refusal import Refusal
-from owt.response import Later, Stream, coerce
+from owt.response import Chunk, Later, Stream, coerce
 
 if TYPE_CHECKING:
     from _owt import Call
+
     from owt.request import Request
 
 
@@ -144,9 +145,7 @@ def _begin(pending: Pending, context: Context) -> None:
         context.run(_end, pending)
         return
     _pending[call] = pending
-    pending.task = asyncio.get_running_loop().create_task(
-        _run(pending), name=f"owt-{call.connection}", context=context
-    )
+    pending.task = asyncio.get_running_loop().create_task(_run(pending), name=f"owt-{call.connection}", context=context)
     pending.task.add_done_callback(lambda task: _end(pending), context=context)
 
 
@@ -217,10 +216,10 @@ async def _stream(pending: Pending, answer: Stream) -> None:
     call = pending.call
     path = pending.endpoint.path
     chunks = answer.chunks
-    walk = chunks if hasattr(chunks, "__anext__") else _walk(chunks)
+    walk = chunks if isinstance(chunks, AsyncIterator) else _walk(chunks)
     started = False
 
-    async def offer(piece: stream.Chunk) -> None:
+    async def offer(piece: Chunk) -> None:
         pending.room.clear()
         if not call.offer(piece):
             if call.cancelled:
@@ -262,9 +261,7 @@ async def _walk(chunks: Iterator[object]) -> AsyncIterator[object]:
             close()
 
 
-async def _close(
-    call: Call, walk: Any, close: Callable[[], object] | None, path: str
-) -> None:
+async def _close(call: Call, walk: Any, close: Callable[[], object] | None, path: str) -> None:
     aclose: Callable[[], Awaitable[object]] | None = getattr(walk, "aclose", None)
     try:
         if aclose is not None:

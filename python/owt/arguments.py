@@ -64,9 +64,10 @@ def _evaluate(text: str, names: dict[str, Any], texts: Texts) -> object:
 
 def _compile(text: str) -> CodeType | None:
     try:
-        return compile(text.strip(), _FILE, "eval", dont_inherit=True)
+        code: CodeType = compile(text.strip(), _FILE, "eval", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         return None
+    return code
 
 
 def _raised_here(error: NameError) -> bool:

@@ -64,9 +64,7 @@ class _Binder:
         bound = self.given - {LAST} if target else self.given
         known = {p.name for p in self.parameters}
         missing = [
-            p.name
-            for p in self.parameters
-            if p.default is Parameter.empty and p.name not in bound and p is not target
+            p.name for p in self.parameters if p.default is Parameter.empty and p.name not in bound and p is not target
         ]
         surplus = sorted(bound - known)
         if self.extras:
@@ -127,11 +125,7 @@ class _Binder:
 
         def bound(function: Callable[..., Any], request: Any, kwargs: dict[str, Any]) -> Any:
             arguments = [
-                request
-                if source is _REQUEST
-                else kwargs.pop(source)
-                if type(source) is _Take
-                else source
+                request if source is _REQUEST else kwargs.pop(source) if type(source) is _Take else source
                 for source in positional
             ]
             if by_name and target is not None:
@@ -142,7 +136,7 @@ class _Binder:
 
     def _refusing(self, missing: list[str], surplus: list[str]) -> Plan:
         text = f"These arguments do not fit {describe(self.name, self.signature)}:"
-        what = []
+        what: list[str] = []
         if LAST in surplus:
             surplus.remove(LAST)
             free = any(p.name not in self.given for p in self.parameters)
@@ -179,11 +173,7 @@ def _takes_request(first: Parameter, given: set[str]) -> bool:
         return False
     if first.name == "request":
         return True
-    return (
-        first.default is Parameter.empty
-        and first.name not in given
-        and _is_request(first.annotation)
-    )
+    return first.default is Parameter.empty and first.name not in given and _is_request(first.annotation)
 
 
 def _is_request(annotation: object) -> bool:

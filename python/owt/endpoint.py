@@ -13,7 +13,9 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import decode_source, spec_from_file_location
+from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Any
 
 import owt
 from owt.source import compile_source
@@ -55,7 +57,7 @@ class Loader(SourceFileLoader):
         code, self.expression = compile_source(data, path)
         return code
 
-    def set_data(self, path: str, data: bytes, *, _mode: int = 0o666) -> None:
+    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
         # What an expression compiles to depends on the names that the pipeline has today.
         if not self.expression:
             super().set_data(path, data, _mode=_mode)
@@ -93,7 +95,7 @@ class Finder:
         if match is None or "OWT_DIR" not in os.environ:
             return None
         file = path_of(match[1])
-        if not os.path.exists(file):
+        if not Path(file).exists():
             return None
         return spec_from_file_location(name, file, loader=Loader(name, file))
 
@@ -107,4 +109,4 @@ def discard(code_id: str) -> None:
         linecache.cache.pop(module.__file__, None)
 
 
-sys.meta_path.append(Finder)  # type: ignore[arg-type]
+sys.meta_path.append(Finder)

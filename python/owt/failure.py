@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from owt import output
@@ -16,8 +17,8 @@ HIDDEN = "The adaptor failed. Error id {}: its traceback is in the server's erro
 #: Characters of a traceback that are sent and logged; of a longer one the middle is left out.
 MAX_LENGTH = 64 * 1024
 
-_PACKAGE = os.path.dirname(__file__) + os.sep
-_LIBRARY = _PACKAGE + "lib" + os.sep
+_PACKAGE = f"{Path(__file__).parent}/"
+_LIBRARY = _PACKAGE + "lib/"
 
 
 def refuse(call: Call, error: BaseException, path: str) -> None:

@@ -47,8 +47,8 @@ def open_again(value: object) -> tuple[int, str] | None:
         file.flush()
     if not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
         return None
-    name = raw.name if isinstance(raw.name, (str, os.PathLike)) else ""
-    return _reopen(raw.fileno()), os.path.basename(os.fspath(name))
+    name = Path(raw.name).name if isinstance(raw.name, str) else ""
+    return _reopen(raw.fileno()), name
 
 
 def _is_temporary(value: object) -> bool:

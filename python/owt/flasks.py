@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from owt.endpoint import directory
@@ -52,7 +52,7 @@ def _app(endpoint: Endpoint) -> Flask:
 def _root() -> str:
     """Where Flask looks for templates and static files: the working directory, if there is one."""
     try:
-        return os.getcwd()
+        return str(Path.cwd())
     except OSError:
         return directory()
 

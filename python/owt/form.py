@@ -10,6 +10,7 @@ from owt.refusal import Refusal
 
 if TYPE_CHECKING:
     from _owt import Call
+
     from owt.request import Request
 
 #: Fields of owt's own: sent as a file, they are read as text.
@@ -40,9 +41,7 @@ def read(call: Call, request: Request) -> tuple[str, str, dict[str, Any], str | 
         texts = list(request.form.items(multi=True))
         files = list(request.files.items(multi=True))
     except RequestEntityTooLarge as error:
-        raise Refusal(
-            413, "too-many-parts", f"The form is too large: {error.description}"
-        ) from None
+        raise Refusal(413, "too-many-parts", f"The form is too large: {error.description}") from None
     finally:
         del request.encoding_errors
     fields = [(_utf8(name, name), _utf8(name, value)) for name, value in texts]

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from inspect import Signature
+from traceback import format_exception_only
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +65,7 @@ class Endpoint:
         """The function that clients call name. Raises Refusal (400) if there is none."""
         is_expression = EXPRESSION in self.globals
         if is_expression and name != "run":
-            raise _no_function(
-                f"The adaptor is an expression, whose only function is run; it has no {name!r}."
-            )
+            raise _no_function(f"The adaptor is an expression, whose only function is run; it has no {name!r}.")
         value = self.globals.get(name)
         if name not in self.globals or (name in owt.__all__ and value is getattr(owt, name)):
             there = ", ".join(self._public()) or "none"
@@ -78,9 +77,7 @@ class Endpoint:
             value = value.done()
         if not callable(value):
             what = "The adaptor is an expression whose value" if is_expression else f"{name!r}"
-            raise _no_function(
-                f"{what} is of type {type(value).__name__}: it has to be a callable or a pipeline."
-            )
+            raise _no_function(f"{what} is of type {type(value).__name__}: it has to be a callable or a pipeline.")
         made = self.functions[name] = Function(name, value)
         return made
 
@@ -137,9 +134,7 @@ def load(call: Call, code_id: str) -> Endpoint:
 
 def _describe(error: SyntaxError) -> str:
     """The error with its line and a caret, as Python shows it."""
-    import traceback
-
-    return "The adaptor is not Python:\n" + "".join(traceback.format_exception_only(error))
+    return "The adaptor is not Python:\n" + "".join(format_exception_only(type(error), error))
 
 
 def register(module: ModuleType, source: bytes, imported_flask: bool) -> None:

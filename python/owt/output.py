@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Callable
 from threading import get_ident
-from typing import Any
+from typing import Any, TextIO, cast
 
 from owt.context import current
 
@@ -34,8 +34,8 @@ def install(write: Callable[[int, int, str], None]) -> None:
     """Sends this process's stdout, stderr and log records to the error log, line by line."""
     global write_line
     write_line = write
-    sys.stdout = LogStream(INFO, 1)
-    sys.stderr = LogStream(WARN, 2)
+    sys.stdout = cast(TextIO, LogStream(INFO, 1))
+    sys.stderr = cast(TextIO, LogStream(WARN, 2))
     handler = LogHandler()
     handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
     logging.getLogger().addHandler(handler)
@@ -207,5 +207,3 @@ def _basic_config(original: Callable[..., None], handler: LogHandler) -> Callabl
                 root.addHandler(handler)
 
     return basic_config
-
-

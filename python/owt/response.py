@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import io
 import operator
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Number
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
+from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response
 
 from owt import files, jsons, rich
 from owt.refusal import Refusal
 
 if TYPE_CHECKING:
-    from _owt import Headers
     from owt.request import Request
 
 HTML = (("Content-Type", "text/html; charset=utf-8"),)
@@ -24,8 +24,10 @@ OCTETS = (("Content-Type", "application/octet-stream"),)
 JSON = (("Content-Type", "application/json"),)
 NOTHING: tuple[tuple[str, str], ...] = ()
 
-Whole = tuple[int, "Headers", Union[bytes, str]]
-Chunk = Union[bytes, str]
+#: Header fields in their order.
+Pairs = Sequence[tuple[str, str]]
+Whole = tuple[int, Pairs, bytes | str]
+Chunk = bytes | str
 
 
 @dataclass(slots=True)
@@ -33,7 +35,7 @@ class File:
     """A regular file, open as fd (to be closed by whoever takes this), whose type comes from name."""
 
     status: int
-    headers: Headers
+    headers: Pairs
     fd: int
     name: str
 
@@ -43,11 +45,11 @@ class Stream:
     """An answer whose chunks come one by one; close (if any) is to be called at the end."""
 
     status: int
-    headers: Headers
+    headers: Pairs
     chunks: Iterator[object] | AsyncIterator[object]
     close: Callable[[], object] | None = None
 
-    def head(self, first: object) -> Headers:
+    def head(self, first: object) -> Pairs:
         """The headers, with the content type that fits the first chunk unless there is one already."""
         return typed(self.headers, HTML if isinstance(first, str) else OCTETS)
 
@@ -59,7 +61,7 @@ class Later:
     value: Awaitable[object]
 
 
-Answer = Union[Whole, File, Stream, Later]
+Answer = Whole | File | Stream | Later
 
 
 def coerce(value: object, request: Request, name: str = "run") -> Answer:
@@ -146,11 +148,7 @@ def _from_object(value: object, request: Request, name: str) -> Answer:
 def from_response(response: Response, request: Request) -> Whole | Stream:
     """The answer that a Werkzeug or Flask Response stands for; a stream unless its body is there."""
     status = _status(response.status_code, "the adaptor")
-    headers = [
-        (name, value)
-        for name, value in response.get_wsgi_headers(request.environ)
-        if name.lower() not in _OURS
-    ]
+    headers = [(name, value) for name, value in response.get_wsgi_headers(request.environ) if name.lower() not in _OURS]
     if response.is_sequence:
         body = response.get_data()
         response.close()
@@ -161,7 +159,7 @@ def from_response(response: Response, request: Request) -> Whole | Stream:
     return Stream(status, headers, iter(chunks), response.close)
 
 
-def typed(headers: Headers, default: tuple[tuple[str, str], ...]) -> Headers:
+def typed(headers: Pairs, default: tuple[tuple[str, str], ...]) -> Pairs:
     """The headers, with default's content type first if they have none."""
     if not headers:
         return default
@@ -173,7 +171,7 @@ def typed(headers: Headers, default: tuple[tuple[str, str], ...]) -> Headers:
 # What nginx says itself about the connection and the body's length.
 _OURS = frozenset(("connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"))
 
-_HEADERS = (dict, list, tuple)
+_HEADERS = (dict, list, tuple, Headers)
 
 
 def _text(text: str) -> Chunk:
@@ -197,26 +195,18 @@ def _status(status: object, name: str) -> int:
 
 
 def _pairs(headers: object, name: str) -> list[tuple[str, str]]:
-    items: Iterable[Any]
-    if isinstance(headers, dict) and hasattr(headers, "items"):
-        items = headers.items()
-    else:
-        items = headers  # type: ignore[assignment]
+    items: Any = headers.items() if isinstance(headers, dict) else headers
     pairs = []
     try:
         for key, value in items:
             values = value if isinstance(value, (list, tuple)) else (value,)
             pairs += [(str(key), str(one)) for one in values]
     except (TypeError, ValueError):
-        raise _cannot_send(
-            f"{name} returned headers that are neither a dict nor a list of (name, value)"
-        ) from None
+        raise _cannot_send(f"{name} returned headers that are neither a dict nor a list of (name, value)") from None
     return [(key, value) for key, value in pairs if key.lower() not in _OURS]
 
 
-def _amend(
-    answer: Whole | File | Stream, status: int | None, more: list[tuple[str, str]]
-) -> Whole | File | Stream:
+def _amend(answer: Whole | File | Stream, status: int | None, more: list[tuple[str, str]]) -> Whole | File | Stream:
     """The answer with this status, and with these headers in place of those of the same name."""
     named = {name.lower() for name, _ in more}
     if isinstance(answer, tuple):

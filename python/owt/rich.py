@@ -6,14 +6,14 @@ import base64
 import io
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any
 
 from owt import jsons
 
 if TYPE_CHECKING:
     from owt.request import Request
 
-Show = Callable[[], Optional[Union[bytes, str]]]
+Show = Callable[[], bytes | str | None]
 
 # The first one that an object has is sent where the client has no preference.
 _METHODS = {

@@ -9,13 +9,12 @@ import threading
 from contextvars import Context
 from importlib import import_module
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 import _owt
 from werkzeug.exceptions import HTTPException
 
-from owt import aio, arguments, endpoint, failure, flasks, form, loaded, output, shutdown, signals
-from owt import stream
+from owt import aio, arguments, endpoint, failure, flasks, form, loaded, output, shutdown, signals, stream
 from owt.context import Cancelled, current
 from owt.refusal import Refusal
 from owt.request import Request
@@ -24,7 +23,7 @@ from owt.response import HTML, File, Later, Stream, Whole, coerce
 if TYPE_CHECKING:
     from _owt import Call
 
-_Result = Union[Whole, aio.Pending, None]
+_Result = Whole | aio.Pending | None
 
 _new = Request.__new__
 _endpoints = loaded.endpoints
@@ -57,9 +56,7 @@ def thread_started(index: int) -> None:
     threading.current_thread().name = f"owt-{index}"
 
 
-def run(
-    call: Call, code_id: str, fn_name: str, kwargs: dict[str, Any], kwargs_text: str | None
-) -> Whole | None:
+def run(call: Call, code_id: str, fn_name: str, kwargs: dict[str, Any], kwargs_text: str | None) -> Whole | None:
     """Runs one call on the thread of the caller.
 
     code_id is 64 hex digits, or empty where a multipart form has yet to be read; kwargs is the call's
@@ -77,9 +74,7 @@ def run(
     return result  # type: ignore[return-value]
 
 
-def _run(
-    call: Call, code_id: str, fn_name: str, kwargs: dict[str, Any], kwargs_text: str | None
-) -> _Result:
+def _run(call: Call, code_id: str, fn_name: str, kwargs: dict[str, Any], kwargs_text: str | None) -> _Result:
     request = _new(Request)
     request._call = call
     current.set(request)
@@ -148,9 +143,7 @@ def _run_in_flask(
     return result
 
 
-def _send(
-    request: Request, found: loaded.Endpoint, function: loaded.Function, value: object
-) -> _Result:
+def _send(request: Request, found: loaded.Endpoint, function: loaded.Function, value: object) -> _Result:
     """Sends what the function returned, or says how it is to be sent."""
     call = request._call
     answer = coerce(value, request, function.name)

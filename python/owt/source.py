@@ -60,11 +60,7 @@ def is_stage(name: str) -> bool:
 
     A name that the prelude binds means itself; Python's own names (``map``, ``open``) do not.
     """
-    return (
-        not name.startswith("_")
-        and name not in owt.__all__
-        and callable(getattr(Pipe, name, None))
-    )
+    return not name.startswith("_") and name not in owt.__all__ and callable(getattr(Pipe, name, None))
 
 
 def _leading_call(node: ast.expr) -> ast.Name | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import glob
+import contextlib
 import hashlib
 import os
 import re
@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Container
+from pathlib import Path
 
 from owt.endpoint import directory, path_of
 from owt.refusal import Refusal
@@ -34,7 +35,7 @@ def keep(code_id: str, source: bytes, loaded: Container[str] = ()) -> None:
 
     Raises Refusal (500) if it cannot be written.
     """
-    path = path_of(code_id)
+    path = Path(path_of(code_id))
     try:
         if _read(path) == source:
             _touch(path)
@@ -53,14 +54,9 @@ def keep(code_id: str, source: bytes, loaded: Container[str] = ()) -> None:
 
 def require(code_id: str) -> None:
     """Raises Refusal (404) unless the source with this id is there. A damaged file is removed."""
-    path = path_of(code_id)
+    path = Path(path_of(code_id))
     try:
         source = _read(path)
-        if source is not None:
-            if hashlib.sha256(source).hexdigest() == code_id:
-                _touch(path)
-                return
-            _remove(code_id)
     except OSError as error:
         raise Refusal(
             500,
@@ -68,6 +64,11 @@ def require(code_id: str) -> None:
             f"The adaptor's file {path} cannot be read: {error.strerror or error}."
             " The directive owt_dir names its directory.",
         ) from None
+    if source is not None:
+        if hashlib.sha256(source).hexdigest() == code_id:
+            _touch(path)
+            return
+        _remove(code_id)
     raise Refusal(
         404,
         "code-not-found",
@@ -77,33 +78,28 @@ def require(code_id: str) -> None:
 
 
 def prune(loaded: Container[str] = ()) -> None:
-    """Removes what is too old or too much, unless somebody has just looked. Never fails."""
+    """Removes what is too old or too much, unless that has just been done. Never fails."""
     global _pruned_at
     with _prune_lock:
         if time.monotonic() - _pruned_at < PRUNE_PAUSE:
             return
         _pruned_at = time.monotonic()
+    now = time.time()
     sources: dict[str, tuple[float, int]] = {}
     compiled: dict[str, int] = {}
-    now = time.time()
-    for folder in (directory(), f"{directory()}/__pycache__"):
+    for entry in _entries():
         try:
-            entries = list(os.scandir(folder))
+            stat = entry.stat(follow_symlinks=False)
         except OSError:
             continue
-        for entry in entries:
-            try:
-                stat = entry.stat(follow_symlinks=False)
-            except OSError:
-                continue
-            match = _file.fullmatch(entry.name)
-            if match is None:
-                if entry.name.startswith(_temporary) and now - stat.st_mtime > TOUCH_PAUSE:
-                    _unlink(entry.path)
-            elif entry.name.endswith(".py"):
-                sources[match[1]] = max(stat.st_atime, stat.st_mtime), stat.st_size
-            else:
-                compiled[match[1]] = compiled.get(match[1], 0) + stat.st_size
+        match = _file.fullmatch(entry.name)
+        if match is None:
+            if entry.name.startswith(_temporary) and now - stat.st_mtime > TOUCH_PAUSE:
+                _unlink(Path(entry.path))
+        elif entry.name.endswith(".py"):
+            sources[match[1]] = max(stat.st_atime, stat.st_mtime), stat.st_size
+        else:
+            compiled[match[1]] = compiled.get(match[1], 0) + stat.st_size
     total = sum(size for _, size in sources.values()) + sum(compiled.values())
     for code_id, (used, size) in sorted(sources.items(), key=lambda item: item[1]):
         if now - used < MAX_AGE and total <= MAX_SIZE:
@@ -115,48 +111,52 @@ def prune(loaded: Container[str] = ()) -> None:
         _remove(code_id)
 
 
-def _read(path: str) -> bytes | None:
+def _entries() -> list[os.DirEntry[str]]:
+    entries = []
+    # Sources last: what has been compiled from one that came meanwhile is not mistaken for an orphan's.
+    for folder in (Path(directory()) / "__pycache__", Path(directory())):
+        with contextlib.suppress(OSError), os.scandir(folder) as found:
+            entries += list(found)
+    return entries
+
+
+def _read(path: Path) -> bytes | None:
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return path.read_bytes()
     except FileNotFoundError:
         return None
 
 
-def _write(path: str, source: bytes) -> None:
-    os.makedirs(directory(), mode=0o700, exist_ok=True)
-    fd, temporary = tempfile.mkstemp(prefix=_temporary, dir=directory())
+def _write(path: Path, source: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd, name = tempfile.mkstemp(prefix=_temporary, dir=path.parent)
+    temporary = Path(name)
     try:
-        with open(fd, "wb") as file:
+        with os.fdopen(fd, "wb") as file:
             file.write(source)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
         _unlink(temporary)
         raise
 
 
-def _touch(path: str) -> None:
-    """Notes the use in the access time: the modification time tells whether compiled code is current."""
-    try:
-        stat = os.stat(path)
+def _touch(path: Path) -> None:
+    """Notes the use in the access time: the modification time says whether compiled code is current."""
+    with contextlib.suppress(OSError):
+        stat = path.stat()
         now = time.time_ns()
         if now - stat.st_atime_ns > TOUCH_PAUSE * 1_000_000_000:
             os.utime(path, ns=(now, stat.st_mtime_ns))
-    except OSError:
-        pass
 
 
 def _remove(code_id: str) -> None:
     """Removes a source and what was compiled from it, as far as they are there."""
-    path = path_of(code_id)
+    path = Path(path_of(code_id))
     _unlink(path)
-    folder, name = os.path.split(path)
-    for compiled in glob.iglob(f"{glob.escape(folder)}/__pycache__/{name[:-3]}.*"):
+    for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
         _unlink(compiled)
 
 
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass
+def _unlink(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()

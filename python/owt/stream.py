@@ -81,9 +81,7 @@ def as_chunk(chunk: object) -> Chunk:
     raise TypeError(f"a stream's chunks are str or bytes, not {type(chunk).__name__}")
 
 
-def fail(
-    call: Call, stream: Stream, error: BaseException, path: str, write: Callable[[Chunk], object]
-) -> None:
+def fail(call: Call, stream: Stream, error: BaseException, path: str, write: Callable[[Chunk], object]) -> None:
     """Ends an answer that has begun so that the client sees it fail."""
     text = failure.log(call, error, path)
     if _is_event_stream(stream):

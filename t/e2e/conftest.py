@@ -6,13 +6,13 @@ HOOKS = True has it run the module with hooks. What is in braces is explained at
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Server, certificate
+from harness import Server, certificate, servers
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +46,12 @@ def _remove_certificate() -> Iterator[None]:
     yield
     if certificate.cache_info().currsize:
         shutil.rmtree(certificate()[0].parent)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, None]:
+    """A failed test shows what nginx had to say."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        report.sections += [(f"error log of {server.dir}", server.error_log[-8000:]) for server in servers]

@@ -57,6 +57,9 @@ http {{
 }}
 """
 
+# Those in use, for the reports of tests that fail.
+servers: list[Server] = []
+
 T = TypeVar("T")
 
 
@@ -139,6 +142,7 @@ class Server:
         self._expected: list[str] = []
         self._clients: list[httpx.Client] = []
         self._process: subprocess.Popen[bytes] | None = None
+        servers.append(self)
         self._hooks = hooks
         self._env = env or {}
         (self.dir / "hooks").mkdir()
@@ -293,6 +297,7 @@ class Server:
             raise AssertionError(f"{error}: {self._processes()}\n{self.error_log[-5000:]}") from None
         finally:
             self._kill()
+            servers.remove(self)
             log = self.error_log
             shutil.rmtree(self.dir, ignore_errors=True)
         bad = [line for line in log.splitlines() if BAD.search(line) and not self._is_expected(line)]

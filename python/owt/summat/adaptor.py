@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 LAST = "__last__"
 
@@ -56,7 +56,7 @@ class Passthrough:
 
 
 #: What ``Adaptor.call`` returns.
-Result = Union[KeepKWs, DropKWs, PassKWs, Passthrough]
+Result = KeepKWs | DropKWs | PassKWs | Passthrough
 
 
 class Adaptor(ABC):

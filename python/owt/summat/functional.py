@@ -27,9 +27,7 @@ class Caller:
         except (ValueError, TypeError):
             self.takes_last = False
         else:
-            self.takes_last = LAST in parameters or any(
-                p.kind is p.VAR_KEYWORD for p in parameters.values()
-            )
+            self.takes_last = LAST in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
     def __call__(self, last: Any, kwargs: dict[str, Any]) -> Any:
         if isinstance(last, Nullary):

@@ -23,18 +23,14 @@ class Pipe(Adaptor):
 
     __slots__ = ("_kwargs_cls", "_stages")
 
-    def __init__(
-        self, kwargs_cls: Callable[..., Any] = dict, stages: tuple[Adaptor, ...] = ()
-    ) -> None:
+    def __init__(self, kwargs_cls: Callable[..., Any] = dict, stages: tuple[Adaptor, ...] = ()) -> None:
         self._kwargs_cls = kwargs_cls
         self._stages = stages
 
     def to(self, adaptor: Adaptor) -> Pipe:
         """adaptor is the next stage. TypeError for anything but an Adaptor."""
         if not isinstance(adaptor, Adaptor):
-            raise TypeError(
-                f"to() takes an Adaptor, not {type(adaptor).__name__}: for a function there is f()"
-            )
+            raise TypeError(f"to() takes an Adaptor, not {type(adaptor).__name__}: for a function there is f()")
         return Pipe(self._kwargs_cls, (*self._stages, adaptor))
 
     def f(self, fn: Callable[..., Any]) -> Pipe:
