@@ -203,7 +203,7 @@ run:
 	@no_ipv6='/listen \[::1\]/d'; ! grep -qs '^0\{31\}1 ' /proc/net/if_inet6 || no_ipv6=; \
 	    sed "$$no_ipv6" conf/nginx.conf > $(B)/run/nginx.conf
 	@echo "$$banner"
-	@export $(if $(preload),LD_PRELOAD='$(preload)') ASAN_OPTIONS=detect_leaks=0; unset banner; \
+	@export $(if $(preload),LD_PRELOAD='$(preload)') ASAN_OPTIONS=detect_leaks=0:use_sigaltstack=0; unset banner; \
 	    exec $(NGINX) -p $(CURDIR)/$(B)/run -c $(CURDIR)/$(B)/run/nginx.conf \
 	    $(if $(filter 0,$(shell id -u)),-g 'user root;')
 

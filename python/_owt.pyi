@@ -43,8 +43,9 @@ class Call:
     def start(self, status: int, headers: Headers) -> None:
         """Begins a streamed answer; the head travels with the first chunk. Raises ValueError as ``respond``."""
     def write(self, chunk: bytes | str) -> None:
-        """Sends a chunk at once, then waits (without the GIL) while more than owt_stream_buffer waits for the client.
-        Raises owt.Cancelled once the call is cancelled. For the thread that runs the call."""
+        """Sends a chunk at once, an empty one just the head if that has not gone. Then waits (without the GIL) while
+        more than owt_stream_buffer waits for the client. Raises owt.Cancelled once the call is cancelled. For the
+        thread that runs the call."""
     def offer(self, chunk: bytes | str) -> bool:
         """As ``write`` but never waits: False says to write no more until ``runtime.resume(call)`` is called."""
     def finish(self) -> None:

@@ -137,7 +137,7 @@ struct Pool::Impl {
 
     void guard();
     void write_off(const CallPtr& call);
-    std::string stack_of(Slot& slot);
+    std::string read_stack();
     void thread_exits();
 };
 
@@ -475,38 +475,27 @@ void Pool::Impl::write_off(const CallPtr& call) {
     if (slot == nullptr) {
         return;
     }
-    std::string stack = stack_of(*slot);
     {
+        std::lock_guard slots_lock(slots_mutex);
+        // The thread cannot end while its slot is locked and has a call.
         std::lock_guard lock(slot->mutex);
         if (slot->call != call || slot->lost) {
             return;
         }
         slot->lost = true;
+        ++lost;
+        worn_out = worn_out || lost >= settings.threads;
+        doorbell.log({4, call->asked.connection,
+                      what + ": its thread is written off and replaced (" + std::to_string(lost) + " of " +
+                          std::to_string(settings.threads) + " lost)"});
+        pthread_kill(slot->thread, python::stack_signal());
     }
-    std::size_t so_far;
-    {
-        std::lock_guard lock(slots_mutex);
-        so_far = ++lost;
-    }
+    doorbell.log({4, call->asked.connection, read_stack()});
     thread_exits();
-    doorbell.log({4, call->asked.connection,
-                  what + ": its thread is written off and replaced (" + std::to_string(so_far) + " of " +
-                      std::to_string(settings.threads) + " lost)\n" + stack});
-    if (so_far >= settings.threads) {
-        worn_out = true;
-        doorbell.ring();
-    }
     add_thread();
 }
 
-std::string Pool::Impl::stack_of(Slot& slot) {
-    {
-        // The thread cannot end while its slot is locked and has a call.
-        std::lock_guard lock(slot.mutex);
-        if (slot.call == nullptr || pthread_kill(slot.thread, python::stack_signal()) != 0) {
-            return {};
-        }
-    }
+std::string Pool::Impl::read_stack() {
     std::string stack;
     std::array<char, 4096> block;
     pollfd readable{python::stack_pipe(), POLLIN, 0};

@@ -205,7 +205,7 @@ async def _answer(pending: Pending) -> None:
         except HTTPException as error:
             value = error.get_response(pending.request.environ)
         coerced = coerce(value, pending.request, pending.name)
-        if not isinstance(coerced, (Later, Stream)):
+        if not isinstance(coerced, Later | Stream):
             stream.send(pending.call, coerced)
             return
         answer = coerced

@@ -103,10 +103,9 @@ class Finder:
 def discard(code_id: str) -> None:
     """Drops a loaded endpoint's module. Calls that still run in it keep what they use."""
     stem = f"sha256_{code_id}"
-    module = sys.modules.pop(PREFIX + code_id, None)
+    sys.modules.pop(PREFIX + code_id, None)
     globals().pop(stem, None)
-    if module is not None and module.__file__ is not None:
-        linecache.cache.pop(module.__file__, None)
+    linecache.cache.pop(path_of(code_id), None)
 
 
 sys.meta_path.append(Finder)

@@ -39,7 +39,7 @@ def open_again(value: object) -> tuple[int, str] | None:
         file.rollover()
         file = file._file  # type: ignore[attr-defined]
     raw = file.buffer if isinstance(file, io.TextIOWrapper) else file
-    if isinstance(raw, (io.BufferedReader, io.BufferedWriter, io.BufferedRandom)):
+    if isinstance(raw, io.BufferedReader | io.BufferedWriter | io.BufferedRandom):
         raw = raw.raw
     if not isinstance(raw, io.FileIO) or not isinstance(file, io.IOBase):
         return None

@@ -14,7 +14,7 @@ from werkzeug.http import http_date
 def _default(value: object) -> object:
     if isinstance(value, date):
         return http_date(value)
-    if isinstance(value, (Decimal, UUID)):
+    if isinstance(value, Decimal | UUID):
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)

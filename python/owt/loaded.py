@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import linecache
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -119,11 +121,13 @@ def load(call: Call, code_id: str) -> Endpoint:
         store.require(code_id)
     try:
         while True:
-            import_module(endpoint.PREFIX + code_id)
+            module = import_module(endpoint.PREFIX + code_id)
             found = endpoints.get(code_id)
             if found is not None:
                 return found
-            endpoint.discard(code_id)
+            # Dropped at once by others that needed the room; not in the middle of somebody's next attempt.
+            if sys.modules.get(module.__name__) is module:
+                endpoint.discard(code_id)
     except SyntaxError as error:
         if error.filename == endpoint.path_of(code_id):
             raise Refusal(400, "syntax-error", _describe(error)) from None
@@ -135,6 +139,12 @@ def load(call: Call, code_id: str) -> Endpoint:
 def _describe(error: SyntaxError) -> str:
     """The error with its line and a caret, as Python shows it."""
     return "The adaptor is not Python:\n" + "".join(format_exception_only(type(error), error))
+
+
+def forget_failed(code_id: str) -> None:
+    """Lets go of what showing a failed load's traceback needed."""
+    if code_id not in endpoints:
+        linecache.cache.pop(endpoint.path_of(code_id), None)
 
 
 def register(module: ModuleType, source: bytes, imported_flask: bool) -> None:

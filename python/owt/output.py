@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import logging
+import os
 import sys
 from collections.abc import Callable
 from threading import get_ident
@@ -40,6 +42,18 @@ def install(write: Callable[[int, int, str], None]) -> None:
     handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
     logging.getLogger().addHandler(handler)
     logging.basicConfig = _basic_config(logging.basicConfig, handler)
+
+
+def leave_to_stderr() -> None:
+    """In a child that an adaptor forked, where nobody reads the server's own log: lines go to descriptor 2."""
+    global write_line
+    write_line = _write_to_stderr
+    partial.clear()
+
+
+def _write_to_stderr(level: int, connection: int, text: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, f"{text}\n".encode())
 
 
 def write(level: int, connection: int, text: str) -> None:
@@ -120,6 +134,9 @@ class LogStream(io.TextIOBase):
     def close(self) -> None:
         """Does nothing: the process's other calls go on printing."""
 
+    def reconfigure(self, **_: object) -> None:
+        """Does nothing: programs ask for UTF-8 or for line buffering, and have both."""
+
     def write(self, text: str) -> int:
         """Takes text; whole lines go to the log at once, the rest when its line or call ends."""
         if not isinstance(text, str):
@@ -163,6 +180,10 @@ class _Bytes(io.BufferedIOBase):
 
 class LogHandler(logging.Handler):
     """Log records to nginx's error log, at the level that corresponds to theirs."""
+
+    def createLock(self) -> None:
+        """No lock: lines need none, and owt.Cancelled could strike between taking it and letting it go."""
+        self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes the record's lines."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from owt import output
+
 if TYPE_CHECKING:
     from _owt import Call
 
@@ -22,7 +24,9 @@ class Refusal(Exception):
         self.detail = detail
 
     def tell(self, call: Call) -> None:
-        """Answers the call with this error."""
+        """Answers the call with this error; the error log gets to know of those that are no client's fault."""
         # Names in the text may come from JSON, which can spell lone surrogates.
         detail = self.detail.encode(errors="backslashreplace").decode()
+        if self.status >= 500:
+            output.write(output.ERROR, call.connection, detail)
         call.refuse(self.status, self.type, detail)

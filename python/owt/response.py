@@ -110,9 +110,9 @@ def _from_object(value: object, request: Request, name: str) -> Answer:
         return 200, NOTHING, b""
     if isinstance(value, str):
         return 200, HTML, _text(str(value))
-    if isinstance(value, (bytes, bytearray, memoryview)):
+    if isinstance(value, bytes | bytearray | memoryview):
         return 200, OCTETS, bytes(value)
-    if isinstance(value, (dict, list)):
+    if isinstance(value, dict | list):
         return 200, JSON, jsons.dumps(value)
     if isinstance(value, Number):
         return 200, HTML, str(value)
@@ -181,7 +181,7 @@ def _text(text: str) -> Chunk:
 
 def _status(status: object, name: str) -> int:
     try:
-        if isinstance(status, (str, bytes)):
+        if isinstance(status, str | bytes):
             code = int(status.split()[0])
         elif isinstance(status, bool):
             raise ValueError
@@ -199,7 +199,7 @@ def _pairs(headers: object, name: str) -> list[tuple[str, str]]:
     pairs = []
     try:
         for key, value in items:
-            values = value if isinstance(value, (list, tuple)) else (value,)
+            values = value if isinstance(value, list | tuple) else (value,)
             pairs += [(str(key), str(one)) for one in values]
     except (TypeError, ValueError):
         raise _cannot_send(f"{name} returned headers that are neither a dict nor a list of (name, value)") from None

@@ -104,7 +104,7 @@ class _Shown:
 
     def __call__(self) -> bytes | str:
         data = self.data
-        if isinstance(data, (bytes, bytearray, memoryview)):
+        if isinstance(data, bytes | bytearray | memoryview):
             return bytes(data)
         if isinstance(data, str):
             # Notebooks' documents hold binary formats as base64.

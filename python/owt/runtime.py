@@ -36,8 +36,13 @@ def start() -> None:
     output.install(_owt.log)
     signals.guard(frozenset(_owt.reserved_signals()))
     endpoint.on_load = loaded.register
-    os.register_at_fork(after_in_child=_owt.after_fork_in_child)
+    os.register_at_fork(after_in_child=_in_child)
     import_module("werkzeug.test")  # runs WSGI callables
+
+
+def _in_child() -> None:
+    _owt.after_fork_in_child()
+    output.leave_to_stderr()
 
 
 def preload(module: str) -> None:
@@ -82,18 +87,17 @@ def _run(call: Call, code_id: str, fn_name: str, kwargs: dict[str, Any], kwargs_
     try:
         if not code_id:
             code_id, fn_name, kwargs, kwargs_text = form.read(call, request)
-        try:
-            found = _endpoints[code_id]
-            _endpoints.move_to_end(code_id)
-        except KeyError:
+        found = _endpoints.get(code_id)
+        if found is None:
             path = endpoint.path_of(code_id)
             found = loaded.load(call, code_id)
         path = found.path
         _running[get_ident()] = found
-        try:
-            function = found.functions[fn_name]
+        try:  # noqa: SIM105 - suppress() would cost more than all the rest
+            _endpoints.move_to_end(code_id)
         except KeyError:
-            function = found.function(fn_name)
+            pass  # another thread has just dropped it
+        function = found.functions.get(fn_name) or found.function(fn_name)
         if kwargs_text is not None:
             arguments.merge(kwargs_text, kwargs, found.globals, found.texts)
         if found.uses_flask:
@@ -113,6 +117,7 @@ def _run(call: Call, code_id: str, fn_name: str, kwargs: dict[str, Any], kwargs_
         if isinstance(error, Cancelled) and call.cancelled:
             raise
         failure.refuse(call, error, path)
+        loaded.forget_failed(code_id)
     finally:
         if _partial:
             output.end(request)

@@ -76,7 +76,7 @@ def as_chunk(chunk: object) -> Chunk:
         return chunk
     if isinstance(chunk, str):
         return str(chunk).encode()
-    if isinstance(chunk, (bytes, bytearray, memoryview)):
+    if isinstance(chunk, bytes | bytearray | memoryview):
         return bytes(chunk)
     raise TypeError(f"a stream's chunks are str or bytes, not {type(chunk).__name__}")
 

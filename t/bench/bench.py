@@ -6,9 +6,7 @@ processes that this program started are stopped, and it stops by itself.
 """
 
 import argparse
-import importlib.util
 import resource
-import shutil
 import signal
 import sys
 import tempfile
@@ -17,29 +15,15 @@ from pathlib import Path
 
 import machine
 import peers
+import report
 from rows import LONG, QUICK, SECTIONS, Run, Sizes
 
 ROOT = Path(__file__).resolve().parents[2]
-
-# What has to be there, and Debian's package of it.
-PACKAGES = {
-    "wrk": "wrk",
-    "setpriv": "util-linux",
-    str(peers.MODULES / "ngx_http_lua_module.so"): "libnginx-mod-http-lua",
-    "uvicorn": "python3-uvicorn",
-    "starlette": "python3-starlette",
-    "gunicorn": "python3-gunicorn",
-    "flask": "python3-flask",
-    "matplotlib": "python3-matplotlib",
-}
 
 
 def main() -> int:
     """Runs the benchmark; 0 when everything could be measured, whatever the numbers."""
     options = _options()
-    missing = [package for name, package in PACKAGES.items() if not _found(name)]
-    if missing:
-        sys.exit(f"not installed: apt-get install {' '.join(missing)}")
     chosen = [peer for peer in peers.PEERS if peer.name in options.peers]
     if any(peer.name.startswith("owt") for peer in chosen) and not options.module.exists():
         sys.exit(f"{options.module} does not exist: build it first, with make")
@@ -60,9 +44,6 @@ def main() -> int:
                 run.errors.append(f"{name}: {error}")
             print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 
-    # Not at the top: what has to be installed for it is only known to be there by now.
-    import report
-
     print(report.markdown(run, described))
     print("written:", *report.write(run, described, options.out), file=sys.stderr)
     return 1 if run.errors else 0
@@ -74,18 +55,21 @@ def _options() -> argparse.Namespace:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--quick", action="store_true", help="less than a minute: does it work? its numbers are rough")
     length.add_argument("--long", action="store_true", help="more rounds, more calls")
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION",
-                        help=f"some of {', '.join(SECTIONS)}")
-    parser.add_argument("--peers", nargs="+", choices=names, default=names, metavar="PEER",
-                        help=f"some of {', '.join(names)}")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=SECTIONS,
+        default=list(SECTIONS),
+        metavar="SECTION",
+        help=f"some of {', '.join(SECTIONS)}",
+    )
+    parser.add_argument(
+        "--peers", nargs="+", choices=names, default=names, metavar="PEER", help=f"some of {', '.join(names)}"
+    )
     parser.add_argument("--nginx", type=Path, default=Path("/usr/sbin/nginx"))
     parser.add_argument("--module", type=Path, default=ROOT / "build/ngx_http_owt_module.so")
     parser.add_argument("--out", type=Path, default=ROOT / "build/bench", help="where results go")
     return parser.parse_args()
-
-
-def _found(name: str) -> bool:
-    return bool(shutil.which(name) or importlib.util.find_spec(name) if "/" not in name else Path(name).exists())
 
 
 def _stop_in_time(seconds: int) -> None:

@@ -14,6 +14,7 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Callable
 
 SILENCE = 60.0  # seconds without a byte after which the server counts as stuck
 
@@ -60,7 +61,7 @@ def hold(port: int, request: str, count: str) -> dict[str, object]:
     """How many answers are open, each seen to have sent its head and its first chunk."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    held = []
+    held: list[socket.socket] = []
     for _ in range(int(count)):
         connection = connect(port, request)
         answer = b""
@@ -83,4 +84,5 @@ def hold(port: int, request: str, count: str) -> dict[str, object]:
 
 if __name__ == "__main__":
     _, verb, port, *rest = sys.argv
-    print(json.dumps({"drain": drain, "lag": lag, "hold": hold}[verb](int(port), *rest)), flush=True)
+    verbs: dict[str, Callable[..., dict[str, object]]] = {"drain": drain, "lag": lag, "hold": hold}
+    print(json.dumps(verbs[verb](int(port), *rest)))

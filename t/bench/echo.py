@@ -15,7 +15,8 @@ class Echoes:
 
     def median(self, peer: str, connections: int, what: str) -> float:
         """The median of one attribute of `load.Echo`."""
-        return median(getattr(reading, what) for reading in self.readings[peer][connections])
+        values: list[float] = [getattr(reading, what) for reading in self.readings[peer][connections]]
+        return median(values)
 
     def ratio(self, peer: str, other: str, connections: int) -> float:
         """CPU per call of one against another, each round by itself: what disturbs a round disturbs both."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -46,16 +47,16 @@ class Peer:
 
 
 def nginx(
-    conf: str, *modules: str, connections: int = CONNECTIONS, **values: object
+    conf: str, *modules: str, connections: int = CONNECTIONS, threads: int = 0
 ) -> Callable[[Tools, Path, int], list[str]]:
-    """nginx with conf/<conf>.conf in its frame; `values` fill the @NAMES@ there."""
+    """nginx with conf/<conf>.conf in its frame; the @NAMES@ in both are filled in."""
 
     def command(tools: Tools, directory: Path, port: int) -> list[str]:
         main = [f"load_module {tools.module if module == 'owt' else MODULES / module};" for module in modules]
         main.append(f"worker_rlimit_nofile {connections + 64};")
         if os.geteuid() == 0:
             main.append("user root;")
-        slots = {"MAIN": "\n".join(main), "CONNECTIONS": connections, "PORT": port, **values}
+        slots = {"MAIN": "\n".join(main), "CONNECTIONS": connections, "PORT": port, "THREADS": threads}
         text = (HERE / "conf/nginx.conf").read_text().replace("@HTTP@", (HERE / f"conf/{conf}.conf").read_text())
         for name, value in slots.items():
             text = text.replace(f"@{name}@", str(value))
@@ -165,10 +166,8 @@ class Server:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
             print(f"{self.peer.name} did not end within 10 s of SIGTERM", file=sys.stderr)
-        try:
-            os.killpg(self.pid, signal.SIGKILL)  # its session is its own: what is left there is its doing
-        except ProcessLookupError:
-            pass
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)  # the session is its own: what is left there, it started
         self._process.wait()
 
 

@@ -4,11 +4,9 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import matplotlib
-from matplotlib import pyplot
+from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter
 from rows import Row, Run
-
-matplotlib.use("Agg")
 
 # From light to dark, as connections grow.
 SHADES = ["#a6cee3", "#5b9bc8", "#1f4e79"]
@@ -77,16 +75,18 @@ def _echo_table(run: Run) -> str:
 
 
 def _row_table(rows: list[Row]) -> str:
-    lines = [
-        [row.measure, str(row.goal) if row.goal else "", f"{row.value:,.3g}{row.unit}", row.verdict] for row in rows
-    ]
+    lines = []
+    for row in rows:
+        value = f"{row.value:,.0f}" if row.value >= 1000 else f"{row.value:.3g}"
+        lines.append([row.measure, str(row.goal or ""), value + row.unit, row.verdict])
     return _table(["measure", "reach", "is", "verdict"], lines, {1, 2})
 
 
 def _draw(run: Run, machine: dict[str, str], path: Path) -> None:
     """CPU per call, a group of bars for each peer and in it a bar for each number of connections."""
     echoes, numbers = run.echoes, run.sizes.connections
-    figure, axes = pyplot.subplots(figsize=(10, 1.4 + 0.8 * len(run.peers)), layout="constrained")
+    figure = Figure(figsize=(10, 1.4 + 0.8 * len(run.peers)), layout="constrained")
+    axes = figure.subplots()
     thickness = 0.8 / len(numbers)
     for i, number in enumerate(numbers):
         places = [at + (i - (len(numbers) - 1) / 2) * thickness for at in range(len(run.peers))]
@@ -98,18 +98,17 @@ def _draw(run: Run, machine: dict[str, str], path: Path) -> None:
             ratios = [echoes.ratio(peer.name, "lua", number) for peer in run.peers]
             texts = [f"{text}  ({ratio:.1f}x)" for text, ratio in zip(texts, ratios, strict=True)]
         axes.bar_label(bars, texts, padding=3, fontsize=8)
-    axes.set_yticks(range(len(run.peers)), [peer.title for peer in run.peers])
+    axes.set_yticks(range(len(run.peers)), [peer.title.replace("`", "") for peer in run.peers])
     axes.invert_yaxis()
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
-    axes.set_xlim(right=axes.get_xlim()[1] * 1.6)
+    axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.set_xlim(1, axes.get_xlim()[1] * 1.6)
     axes.set_xlabel("CPU time (user + system) of the server's processes per call, µs, logarithmic")
-    axes.set_title("POST JSON echo: what a call costs" + (" (in brackets: against nginx+Lua)" if run.find("lua") else ""))
+    axes.set_title("POST JSON echo: what a call costs" + (", and against nginx+Lua" if run.find("lua") else ""))
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="upper right", frameon=False)
     note = f"{machine['CPU']}, {machine['cores']} cores, kernel {machine['kernel']}, nginx {machine['nginx']}"
     figure.supxlabel(f"{note}, Python {machine['python']}", fontsize=8, color="#666666")
     figure.savefig(path, dpi=150)
-    pyplot.close(figure)

@@ -203,13 +203,12 @@ def streams(run: Run) -> Iterator[Row]:
         return
     count = run.sizes.streams
     request = load.get("/", code_id=_code_id(WAIT))
-    with run.server(peers.owt(connections=count + 1000)) as server:
-        with load.held(server, load.post(WAIT), 1):
-            before = measure.rss(server.pid)
-            with load.held(server, request, count) as opened:
-                if opened != count:
-                    raise BenchError(f"only {opened} of {count} streams stayed open: {server.log()}")
-                grown = measure.rss(server.pid) - before
+    with run.server(peers.owt(connections=count + 1000)) as server, load.held(server, load.post(WAIT), 1):
+        before = measure.rss(server.pid)
+        with load.held(server, request, count) as opened:
+            grown = measure.rss(server.pid) - before
+            if opened != count:
+                raise BenchError(f"only {opened} of {count} streams stayed open: {server.log()}")
     yield Row(f"{count:,} open async event streams: memory of each", grown / count / 1e3, " kB", Goal(25, " kB"))
 
 

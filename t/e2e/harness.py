@@ -213,7 +213,8 @@ class Server:
         if PRELOAD:
             env |= {
                 "LD_PRELOAD": PRELOAD,
-                "ASAN_OPTIONS": "detect_leaks=0",
+                # CPython leaks by design; faulthandler brings a signal stack, which the sanitizer takes for its own.
+                "ASAN_OPTIONS": "detect_leaks=0:use_sigaltstack=0",
                 "UBSAN_OPTIONS": "print_stacktrace=1",
             }
         return env

@@ -11,4 +11,4 @@ app = Flask(__name__)
 @app.post("/")
 def answer() -> Any:
     """Flask itself makes a response of what the adaptor returns."""
-    return adaptor.call(request, request.get_json())
+    return adaptor.call(request, request.json or {})

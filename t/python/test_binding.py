@@ -1,0 +1,91 @@
+import pytest
+
+PASS = [
+    ("def run(_): return type(_).__name__", {}, "Request"),
+    ("def run(request, name): return name", {"name": "a"}, "a"),
+    ("def run(request=None): return type(request).__name__", {}, "Request"),
+    ("def run(name: str): return name", {"name": "a"}, "a"),
+    ("def run(text=''): return text or 'none'", {}, "none"),
+    ("def run(): return 'x'", {}, "x"),
+    ("lambda name: name", {"name": "a"}, "a"),
+    ("lambda r: type(r).__name__", {}, "Request"),
+    ("from werkzeug.wrappers import Request\ndef run(r: Request): return type(r).__name__", {}, "Request"),
+    ("def run(r: 'flask.Request', a): return type(r).__name__ + a", {"a": "b"}, "Requestb"),
+    ("def run(*args, **kwargs): return type(args[0]).__name__ + str(kwargs)", {"a": 1}, "Request{'a': 1}"),
+    ("def run(request, a, b=2, /, c=3): return str((a, b, c))", {"a": 1, "c": 4}, "(1, 2, 4)"),
+    ("def run(a: int = 1, b: int = 2, /): return str((a, b))", {"b": 5}, "(1, 5)"),
+    # a value without a name
+    ("lambda text: text", {"__last__": "v"}, "v"),
+    ("def run(request, text): return text", {"__last__": "v"}, "v"),
+    ("def run(request, text, style='s'): return text + style", {"__last__": "v"}, "vs"),
+    ("def run(request, text='t'): return text", {"__last__": "v"}, "v"),
+    ("def run(request, text, style): return text + style", {"__last__": "v", "style": "s"}, "vs"),
+    ("def run(request, **kw): return str(kw)", {"__last__": "v"}, "{'__last__': 'v'}"),
+    ("def run(__last__): return __last__", {"__last__": "v"}, "v"),
+    ("def run(text: str, /): return text", {"__last__": "v"}, "v"),
+    ("run = dict", {"a": 1}, '{"a":1}\n'),
+]
+
+
+@pytest.mark.parametrize(("source", "kwargs", "answer"), PASS)
+def test_binds(call, source, kwargs, answer):
+    done = call(source, kwargs=kwargs)
+    assert (done.status, done.text) == (200, answer)
+
+
+FAIL = [
+    ("def run(request, name): 1/0", {}, ["run(request, name)", "missing: name"]),
+    ("def run(request): 1/0", {"name": "a", "b": 1}, ["run(request)", "not taken: b, name"]),
+    ("def run(request): 1/0", {"request": "a"}, ["not taken: request"]),
+    ("def run(request, **kw): 1/0", {"request": "a"}, ["not taken: request"]),
+    ("def run(request, a=1, b=2): 1/0", {"__last__": "v"}, ["not clear"]),
+    ("def run(): 1/0", {"__last__": "v"}, ["no parameter is free"]),
+]
+
+
+@pytest.mark.parametrize(("source", "kwargs", "parts"), FAIL)
+def test_refuses_what_does_not_fit(call, source, kwargs, parts):
+    done = call(source, kwargs=kwargs)
+    assert (done.status, done.type) == (400, "bad-arguments")
+    assert all(part in done.text for part in parts), done.text
+
+
+def test_type_error_inside_is_the_adaptors(call):
+    done = call("def run(request):\n    return len(5)")
+    assert done.status == 500
+    assert "line 2, in run" in done.text
+    assert "return len(5)" in done.text
+    assert done.text.endswith("TypeError: object of type 'int' has no len()\n")
+
+
+KWARGS = [
+    ('{"a": 1}', {"a": 1}),
+    ("{'a': 1 + 1}", {"a": 2}),
+    ("dict(a=helper())", {"a": "h"}),
+    ("5", {"__last__": 5}),
+    ("hello world", {"__last__": "hello world"}),
+    ("hello", {"__last__": "hello"}),
+    ("[1]\n", {"__last__": [1]}),
+    ("\"{'a': 1}\"", {"a": 1}),
+    ('"[1]"', {"__last__": "[1]"}),
+    ("null", {"__last__": None}),
+    ("(", {"__last__": "("}),
+]
+
+
+@pytest.mark.parametrize(("text", "kwargs"), KWARGS)
+def test_kwargs_text(call, text, kwargs):
+    source = "helper = lambda: 'h'\ndef run(request, **kw): return [(k, kw[k]) for k in kw]"
+    for _ in range(2):  # compiled, then remembered
+        assert call(source, text=text).json == [list(item) for item in kwargs.items()]
+
+
+@pytest.mark.parametrize("text", ["1/0", "{1: 2}", "exit()", "broken()"])
+def test_bad_kwargs(call, text):
+    done = call("def broken(): return missing\ndef run(**kw): 1/0", text=text)
+    assert (done.status, done.type) == (400, "bad-kwargs")
+
+
+def test_kwargs_are_evaluated_for_each_call(call):
+    source = "import itertools\ncount = itertools.count()\ndef run(n: int): return n"
+    assert [call(source, text="{'n': next(count)}").text for _ in range(3)] == ["0", "1", "2"]
