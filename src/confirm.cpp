@@ -110,7 +110,7 @@ bool is_odd(char32_t code) {
         Range{0x34F, 0x34F},     Range{0x61C, 0x61C},     Range{0x115F, 0x1160},    Range{0x17B4, 0x17B5},
         Range{0x180B, 0x180F},   Range{0x200B, 0x200F},   Range{0x2028, 0x202E},    Range{0x2060, 0x206F},
         Range{0x2800, 0x2800},   Range{0x3164, 0x3164},   Range{0xE000, 0xF8FF},    Range{0xFE00, 0xFE0F},
-        Range{0xFEFF, 0xFEFF},   Range{0xFFA0, 0xFFA0},   Range{0xFFF0, 0xFFFB},    Range{0x13430, 0x13455},
+        Range{0xFEFF, 0xFEFF},   Range{0xFFA0, 0xFFA0},   Range{0xFFF0, 0xFFFF},    Range{0x13430, 0x13455},
         Range{0x1BCA0, 0x1BCA3}, Range{0x1D173, 0x1D17A}, Range{0xE0000, 0x10FFFF},
     };
     return std::ranges::any_of(odd, [&](Range range) { return code >= range.first && code <= range.last; });
@@ -237,17 +237,17 @@ std::string decode(std::string_view text) {
     return out;
 }
 
-// The fields of the query that are shown nowhere else: the code reads them, by name or through its request.
+// The fields of the query that are shown nowhere else: the code reads them, by name or through its request. Of a
+// repeated parameter the first is shown above.
 std::vector<std::string> other_fields(std::string_view query) {
-    static constexpr std::array<std::string_view, 6> shown = {"code",    "code_b64", "code_id",
-                                                              "fn_name", "kwargs",   "kwargs_b64"};
+    std::vector<std::string_view> shown = {"code", "code_b64", "code_id", "fn_name", "kwargs", "kwargs_b64"};
     std::vector<std::string> out;
     while (!query.empty()) {
         std::string_view pair = query.substr(0, query.find('&'));
         query.remove_prefix(std::min(pair.size() + 1, query.size()));
         std::size_t equals = std::min(pair.find('='), pair.size());
         std::string name = decode(pair.substr(0, equals));
-        if (!pair.empty() && std::ranges::find(shown, name) == shown.end()) {
+        if (!pair.empty() && std::erase(shown, name) == 0) {
             out.push_back(name + " = " + decode(pair.substr(std::min(equals + 1, pair.size()))));
         }
     }
@@ -325,12 +325,13 @@ std::string content_security_policy() {
 
 std::string same_origin_reference(std::string_view target) {
     constexpr std::string_view hex = "0123456789ABCDEF";
+    // Browsers take a backslash for a slash.
     constexpr std::string_view unsafe = "\"'<>`\\^{|}";
     std::string out;
-    // "//host" and what browsers take for it would be another server's; "/.//host" is this one's "//host".
+    // "//host" would be another server's; "/.//host" is this one's "//host".
     if (!target.starts_with('/')) {
         out = "/";
-    } else if (target.size() > 1 && (target[1] == '/' || target[1] == '\\')) {
+    } else if (target.starts_with("//")) {
         out = "/.";
     }
     for (char c : target) {

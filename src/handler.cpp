@@ -729,6 +729,10 @@ ngx_int_t handle(ngx_http_request_t* request) noexcept {
             }
             return send_problem(request, {405, "", "Use GET, HEAD or POST."}, nullptr);
         }
+        if (request->connection->requests <= 1) {
+            // A program that an adaptor starts would keep the connection open.
+            ::fcntl(request->connection->fd, F_SETFD, FD_CLOEXEC);
+        }
         auto* exchange = make_in_pool<Exchange>(request->pool, request);
         if (exchange == nullptr) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;

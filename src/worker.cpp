@@ -5,9 +5,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <linux/close_range.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <limits>
 
 #include "handler.hpp"
 
@@ -24,6 +27,7 @@ constexpr std::array nginx_signals = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1,
 
 struct State {
     std::unique_ptr<Worker> worker;
+    pid_t process = 0;
     pid_t loop_thread = 0;
     void (*nginx_handler)(int, siginfo_t*, void*) = nullptr;
 };
@@ -40,7 +44,11 @@ pid_t thread_id() {
 // Python's threads block no signals, so that children start with an empty mask; a signal for nginx that one of them
 // receives is passed on to the loop, whose epoll_wait() it has to interrupt.
 void pass_on(int signal, siginfo_t* info, void* context) {
-    if (thread_id() == state().loop_thread) {
+    if (::getpid() != state().process) {
+        // A process that an adaptor forked, before become_child().
+        ::signal(signal, SIG_DFL);
+        ::raise(signal);
+    } else if (thread_id() == state().loop_thread) {
         state().nginx_handler(signal, info, context);
     } else {
         ::syscall(SYS_tgkill, ::getpid(), state().loop_thread, signal);
@@ -48,6 +56,7 @@ void pass_on(int signal, siginfo_t* info, void* context) {
 }
 
 void arrange_signals() {
+    state().process = ::getpid();
     state().loop_thread = thread_id();
     for (int signal : nginx_signals) {
         struct sigaction action{};
@@ -59,6 +68,8 @@ void arrange_signals() {
     }
     // nginx's handler reaps every child; Python wants their exit status.
     ::signal(SIGCHLD, SIG_DFL);
+    // nginx ignores it, and children would inherit that.
+    ::signal(SIGSYS, SIG_DFL);
 }
 
 // A process that an adaptor forked is no worker: signals end it, and it holds no client or port.
@@ -119,6 +130,8 @@ Worker::Worker(const Settings& settings) : settings_(settings) {
 
 ngx_int_t Worker::start(ngx_cycle_t* cycle, const Settings& settings) {
     auto worker = std::make_unique<Worker>(settings);
+    // Programs that adaptors start are to inherit neither ports nor logs; only the master hands these on.
+    ::close_range(STDERR_FILENO + 1, std::numeric_limits<unsigned>::max(), CLOSE_RANGE_CLOEXEC);
     worker->close_door(cycle);
     if (!worker->listen_to_doorbell(cycle)) {
         return NGX_ERROR;
@@ -184,8 +197,6 @@ void Worker::close_door(ngx_cycle_t* cycle) {
     ngx_use_accept_mutex = 0;
     auto* listening = static_cast<ngx_listening_t*>(cycle->listening.elts);
     for (ngx_uint_t i = 0; i < cycle->listening.nelts; i++) {
-        // The master needs its own across exec; processes that adaptors start do not.
-        ::fcntl(listening[i].fd, F_SETFD, FD_CLOEXEC);
         if (opens(listening[i]) && listening[i].connection->read->active) {
             ngx_del_event(listening[i].connection->read, NGX_READ_EVENT, 0);
         }
