@@ -189,8 +189,7 @@ owt listens on http://127.0.0.1:9876 until Ctrl-C. From another terminal:
 
   curl localhost:9876/hello --json '{"code": "def run(request, name): return f\"Hello, {name}!\"", "name": "owt"}'
 
-  curl -G localhost:9876/hello --data-urlencode "code_b64=$$(base64 -w0 examples/echo/echo.py)" \
-      --data-urlencode "kwargs_b64=$$(echo "{'name': 'owt'}" | base64 -w0)"
+  curl -G localhost:9876/hello --data-urlencode code@examples/echo/echo.py -d name=owt
 
 endef
 export banner
@@ -285,10 +284,19 @@ ruff := build/lint/bin/ruff
 lint:
 	@.ci/need $(need_build) $(need_test) $(need_lint)
 	@$(MAKE) $(ruff) $(B)/tree/configured
+	@$(MAKE) --keep-going .format .ruff .mypy .tidy
+
+.format:
 	clang-format --dry-run -Werror $(cpp)
+
+.ruff:
 	$(ruff) check
 	$(ruff) format --check
+
+.mypy:
 	mypy --config-file .mypy.ini
+
+.tidy:
 	@$(MAKE) -s -C $(B)/tree -f objs/Makefile compile_flags.txt \
 	    --eval='compile_flags.txt: $(CURDIR)/src/module.cpp; @printf "%s\n" $$(CFLAGS) $$(ALL_INCS) > $$@'
 	printf '%s\n' src/*.cpp | xargs -n1 -P$(JOBS) clang-tidy --quiet -p $(B)/tree
@@ -304,7 +312,7 @@ $(ruff):
 	/usr/bin/python3 -m venv build/lint
 	build/lint/bin/pip --quiet --disable-pip-version-check install '$(RUFF)'
 
-.PHONY: fuzz lint format
+.PHONY: fuzz lint format .format .ruff .mypy .tidy
 
 # ---- installation: where Debian's own nginx modules are --------------------------------------------------------------
 

@@ -10,10 +10,10 @@
 #include <array>
 #include <cstdio>
 
+#include "answer.hpp"
 #include "hooks.hpp"
 #include "module.hpp"
 #include "params.hpp"
-#include "problem.hpp"
 #include "worker.hpp"
 
 namespace owt {
@@ -40,97 +40,7 @@ Exchange* exchange_of(ngx_http_request_t* request) {
     return static_cast<Exchange*>(ngx_http_get_module_ctx(request, ngx_http_owt_module));
 }
 
-bool same(std::string_view a, std::string_view b) {
-    return a.size() == b.size() &&
-           ngx_strncasecmp(reinterpret_cast<u_char*>(const_cast<char*>(a.data())),
-                           reinterpret_cast<u_char*>(const_cast<char*>(b.data())), a.size()) == 0;
-}
-
-template <typename Visit>
-void each_header(ngx_list_t& list, Visit visit) {
-    for (ngx_list_part_t* part = &list.part; part != nullptr; part = part->next) {
-        auto* headers = static_cast<ngx_table_elt_t*>(part->elts);
-        for (ngx_uint_t i = 0; i < part->nelts; i++) {
-            if (headers[i].hash != 0) {
-                visit(headers[i]);
-            }
-        }
-    }
-}
-
-std::string_view header_in(ngx_http_request_t* request, std::string_view name) {
-    std::string_view value;
-    each_header(request->headers_in.headers, [&](const ngx_table_elt_t& header) {
-        if (value.empty() && same(to_view(header.key), name)) {
-            value = to_view(header.value);
-        }
-    });
-    return value;
-}
-
 // --- Heads.
-
-ngx_table_elt_t* add_header(ngx_http_request_t* request, std::string_view name, std::string_view value) {
-    ngx_str_t key = to_ngx_str(request->pool, name);
-    ngx_str_t text = to_ngx_str(request->pool, value);
-    auto* header = static_cast<ngx_table_elt_t*>(ngx_list_push(&request->headers_out.headers));
-    if (header == nullptr || key.data == nullptr || text.data == nullptr) {
-        return nullptr;
-    }
-    ngx_memzero(header, sizeof(*header));
-    header->hash = 1;
-    header->key = key;
-    header->value = text;
-    return header;
-}
-
-bool set_content_type(ngx_http_request_t* request, std::string_view type) {
-    auto& out = request->headers_out;
-    out.content_type = to_ngx_str(request->pool, type);
-    // What gzip_types and its like compare.
-    std::string_view bare = type.substr(0, type.find(';'));
-    while (!bare.empty() && bare.back() == ' ') {
-        bare.remove_suffix(1);
-    }
-    out.content_type_len = bare.size();
-    out.content_type_lowcase = nullptr;
-    return out.content_type.data != nullptr;
-}
-
-// Headers of the connection are nginx's business, and the length of a body that is complete is known better here.
-bool is_nginx_own(std::string_view name) {
-    static constexpr std::array<std::string_view, 8> names = {
-        "Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade", "TE", "Trailer", "Proxy-Connection", "Content-Length"};
-    return std::any_of(names.begin(), names.end(), [&](std::string_view own) { return same(own, name); });
-}
-
-bool set_header(ngx_http_request_t* request, const Header& given) {
-    auto& out = request->headers_out;
-    if (same(given.name, "Content-Type")) {
-        return set_content_type(request, given.value);
-    }
-    if (is_nginx_own(given.name)) {
-        return true;
-    }
-    ngx_table_elt_t* header = add_header(request, given.name, given.value);
-    if (header == nullptr) {
-        return false;
-    }
-    // Where nginx's filters look for them.
-    if (same(given.name, "ETag")) {
-        out.etag = header;
-    } else if (same(given.name, "Last-Modified")) {
-        out.last_modified = header;
-        out.last_modified_time = ngx_parse_http_time(header->value.data, header->value.len);
-    } else if (same(given.name, "Content-Encoding")) {
-        out.content_encoding = header;
-    } else if (same(given.name, "Date")) {
-        out.date = header;
-    } else if (same(given.name, "Server")) {
-        out.server = header;
-    }
-    return true;
-}
 
 bool set_server_timing(ngx_http_request_t* request, const Call& call) {
     Timing timing = call.timing();
@@ -148,42 +58,6 @@ off_t declared_length(const Head& head) {
         }
     }
     return -1;
-}
-
-bool may_send_body(ngx_http_request_t* request, ngx_int_t rc) {
-    return rc != NGX_ERROR && rc <= NGX_OK && !request->header_only;
-}
-
-// --- Refusals.
-
-ngx_int_t send_problem(ngx_http_request_t* request, const Problem& problem, const Call* call) {
-    bool json = prefers_json(header_in(request, "Accept"));
-    ngx_str_t body = to_ngx_str(request->pool, json ? problem_json(problem) : problem_text(problem));
-    auto* buffer = static_cast<ngx_buf_t*>(ngx_calloc_buf(request->pool));
-    if (body.data == nullptr || buffer == nullptr) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-    auto& out = request->headers_out;
-    out.status = static_cast<ngx_uint_t>(problem.status);
-    out.content_length_n = static_cast<off_t>(body.len);
-    if (!set_content_type(request, json ? "application/problem+json" : "text/plain; charset=utf-8") ||
-        add_header(request, "Vary", "Accept") == nullptr ||
-        (problem.status == NGX_HTTP_NOT_ALLOWED && add_header(request, "Allow", "GET, HEAD, POST") == nullptr) ||
-        (problem.status == NGX_HTTP_SERVICE_UNAVAILABLE && add_header(request, "Retry-After", "1") == nullptr) ||
-        (call != nullptr && !set_server_timing(request, *call))) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-    ngx_int_t rc = ngx_http_send_header(request);
-    if (!may_send_body(request, rc)) {
-        return rc;
-    }
-    buffer->pos = buffer->start = body.data;
-    buffer->last = buffer->end = body.data + body.len;
-    buffer->memory = 1;
-    buffer->last_buf = request == request->main;
-    buffer->last_in_chain = 1;
-    ngx_chain_t chain{buffer, nullptr};
-    return ngx_http_output_filter(request, &chain);
 }
 
 // --- The end of an exchange. finalize() may free the request's pool and the exchange with it: touch neither after.
@@ -208,8 +82,10 @@ void finalize(Exchange& exchange, ngx_int_t rc) {
 }
 
 void refuse(Exchange& exchange, const Problem& problem) {
-    const Call* call = exchange.call.get();
-    ngx_int_t rc = send_problem(exchange.request, problem, call);
+    ngx_int_t rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (set_server_timing(exchange.request, *exchange.call)) {
+        rc = send_problem(exchange.request, problem);
+    }
     finalize(exchange, rc);
 }
 
@@ -727,7 +603,7 @@ ngx_int_t handle(ngx_http_request_t* request) noexcept {
             if (rc != NGX_OK) {
                 return rc;
             }
-            return send_problem(request, {405, "", "Use GET, HEAD or POST."}, nullptr);
+            return send_problem(request, {405, "", "Use GET, HEAD or POST."});
         }
         if (request->connection->requests <= 1) {
             // A program that an adaptor starts would keep the connection open.

@@ -6,7 +6,6 @@ processes that this program started are stopped, and it stops by itself.
 """
 
 import argparse
-import resource
 import signal
 import sys
 import tempfile
@@ -30,7 +29,6 @@ def main() -> int:
 
     sizes = QUICK if options.quick else LONG if options.long else Sizes()
     _stop_in_time(120 if options.quick else 3600 if options.long else 900)
-    _allow_open_files(sizes.streams + 2000)
     tools = peers.Tools(options.nginx, options.module.resolve())
     described = machine.describe(options.nginx)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -82,14 +80,6 @@ def _stop_in_time(seconds: int) -> None:
     signal.signal(signal.SIGALRM, stop)
     signal.signal(signal.SIGTERM, stop)
     signal.alarm(seconds)
-
-
-def _allow_open_files(needed: int) -> None:
-    """Servers and clients inherit the limit; each has up to `needed` files open."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        sys.exit(f"{needed} open files are needed, the limit is {hard}: raise it with ulimit -Hn")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":

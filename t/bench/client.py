@@ -9,7 +9,6 @@ The server has to close the connection after the answer. The result is one line 
 
 import json
 import re
-import resource
 import select
 import socket
 import sys
@@ -59,8 +58,6 @@ def lag(port: int, request: str) -> dict[str, object]:
 
 def hold(port: int, request: str, count: str) -> dict[str, object]:
     """How many answers are open, each seen to have sent its head and its first chunk."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     held: list[socket.socket] = []
     for _ in range(int(count)):
         connection = connect(port, request)

@@ -72,10 +72,15 @@ def owt(threads: int = 8, connections: int = CONNECTIONS) -> Peer:
     return Peer(f"owt-{threads}", title, nginx("owt", "owt", threads=threads, connections=connections))
 
 
-def uvicorn(_tools: Tools, _directory: Path, port: int) -> list[str]:
-    """One process, on the fastest parser and event loop that are installed."""
-    options = ["--no-access-log", "--log-level", "warning", "--app-dir", str(HERE / "apps")]
-    return [sys.executable, "-m", "uvicorn", "asgi:app", "--host", "127.0.0.1", "--port", str(port), *options]
+def uvicorn(parser: str, loop: str) -> Callable[[Tools, Path, int], list[str]]:
+    """One process, on an HTTP parser and an event loop that are named: by itself uvicorn takes what is installed."""
+
+    def command(_tools: Tools, _directory: Path, port: int) -> list[str]:
+        options = ["--http", parser, "--loop", loop, "--no-access-log", "--log-level", "warning"]
+        options += ["--app-dir", str(HERE / "apps"), "--host", "127.0.0.1", "--port", str(port)]
+        return [sys.executable, "-m", "uvicorn", "asgi:app", *options]
+
+    return command
 
 
 def gunicorn(_tools: Tools, _directory: Path, port: int) -> list[str]:
@@ -84,19 +89,17 @@ def gunicorn(_tools: Tools, _directory: Path, port: int) -> list[str]:
     return [sys.executable, "-m", "gunicorn", "wsgi:app", "--bind", f"127.0.0.1:{port}", *options]
 
 
-def _uvicorn_parts() -> str:
-    parts = [("httptools", "h11"), ("uvloop", "asyncio")]
-    return ", ".join(fast if importlib.util.find_spec(fast) else plain for fast, plain in parts)
-
-
 PEERS = [
     Peer("return", "nginx `return 200`", nginx("return")),
     Peer("lua", "nginx+Lua, reads the body", nginx("lua", "ndk_http_module.so", "ngx_http_lua_module.so")),
     owt(1),
     owt(),
-    Peer("starlette", f"uvicorn+Starlette ({_uvicorn_parts()})", uvicorn),
+    Peer("starlette", "uvicorn+Starlette, h11+asyncio", uvicorn("h11", "asyncio")),
     Peer("flask", "gunicorn+Flask, sync", gunicorn),
 ]
+# Optional: uvicorn's parts written in C, with which it is several times faster.
+if importlib.util.find_spec("httptools") and importlib.util.find_spec("uvloop"):
+    PEERS.append(Peer("starlette-c", "uvicorn+Starlette, httptools+uvloop", uvicorn("httptools", "uvloop")))
 
 
 class Server:

@@ -48,10 +48,15 @@ def _remove_certificate() -> Iterator[None]:
         shutil.rmtree(certificate()[0].parent)
 
 
+def pytest_runtest_setup() -> None:
+    for server in servers:
+        server.seen = len(server.error_log)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport() -> Generator[None, Any, None]:
-    """A failed test shows what nginx had to say."""
+    """A failed test shows what nginx had to say meanwhile."""
     outcome = yield
     report = outcome.get_result()
     if report.failed:
-        report.sections += [(f"error log of {server.dir}", server.error_log[-8000:]) for server in servers]
+        report.sections += [(f"error log of {server.dir}", server.error_log[server.seen :]) for server in servers]

@@ -142,6 +142,7 @@ class Server:
         self._expected: list[str] = []
         self._clients: list[httpx.Client] = []
         self._process: subprocess.Popen[bytes] | None = None
+        self.seen = 0  # of the error log, before the test that runs now
         servers.append(self)
         self._hooks = hooks
         self._env = env or {}
