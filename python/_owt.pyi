@@ -20,7 +20,8 @@ class Call:
     def code(self) -> bytes:
         """The source as it came; empty where only its id was sent."""
     def environ(self) -> dict[str, str]:
-        """A new dict of the request's CGI variables as PEP 3333 wants them (latin-1), without the ``wsgi.`` keys."""
+        """A new dict of the request's CGI variables as PEP 3333 wants them (latin-1), REQUEST_SCHEME among them,
+        without the ``wsgi.`` keys."""
     def body(self) -> bytes:
         """The body, where nginx holds it in memory; else empty."""
     def body_fd(self) -> int:
@@ -53,12 +54,14 @@ class Call:
     def abort(self) -> None:
         """Ends a streamed answer so that the client sees it fail."""
     def detach(self) -> None:
-        """The call goes on after ``runtime.run`` has returned, until ``release`` (async)."""
+        """The call goes on after ``runtime.run`` has returned, until ``release`` (async). Raises owt.Cancelled if
+        nobody waits for it any more."""
     def release(self) -> None:
         """A detached call is over."""
 
 def log(level: int, connection: int, text: str) -> None:
-    """Writes one line to nginx's error log; level is nginx's (4 error, 5 warn, 6 notice, 7 info), connection 0 for none."""
+    """Writes one line to nginx's error log. level is nginx's (4 error, 5 warn, 6 notice, 7 info), connection its number
+    or 0 for none."""
 
 def reserved_signals() -> list[int]:
     """The signals that nginx itself uses in this process."""

@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdio>
 
+#include "access.hpp"
 #include "answer.hpp"
 #include "hooks.hpp"
 #include "module.hpp"
@@ -17,8 +18,6 @@
 #include "worker.hpp"
 
 namespace owt {
-
-namespace {
 
 // A request that waits for a call. Lives in the request's pool; the call may outlive it.
 struct Exchange {
@@ -36,8 +35,11 @@ struct Exchange {
     End end = End::open;
 };
 
+namespace {
+
 Exchange* exchange_of(ngx_http_request_t* request) {
-    return static_cast<Exchange*>(ngx_http_get_module_ctx(request, ngx_http_owt_module));
+    RequestState* state = find_state(request);
+    return state != nullptr ? state->exchange : nullptr;
 }
 
 // --- Heads.
@@ -48,16 +50,6 @@ bool set_server_timing(ngx_http_request_t* request, const Call& call) {
     int n = std::snprintf(text.data(), text.size(), "queue;dur=%.3f, load;dur=%.3f, run;dur=%.3f", timing.queue * 1e3,
                           timing.load * 1e3, timing.run * 1e3);
     return add_header(request, "Server-Timing", {text.data(), static_cast<std::size_t>(n)}) != nullptr;
-}
-
-// A stream whose adaptor knows its length.
-off_t declared_length(const Head& head) {
-    for (const Header& header : head.headers) {
-        if (same(header.name, "Content-Length")) {
-            return ngx_atoof(reinterpret_cast<u_char*>(const_cast<char*>(header.value.data())), header.value.size());
-        }
-    }
-    return -1;
 }
 
 // --- The end of an exchange. finalize() may free the request's pool and the exchange with it: touch neither after.
@@ -160,7 +152,7 @@ ngx_int_t send_head(Exchange& exchange, const Batch& batch) {
             out.content_length_n += static_cast<off_t>(piece.bytes.size());
         }
     } else {
-        out.content_length_n = declared_length(*batch.head);
+        out.content_length_n = -1;
         // A proxy in front would gather the chunks.
         if (add_header(request, "X-Accel-Buffering", "no") == nullptr) {
             return NGX_ERROR;
@@ -598,8 +590,12 @@ ngx_int_t handle(ngx_http_request_t* request) noexcept {
         if (Worker::get() == nullptr) {
             return NGX_HTTP_SERVICE_UNAVAILABLE;
         }
+        ngx_int_t rc = judge(request);
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
         if (!(request->method & (NGX_HTTP_GET | NGX_HTTP_HEAD | NGX_HTTP_POST))) {
-            ngx_int_t rc = ngx_http_discard_request_body(request);
+            rc = ngx_http_discard_request_body(request);
             if (rc != NGX_OK) {
                 return rc;
             }
@@ -613,9 +609,9 @@ ngx_int_t handle(ngx_http_request_t* request) noexcept {
         if (exchange == nullptr) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
-        ngx_http_set_ctx(request, exchange, ngx_http_owt_module);
+        find_state(request)->exchange = exchange;
         request->request_body_in_single_buf = 1;
-        ngx_int_t rc = ngx_http_read_client_request_body(request, body_is_read);
+        rc = ngx_http_read_client_request_body(request, body_is_read);
         return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
     } catch (const std::exception& error) {
         ngx_log_error(NGX_LOG_ERR, request->connection->log, 0, "owt: %s", error.what());

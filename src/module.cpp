@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdio>
 
+#include "access.hpp"
 #include "handler.hpp"
 #include "instance.hpp"
 #include "worker.hpp"
@@ -17,9 +18,10 @@ MainConf& main_conf(ngx_conf_t* cf) {
     return *static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_owt_module));
 }
 
-char* set_owt(ngx_conf_t* cf, ngx_command_t*, void*) noexcept {
+char* set_owt(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
     auto* core = static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
     core->handler = handle;
+    static_cast<LocationConf*>(conf)->owt = true;
     main_conf(cf).used = true;
     return NGX_CONF_OK;
 }
@@ -50,7 +52,8 @@ void* create_main_conf(ngx_conf_t* cf) noexcept {
         return nullptr;
     }
     main->settings = make_in_pool<Settings>(cf->pool);
-    return main->settings != nullptr ? main : nullptr;
+    main->unprotected = make_in_pool<std::vector<ngx_http_core_srv_conf_t*>>(cf->pool);
+    return main->settings != nullptr && main->unprotected != nullptr ? main : nullptr;
 }
 
 char* init_main_conf(ngx_conf_t* cf, void* conf) noexcept {
@@ -79,17 +82,25 @@ void* create_location_conf(ngx_conf_t* cf) noexcept {
         conf->traceback = NGX_CONF_UNSET;
         conf->timeout = NGX_CONF_UNSET_MSEC;
         conf->stream_buffer = NGX_CONF_UNSET_SIZE;
+        conf->guard_given = NGX_CONF_UNSET;
+        conf->allowed = static_cast<Rules*>(NGX_CONF_UNSET_PTR);
+        conf->logins = static_cast<Logins*>(NGX_CONF_UNSET_PTR);
     }
     return conf;
 }
 
-char* merge_location_conf(ngx_conf_t*, void* parent, void* child) noexcept {
+char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
     auto& outer = *static_cast<LocationConf*>(parent);
     auto& inner = *static_cast<LocationConf*>(child);
     ngx_conf_merge_value(inner.traceback, outer.traceback, 1);
     ngx_conf_merge_msec_value(inner.timeout, outer.timeout, 0);
     ngx_conf_merge_size_value(inner.stream_buffer, outer.stream_buffer, 1024 * 1024);
-    return NGX_CONF_OK;
+    try {
+        return merge_access(cf, outer, inner);
+    } catch (const std::exception& error) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s", error.what());
+        return static_cast<char*>(NGX_CONF_ERROR);
+    }
 }
 
 // --- Variables.
@@ -183,6 +194,10 @@ constexpr ngx_uint_t anywhere = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTT
 std::array commands = {
     ngx_command_t{ngx_string("owt"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_owt, NGX_HTTP_LOC_CONF_OFFSET, 0,
                   nullptr},
+    ngx_command_t{ngx_string("owt_guard"), anywhere | NGX_CONF_FLAG, ngx_conf_set_flag_slot, NGX_HTTP_LOC_CONF_OFFSET,
+                  offsetof(LocationConf, guard_given), nullptr},
+    ngx_command_t{ngx_string("owt_auth"), anywhere | NGX_CONF_1MORE, set_auth, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    ngx_command_t{ngx_string("owt_allow"), anywhere | NGX_CONF_1MORE, set_allow, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     ngx_command_t{ngx_string("owt_timeout"), anywhere | NGX_CONF_TAKE1, set_timeout, NGX_HTTP_LOC_CONF_OFFSET, 0,
                   nullptr},
     ngx_command_t{ngx_string("owt_stream_buffer"), anywhere | NGX_CONF_TAKE1, ngx_conf_set_size_slot,
@@ -198,7 +213,7 @@ std::array commands = {
 
 ngx_http_module_t context = {
     add_variables,         // preconfiguration
-    nullptr,               // postconfiguration
+    init_access,           // postconfiguration
     create_main_conf,      //
     init_main_conf,        //
     nullptr,               // create server configuration

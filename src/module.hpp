@@ -2,6 +2,10 @@
 
 #pragma once
 
+#include <vector>
+
+#include "auth.hpp"
+#include "guard.hpp"
 #include "ngx.hpp"
 #include "pool.hpp"
 
@@ -12,16 +16,47 @@ struct MainConf {
     bool instance_seen;
     bool used;            // some location has owt
     ngx_path_t* sources;  // owt_dir
+    // Servers with a guarded location that neither owt_auth nor owt_allow remote opens.
+    std::vector<ngx_http_core_srv_conf_t*>* unprotected;
 };
 
 struct LocationConf {
+    bool owt;
     ngx_flag_t traceback;
     ngx_msec_t timeout;  // 0: off
     std::size_t stream_buffer;
+    ngx_flag_t guard_given;  // owt_guard here or further out, else unset
+    bool guard;
+    Rules* allowed;       // by owt_allow, here or further out
+    Rules* rules;         // with guard: all that it goes by
+    Logins* logins;       // of owt_auth; null: none needed
 };
 
 inline const LocationConf& location_conf(ngx_http_request_t* request) {
     return *static_cast<LocationConf*>(ngx_http_get_module_loc_conf(request, ngx_http_owt_module));
+}
+
+struct Exchange;
+
+// What the module keeps with a request, until nginx redirects it.
+struct RequestState {
+    const Rules* judged_by = nullptr;  // whose guard has let it pass
+    Verdict verdict;
+    Exchange* exchange = nullptr;
+};
+
+inline RequestState* find_state(ngx_http_request_t* request) {
+    return static_cast<RequestState*>(ngx_http_get_module_ctx(request, ngx_http_owt_module));
+}
+
+// Null if memory is short.
+inline RequestState* ensure_state(ngx_http_request_t* request) {
+    RequestState* state = find_state(request);
+    if (state == nullptr) {
+        state = make_in_pool<RequestState>(request->pool);
+        ngx_http_set_ctx(request, state, ngx_http_owt_module);
+    }
+    return state;
 }
 
 }  // namespace owt

@@ -19,6 +19,7 @@ namespace owt {
 namespace {
 
 constexpr ngx_msec_t hold_time = 3600 * 1000;
+constexpr std::size_t longest_line = NGX_MAX_ERROR_STR - 256;  // the rest is for time, process and connection
 constexpr ngx_msec_t rss_interval = 1000;
 // nginx's master kills with SIGKILL (and an [alert]) what does not end some 1.5 s after SIGTERM.
 constexpr auto stop_deadline = std::chrono::milliseconds(900);
@@ -137,6 +138,14 @@ ngx_int_t Worker::start(ngx_cycle_t* cycle, const Settings& settings) {
         return NGX_ERROR;
     }
     arrange_signals();
+    ::on_exit(
+        [](int status, void*) {
+            // exit(2), from a library perhaps, would tell the master to start no successor.
+            if (status == 2 && ::getpid() == state().process) {
+                ::_exit(1);
+            }
+        },
+        nullptr);
     Settings with_hook = settings;
     with_hook.in_child = become_child;
     worker->pool_ = std::make_unique<Pool>(with_hook, worker->doorbell_);
@@ -255,8 +264,11 @@ void Worker::write_log(const std::vector<LogLine>& lines) {
         log.handler = nullptr;
         std::string_view rest = line.text;
         while (!rest.empty()) {
-            std::string_view first = rest.substr(0, rest.find('\n'));
-            rest.remove_prefix(std::min(rest.size(), first.size() + 1));
+            std::string_view first = rest.substr(0, std::min(rest.find('\n'), longest_line));
+            rest.remove_prefix(first.size());
+            if (rest.starts_with('\n')) {
+                rest.remove_prefix(1);
+            }
             if (!first.empty()) {
                 ngx_log_error(line.level, &log, 0, "owt: %*s", first.size(), first.data());
             }

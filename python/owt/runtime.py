@@ -35,6 +35,7 @@ def start() -> None:
     """Readies the interpreter. Once, on Python's main thread, before anything else."""
     output.install(_owt.log)
     signals.guard(frozenset(_owt.reserved_signals()))
+    shutdown.guard()
     endpoint.on_load = loaded.register
     os.register_at_fork(after_in_child=_in_child)
     import_module("werkzeug.test")  # runs WSGI callables

@@ -102,7 +102,7 @@ def _draw(run: Run, machine: dict[str, str], path: Path) -> None:
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-    axes.set_xlim(1, axes.get_xlim()[1] * 1.6)
+    axes.set_xlim(1, axes.get_xlim()[1] * 2.2)
     axes.set_xlabel("CPU time (user + system) of the server's processes per call, µs, logarithmic")
     axes.set_title("POST JSON echo: what a call costs" + (", and against nginx+Lua" if run.find("lua") else ""))
     axes.grid(axis="x", alpha=0.3)

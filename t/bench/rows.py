@@ -28,6 +28,7 @@ class Sizes:
     seconds: int = 3
     warm: int = 1
     connections: list[int] = field(default_factory=lambda: [1, 8, 64])
+    downloads: int = 7
     download: float = 2 * GB
     lines: int = 1000
     streams: int = 10_000
@@ -37,8 +38,10 @@ class Sizes:
     calls: int = 1_000_000
 
 
-QUICK = Sizes(1, 1, 0, download=0.2 * GB, lines=100, streams=500, answer=0.2 * GB, upload=0.1 * GB, calls=100_000)
-LONG = Sizes(rounds=7, seconds=5, warm=3, download=8 * GB, lines=10_000, calls=5_000_000)
+QUICK = Sizes(
+    1, 1, 0, downloads=1, download=0.5 * GB, lines=100, streams=500, answer=0.2 * GB, upload=0.1 * GB, calls=100_000
+)
+LONG = Sizes(rounds=7, seconds=5, warm=3, downloads=15, lines=10_000, calls=5_000_000)
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def stream(run: Run) -> Iterator[Row]:
     size = chunks * load.CHUNK
     taken: list[tuple[load.Download, load.Download]] = []
     with run.server(ours) as owt_server, run.server(lua) as lua_server:
-        for _ in range(run.sizes.rounds):
+        for _ in range(run.sizes.downloads):
             mine = load.download(owt_server, load.post(STREAM, chunks=chunks), size)
             theirs = load.download(lua_server, load.get("/stream", chunks=chunks), size)
             taken.append((mine, theirs))

@@ -222,7 +222,7 @@ class Server:
 
     def start(self) -> Server:
         """Starts nginx; returns once its workers exist and it can be connected to."""
-        with open(self.dir / "error.log", "ab") as log:
+        with (self.dir / "error.log").open("ab") as log:
             self._process = subprocess.Popen(
                 self.command(),
                 stdin=subprocess.DEVNULL,

@@ -28,7 +28,9 @@ def test_multipart_form(server: Server, tmp_path: Path) -> None:
 
 
 def test_json(server: Server) -> None:
-    done = server.curl("/hello", "--json", '{"code": "def run(request, name): return f\'Hello, {name}!\'", "name": "owt"}')
+    done = server.curl(
+        "/hello", "--json", '{"code": "def run(request, name): return f\'Hello, {name}!\'", "name": "owt"}'
+    )
     assert done.stdout == "Hello, owt!"
 
 
