@@ -33,6 +33,7 @@ struct Exchange {
     ngx_chain_t* busy = nullptr;
     ngx_chain_t* free = nullptr;
     End end = End::open;
+    off_t missing = -1;  // of the length that the adaptor has declared; negative if it has not
 };
 
 namespace {
@@ -50,6 +51,16 @@ bool set_server_timing(ngx_http_request_t* request, const Call& call) {
     int n = std::snprintf(text.data(), text.size(), "queue;dur=%.3f, load;dur=%.3f, run;dur=%.3f", timing.queue * 1e3,
                           timing.load * 1e3, timing.run * 1e3);
     return add_header(request, "Server-Timing", {text.data(), static_cast<std::size_t>(n)}) != nullptr;
+}
+
+// A stream whose adaptor knows its length; -1 if it does not.
+off_t declared_length(const Head& head) {
+    for (const Header& header : head.headers) {
+        if (same(header.name, "Content-Length")) {
+            return ngx_atoof(reinterpret_cast<u_char*>(const_cast<char*>(header.value.data())), header.value.size());
+        }
+    }
+    return -1;
 }
 
 // --- The end of an exchange. finalize() may free the request's pool and the exchange with it: touch neither after.
@@ -152,7 +163,7 @@ ngx_int_t send_head(Exchange& exchange, const Batch& batch) {
             out.content_length_n += static_cast<off_t>(piece.bytes.size());
         }
     } else {
-        out.content_length_n = -1;
+        out.content_length_n = exchange.missing = declared_length(*batch.head);
         // A proxy in front would gather the chunks.
         if (add_header(request, "X-Accel-Buffering", "no") == nullptr) {
             return NGX_ERROR;
@@ -236,6 +247,29 @@ ngx_buf_t* append_buffer(Exchange& exchange, ngx_chain_t**& last) {
     *last = link;
     last = &link->next;
     return link->buf;
+}
+
+// What is shorter than the length that it declares must not be taken for complete; what is longer, for the beginning of
+// the connection's next answer.
+void keep_to_length(Exchange& exchange, Batch& batch) {
+    if (exchange.missing < 0) {
+        return;
+    }
+    bool too_long = false;
+    for (Piece& piece : batch.pieces) {
+        auto size = static_cast<off_t>(piece.bytes.size());
+        too_long = too_long || size > exchange.missing;
+        piece.bytes = piece.bytes.substr(0, static_cast<std::size_t>(exchange.missing));
+        exchange.missing -= static_cast<off_t>(piece.bytes.size());
+    }
+    std::erase_if(batch.pieces, [](const Piece& piece) { return piece.bytes.empty(); });
+    bool too_short = !too_long && batch.end == End::finished && exchange.missing > 0;
+    if (too_long || too_short) {
+        ngx_log_error(NGX_LOG_ERR, exchange.request->connection->log, 0,
+                      "owt: the stream is %s than the Content-Length that its adaptor has set",
+                      too_long ? "longer" : "shorter");
+        exchange.end = batch.end = too_long ? End::finished : End::aborted;
+    }
 }
 
 // The pieces of a batch as nginx's buffers; sets out. False if memory is short.
@@ -338,6 +372,7 @@ bool send_batch(Exchange& exchange, Batch& batch) {
             return false;
         }
     }
+    keep_to_length(exchange, batch);
     ngx_chain_t* out = nullptr;
     if (!make_chain(exchange, batch, out)) {
         finalize(exchange, NGX_ERROR);

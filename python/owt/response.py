@@ -168,8 +168,8 @@ def typed(headers: Pairs, default: tuple[tuple[str, str], ...]) -> Pairs:
     return [*default, *headers]
 
 
-# What nginx says itself about the connection and the body's length.
-_OURS = frozenset(("connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"))
+# What nginx says itself about the connection. (The length of a stream is the adaptor's to say.)
+_OURS = frozenset(("connection", "keep-alive", "transfer-encoding", "upgrade"))
 
 _HEADERS = (dict, list, tuple, Headers)
 

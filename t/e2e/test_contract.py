@@ -419,7 +419,11 @@ def test_compiled_code_spares_the_next_process_the_compiler(start: Callable[...,
 
 def test_a_code_id_works_after_a_restart(start: Callable[..., Server]) -> None:
     server = start(CONF)
-    codes = ["def run(name): return f'module {name}'", "lambda name: f'lambda {name}'", "f(lambda name: f'pipe {name}')"]
+    codes = [
+        "def run(name): return f'module {name}'",
+        "lambda name: f'lambda {name}'",
+        "f(lambda name: f'pipe {name}')",
+    ]
     for code in codes:
         server.run(code, name="1")
     server.signal("quit")
@@ -641,7 +645,9 @@ def test_a_large_upload_is_read_from_its_file(server: Server) -> None:
 
 
 def test_a_large_file_part_is_read_from_a_file(server: Server, tmp_path: Path) -> None:
-    code = MEASURE + "def run(request):\n    b = begin()\n    return [drain(request.files['data'].stream), peak() - b]\n"
+    code = (
+        MEASURE + "def run(request):\n    b = begin()\n    return [drain(request.files['data'].stream), peak() - b]\n"
+    )
     file = tmp_path / "data"
     with file.open("wb") as data:
         data.truncate(UPLOAD)
@@ -680,7 +686,9 @@ def test_flask_is_there_where_it_is_imported_late(server: Server) -> None:
 
 
 def test_flask_is_there_where_another_module_imports_it(start: Callable[..., Server]) -> None:
-    server = start("owt_instance default { python_path {dir}; }" + CONF.replace("owt_instance default { threads 8; }", ""))
+    server = start(
+        "owt_instance default { python_path {dir}; }" + CONF.replace("owt_instance default { threads 8; }", "")
+    )
     (server.dir / "views.py").write_text("import flask\ndef view():\n    return flask.request.path\n")
     assert server.run("import views\nrun = lambda _: views.view()\n", "/imported").text == "/imported"
 
@@ -824,7 +832,9 @@ def test_what_is_printed_at_the_same_time_stays_apart(server: Server) -> None:
             print()
         """
     )
-    at_once([lambda word=word: server.client().post("/", json={"code": code, "word": word}) for word in ("ox", "yz", "qu")])
+    at_once(
+        [lambda word=word: server.client().post("/", json={"code": code, "word": word}) for word in ("ox", "yz", "qu")]
+    )
     for word in ("ox", "yz", "qu"):
         server.wait_log(rf"\[info\].* \*\d+ .*\b{word * 3}$")
 
@@ -863,10 +873,18 @@ def test_unprintable_text_is_printed_all_the_same(server: Server) -> None:
 
 # ---- 8. exits are contained ------------------------------------------------------------------------------------------
 
-EXITS = ["raise SystemExit(3)", "import sys; sys.exit()", "raise KeyboardInterrupt", "raise BaseException('b')", "exit()"]
+EXITS = [
+    "raise SystemExit(3)",
+    "import sys; sys.exit()",
+    "raise KeyboardInterrupt",
+    "raise BaseException('b')",
+    "exit()",
+]
 
 
-@pytest.mark.parametrize("exit", [*EXITS, "raise GeneratorExit", "raise StopIteration", "import asyncio; raise asyncio.CancelledError"])
+@pytest.mark.parametrize(
+    "exit", [*EXITS, "raise GeneratorExit", "raise StopIteration", "import asyncio; raise asyncio.CancelledError"]
+)
 @pytest.mark.parametrize(
     "code",
     [
@@ -997,9 +1015,12 @@ def test_a_child_has_the_servers_path_and_a_real_python(server: Server) -> None:
 
 def test_a_child_inherits_no_connection(server: Server) -> None:
     """So that a client sees the end of its own, whatever still runs."""
-    assert "socket:" not in server.run(
-        "import subprocess\ndef run(): return subprocess.check_output('ls -l /proc/self/fd', shell=True, close_fds=False)"
-    ).text
+    assert (
+        "socket:"
+        not in server.run(
+            "import subprocess\ndef run(): return subprocess.check_output('ls -l /proc/self/fd', shell=True, close_fds=False)"
+        ).text
+    )
 
 
 def test_a_forked_child_that_returns_does_not_answer(server: Server) -> None:
@@ -1150,7 +1171,9 @@ def test_text_files_are_utf_8(server: Server, tmp_path: Path) -> None:
     assert server.run(f"def run(): return open({str(file)!r}).read()").text == "é🦉"
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGQUIT", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGALRM"])
+@pytest.mark.parametrize(
+    "name", ["SIGTERM", "SIGHUP", "SIGQUIT", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGALRM"]
+)
 def test_a_handler_for_a_signal_of_nginxs_is_refused(server: Server, name: str) -> None:
     answer = server.run(f"import signal\ndef run(): signal.signal(signal.{name}, signal.SIG_IGN)")
     assert answer.status_code == 500

@@ -171,10 +171,7 @@ def test_a_json_value_stays_itself(server: Server) -> None:
 
 
 def test_a_file_part_is_werkzeugs(server: Server) -> None:
-    code = (
-        "def run(data):\n"
-        "    return [type(data).__name__, data.filename, data.content_type, list(data.read())]\n"
-    )
+    code = "def run(data):\n    return [type(data).__name__, data.filename, data.content_type, list(data.read())]\n"
     answer = server.post(data={"code": code}, files={"data": ("x.bin", b"\x00\xff", "image/png")})
     assert answer.json() == ["FileStorage", "x.bin", "image/png", [0, 255]]
 
@@ -191,7 +188,13 @@ def test_the_three_calls_of_the_design_are_the_same(server: Server, tmp_path: Pa
     calls = [
         ["-F", f"code=@{file}", "--form-string", "name=owt"],
         ["--json", json.dumps({"code": code, "name": "owt"})],
-        ["-G", "--data-urlencode", f"code_b64={b64(code)}", "--data-urlencode", f"kwargs_b64={b64(repr({'name': 'owt'}))}"],
+        [
+            "-G",
+            "--data-urlencode",
+            f"code_b64={b64(code)}",
+            "--data-urlencode",
+            f"kwargs_b64={b64(repr({'name': 'owt'}))}",
+        ],
     ]
     assert [server.curl("/hello", *call).stdout for call in calls] == ["Hello, owt!"] * 3
 
@@ -263,7 +266,7 @@ LAST = "def run(x):\n    return [type(x).__name__, x]\n"
         ("sum(range(10))", ["int", 45]),
         ('"[1, 2]"', ["str", "[1, 2]"]),  # only a dict counts
         ('{"x": "[1, 2]"}', ["str", "[1, 2]"]),
-        ('"{\'x\': 1}"', ["int", 1]),
+        ("\"{'x': 1}\"", ["int", 1]),
         ("'{\"x\": null}'", ["NoneType", None]),
         (json.dumps(json.dumps({"x": [1]})), ["list", [1]]),
         ("{'x': 1 + 1}", ["int", 2]),
@@ -277,7 +280,10 @@ def test_what_kwargs_mean(server: Server, text: str, value: list[Any]) -> None:
 
 
 def test_kwargs_are_evaluated_in_the_endpoints_names(server: Server) -> None:
-    assert server.run("N = 20\ndef twice(x): return 2 * x\ndef run(x): return x", kwargs="{'x': twice(N + 1)}").text == "42"
+    assert (
+        server.run("N = 20\ndef twice(x): return 2 * x\ndef run(x): return x", kwargs="{'x': twice(N + 1)}").text
+        == "42"
+    )
 
 
 def test_kwargs_are_evaluated_once_for_each_call(server: Server) -> None:
@@ -329,7 +335,10 @@ def test_a_query_that_names_code_leaves_the_body_to_the_adaptor(server: Server) 
 
 def test_such_a_body_is_json(server: Server) -> None:
     code = "def run(request, a): return [request.json, a]"
-    assert server.post(params={"code": code, "a": "q"}, json={"a": 1, "code": "x"}).json() == [{"a": 1, "code": "x"}, "q"]
+    assert server.post(params={"code": code, "a": "q"}, json={"a": 1, "code": "x"}).json() == [
+        {"a": 1, "code": "x"},
+        "q",
+    ]
 
 
 def test_such_a_body_is_a_stream(server: Server) -> None:
@@ -478,7 +487,11 @@ REFUSALS: dict[str, tuple[dict[str, Any], int, list[str]]] = {
         ["UTF-8", "field"],
     ),
     "kwargs not UTF-8": (fields(code=SHOW, kwargs_b64=b64(b"\xff")), 400, ["kwargs_b64", "UTF-8"]),
-    "a syntax error": (fields(code="def run():\n    return (1,\n    )\nx = = 2\n"), 400, ["line 4", "x = = 2", "^", "SyntaxError"]),
+    "a syntax error": (
+        fields(code="def run():\n    return (1,\n    )\nx = = 2\n"),
+        400,
+        ["line 4", "x = = 2", "^", "SyntaxError"],
+    ),
     "an indentation error": (fields(code="def run():\nreturn 1\n"), 400, ["line 2", "return 1", "IndentationError"]),
     "no such function": (fields(code=SHOW, fn_name="walk"), 400, ["walk", "run", "fn_name"]),
     "no run": (fields(code="def walk(): pass"), 400, ["run", "walk", "fn_name"]),
@@ -500,7 +513,9 @@ def ask_for(server: Server, request: dict[str, Any], path: str = "/", **headers:
 
 
 @each_refusal
-def test_a_refusal_is_text_that_says_what_to_do(server: Server, ask: dict[str, Any], status: int, words: list[str]) -> None:
+def test_a_refusal_is_text_that_says_what_to_do(
+    server: Server, ask: dict[str, Any], status: int, words: list[str]
+) -> None:
     answer = ask_for(server, ask)
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
@@ -653,7 +668,9 @@ def test_a_hidden_traceback_leaves_an_error_id_that_is_in_the_log(server: Server
 
 
 def test_no_output_within_owt_timeout_is_a_504(server: Server) -> None:
-    answer = server.run("import time\ndef run(): time.sleep(0.01) or [time.sleep(0.01) for _ in range(3000)]", "/brief/")
+    answer = server.run(
+        "import time\ndef run(): time.sleep(0.01) or [time.sleep(0.01) for _ in range(3000)]", "/brief/"
+    )
     assert answer.status_code == 504
     assert "owt_timeout" in answer.text
 
@@ -730,7 +747,9 @@ def test_variables_of_a_call_that_waited_tell_so(start: Callable[..., Server], t
         gate.wait_reached()
         with server.connect() as waiting:
             body = json.dumps({"code": SHOW}).encode()
-            head = f"POST /waited HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+            head = (
+                f"POST /waited HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+            )
             waiting.sendall(head.encode() + body)
             assert server.client().put("/").status_code == 405  # so the loop has come past it
             gate.open()
