@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include "landlock.hpp"
 #include "module.hpp"
 #include "python_version.hpp"
 
@@ -110,6 +111,21 @@ char* add_env(const Line& line, Settings& settings) {
     return NGX_CONF_OK;
 }
 
+char* add_writable(const Line& line, Settings& settings) {
+    if (auto reason = landlock_missing()) {
+        return line.fail(*reason);
+    }
+    for (std::size_t i = 1; i < line.size; i++) {
+        std::string path = line.path(i);
+        std::error_code error;
+        if (!std::filesystem::is_directory(path, error)) {
+            return line.fail(path + " is no directory");
+        }
+        settings.writable.push_back(path);
+    }
+    return NGX_CONF_OK;
+}
+
 char* set(const Line& line, Settings& settings) {
     constexpr auto any = static_cast<std::size_t>(std::numeric_limits<ngx_int_t>::max());
     if (line.size < 2) {
@@ -148,8 +164,11 @@ char* set(const Line& line, Settings& settings) {
         }
         return NGX_CONF_OK;
     }
-    return line.fail("unknown: known are threads, queue, grace, python_home, python_path, env, preload, max_calls "
-                     "and max_rss");
+    if (line.name() == "writable") {
+        return add_writable(line, settings);
+    }
+    return line.fail("unknown: known are threads, queue, grace, python_home, python_path, env, preload, writable, "
+                     "max_calls and max_rss");
 }
 
 char* instance_line(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {

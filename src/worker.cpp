@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -11,8 +12,10 @@
 #include <array>
 #include <cstdlib>
 #include <limits>
+#include <system_error>
 
 #include "handler.hpp"
+#include "landlock.hpp"
 
 namespace owt {
 
@@ -95,6 +98,46 @@ bool opens(const ngx_listening_t& listening) {
     return listening.connection != nullptr && listening.connection->read->accept;
 }
 
+std::string directory_of(std::string_view file) {
+    std::size_t slash = file.rfind('/');
+    return slash == std::string_view::npos ? "." : std::string(file.substr(0, slash + 1));
+}
+
+// What nginx itself writes to: its temporary and cache directories, and those of its logs, since a log that is rotated
+// away is made anew.
+std::vector<std::string> nginx_directories(ngx_cycle_t* cycle) {
+    std::vector<std::string> directories;
+    auto** paths = static_cast<ngx_path_t**>(cycle->paths.elts);
+    for (ngx_uint_t i = 0; i < cycle->paths.nelts; i++) {
+        directories.emplace_back(to_view(paths[i]->name));
+    }
+    for (ngx_list_part_t* part = &cycle->open_files.part; part != nullptr; part = part->next) {
+        auto* files = static_cast<ngx_open_file_t*>(part->elts);
+        for (ngx_uint_t i = 0; i < part->nelts; i++) {
+            if (files[i].name.len > 0) {
+                directories.push_back(directory_of(to_view(files[i].name)));
+            }
+        }
+    }
+    return directories;
+}
+
+// Before any thread starts, as it binds the threads that come after.
+void guard_writes(ngx_cycle_t* cycle, const Settings& settings) {
+    if (settings.writable.empty()) {
+        return;
+    }
+    std::vector<std::string> directories = nginx_directories(cycle);
+    directories.insert(directories.end(), settings.writable.begin(), settings.writable.end());
+    // Others' files in /tmp are theirs.
+    std::string temporary = settings.sources + "/tmp";
+    if (::mkdir(temporary.c_str(), 0700) != 0 && errno != EEXIST) {
+        throw std::system_error(errno, std::generic_category(), "mkdir() of \"" + temporary + "\" failed");
+    }
+    ::setenv("TMPDIR", temporary.c_str(), 1);
+    write_only_below(directories, usual_devices());
+}
+
 std::size_t resident_bytes() {
     std::array<char, 128> text{};
     Fd statm(::open("/proc/self/statm", O_RDONLY | O_CLOEXEC));
@@ -130,6 +173,7 @@ Worker::Worker(const Settings& settings) : settings_(settings) {
 }
 
 ngx_int_t Worker::start(ngx_cycle_t* cycle, const Settings& settings) {
+    guard_writes(cycle, settings);
     auto worker = std::make_unique<Worker>(settings);
     // Programs that adaptors start are to inherit neither ports nor logs; only the master hands these on.
     ::close_range(STDERR_FILENO + 1, std::numeric_limits<unsigned>::max(), CLOSE_RANGE_CLOEXEC);

@@ -679,18 +679,18 @@ def test_the_server_is_well_after_failed_streams(server: Server) -> None:
 # ---- backpressure ----------------------------------------------------------------------------------------------------
 
 CHUNK, CHUNKS = 32 << 10, 512
-COUNTING = """
+COUNTING = f"""
 made, closed = 0, False
 def run(request):
     global made, closed
     try:
-        for n in range(%d):
+        for n in range({CHUNKS}):
             made += 1
-            yield n.to_bytes(4, "big") * %d
+            yield n.to_bytes(4, "big") * {CHUNK // 4}
     finally:
         closed = True
 def look(): return [made, closed]
-""" % (CHUNKS, CHUNK // 4)
+"""
 
 
 def settled(look: Callable[[], int]) -> int:
@@ -776,10 +776,9 @@ def test_a_path_is_sent_with_the_type_of_its_name(server: Server, tmp_path: Path
     assert expected is None or answer.headers["Content-Type"].partition(";")[0] == expected
 
 
-@pytest.mark.parametrize("mode", ["rb", "r", "r+b", "rb', buffering=0 or '"])
-def test_an_open_file_is_sent(server: Server, file: Path, mode: str) -> None:
-    mode = f"mode='rb', buffering=0" if "buffering" in mode else f"mode={mode!r}"
-    answer = server.run(returning(f"open({str(file)!r}, {mode})"))
+@pytest.mark.parametrize("how", ["'rb'", "'r'", "'r+b'", "'rb', buffering=0"])
+def test_an_open_file_is_sent(server: Server, file: Path, how: str) -> None:
+    answer = server.run(returning(f"open({str(file)!r}, {how})"))
     assert (answer.content, answer.headers["Content-Type"]) == (b"0123456789", "text/plain")
     assert "ETag" in answer.headers
 
@@ -1078,12 +1077,12 @@ def test_a_refusal_tells_where_its_time_went(server: Server) -> None:
 
 
 def test_load_and_run_are_told_apart(server: Server) -> None:
-    code = "import time\ntime.sleep(0.1)\ndef run():\n    time.sleep(0.05)\n    return ''\n"
+    code = "import time\ntime.sleep(0.4)\ndef run():\n    time.sleep(0.05)\n    return ''\n"
     first, second = timing(server.run(code)), timing(server.run(code))
-    assert 100 <= first["load"] < 5000
+    assert first["load"] >= 400
+    assert 50 <= first["run"] < 400
     assert second["load"] == 0
-    assert 50 <= second["run"] < 100
-    assert 50 <= first["run"] < first["load"] + 5000
+    assert second["run"] >= 50
 
 
 def test_run_is_told_up_to_the_head(server: Server, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from gate import PAUSE, Gate
-from harness import Server, wait_until
+from harness import PRELOAD, Server, wait_until
 
 CONF = """
 client_body_buffer_size 16k;
@@ -217,9 +217,8 @@ def test_a_terse_pipeline_reads_the_request(server: Server) -> None:
     assert server.run("path().f(lambda p: p[1])", "/a/b").text == "b"
 
 
-def test_a_pipeline_wins_over_pythons_own_names(server: Server) -> None:
+def test_a_terse_pipeline_may_begin_with_a_value(server: Server) -> None:
     assert server.run("const([1, 2]).f(sum)").text == "3"
-    assert server.run("path().f(len)", "/a/b").text == "2"
 
 
 def test_an_unfinished_pipeline_is_a_function_of_a_module_too(server: Server) -> None:
@@ -641,7 +640,7 @@ def test_a_large_upload_is_read_from_its_file(server: Server) -> None:
     client = server.client()
     size, grown = client.post("/", params={"code": code}, content=(block for _ in range(UPLOAD >> 20))).json()
     assert size == UPLOAD
-    assert grown < UPLOAD / 4
+    assert PRELOAD or grown < UPLOAD / 4  # a sanitizer keeps what has been freed
 
 
 def test_a_large_file_part_is_read_from_a_file(server: Server, tmp_path: Path) -> None:
@@ -654,7 +653,7 @@ def test_a_large_file_part_is_read_from_a_file(server: Server, tmp_path: Path) -
     encoded = base64.urlsafe_b64encode(code.encode()).decode()
     size, grown = json.loads(server.curl(f"/?code_b64={encoded}", "-F", f"data=@{file}").stdout)
     assert size == UPLOAD
-    assert grown < UPLOAD / 4
+    assert PRELOAD or grown < UPLOAD / 4  # a sanitizer keeps what has been freed
 
 
 def test_flask_works(server: Server) -> None:
