@@ -14,12 +14,19 @@ from harness import SLOW, Server, wait_until
 
 def wait_text(file: Path, timeout: float = 10) -> str:
     """What an adaptor writes to a file, as soon as it has."""
-    return wait_until(lambda: file.exists() and file.read_text(), f"text in {file}", timeout)
+    return wait_until(lambda: file.read_text() if file.exists() else "", f"text in {file}", timeout)
 
 
 def wait_access(server: Server, entry: str) -> None:
     """Until the access log holds this, as `"POST /path HTTP/1.1" 499`."""
     wait_until(lambda: entry in server.access_log, f"{entry} in the access log")
+
+
+def leave(server: Server, asked: Asking) -> None:
+    """The client leaves, and nginx has seen it."""
+    before = server.access_log.count("\n")
+    asked.leave()
+    wait_until(lambda: server.access_log.count("\n") > before, "the client's end")
 
 
 @dataclass

@@ -7,14 +7,14 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include <csetjmp>
 #include <initializer_list>
 
 extern "C" {
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+// after the above
+#include <cmocka.h>
 }
 
 using namespace owt;
