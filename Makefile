@@ -135,7 +135,7 @@ $(configured): %/tree/configured: config %/flags $(nginx_tree)/configure
 	@mkdir -p $*/tree $*/python
 	@ln -s $(nginx_tree)/{auto,src,configure} $*/tree
 	@ln -sr python/owt $*/python
-	@$(imported) | xargs ln -s -t $*/python
+	@$(imported) | xargs -r ln -s -t $*/python
 	@cd $*/tree; \
 	    export PYTHON=$(PYTHON) OWT_CFLAGS="$(CXX_FLAGS) $(flavour)" OWT_LDFLAGS="$(LD_FLAGS)"; \
 	    { $(configure) $(link_option); } > configure.log 2>&1 || { tail configure.log >&2; exit 1; }; \
@@ -333,7 +333,7 @@ install: all
 	install -m 644 conf/site.conf $(etc)/sites-available/owt
 	rm -rf $(package)/python/*
 	tar -C python --exclude=__pycache__ -c owt | tar --no-same-owner -C $(package)/python -x
-	$(imported) | xargs ln -sf -t $(package)/python
+	$(imported) | xargs -r ln -sf -t $(package)/python
 	ln -sfn ../../../share/owt/python/owt $(dist)/owt
 	install -m 644 README.md LICENSE conf/* $(doc)
 	tar --exclude=__pycache__ -c examples | tar --no-same-owner -C $(doc) -x

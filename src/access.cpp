@@ -86,12 +86,12 @@ ngx_int_t send_verdict(ngx_http_request_t* request, const Verdict& verdict) {
         return rc;
     }
     switch (verdict.kind) {
-    case Verdict::Kind::confirm:
-        return send_confirm_page(request);
-    case Verdict::Kind::preflight:
-        return send_whole(request, NGX_HTTP_NO_CONTENT, "", "");
-    default:
-        break;
+        case Verdict::Kind::confirm:
+            return send_confirm_page(request);
+        case Verdict::Kind::preflight:
+            return send_whole(request, NGX_HTTP_NO_CONTENT, "", "");
+        default:
+            break;
     }
     std::string_view reason(verdict.problem.detail);
     reason = reason.substr(0, reason.find('\n'));
@@ -262,7 +262,8 @@ char* set_allow(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
     }
     for (ngx_uint_t i = 2; i < cf->args->nelts; i++) {
         std::string_view text = to_view(arguments(cf)[i]);
-        Complaint complaint = what == "host" ? location.allowed->allow_host(text) : location.allowed->allow_origin(text);
+        Complaint complaint =
+            what == "host" ? location.allowed->allow_host(text) : location.allowed->allow_origin(text);
         if (complaint) {
             return fail(cf, *complaint);
         }

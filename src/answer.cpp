@@ -10,7 +10,8 @@ namespace {
 // Headers of the connection are nginx's business, and the length of a body that is complete is known better here.
 bool is_nginx_own(std::string_view name) {
     static constexpr std::array<std::string_view, 8> names = {
-        "Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade", "TE", "Trailer", "Proxy-Connection", "Content-Length"};
+        "Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade",
+        "TE",         "Trailer",    "Proxy-Connection",  "Content-Length"};
     return std::any_of(names.begin(), names.end(), [&](std::string_view own) { return same(own, name); });
 }
 

@@ -4,9 +4,9 @@
 #include <pybind11/embed.h>
 #include <pybind11/stl.h>
 
-#include <csignal>
 #include <fcntl.h>
 #include <unistd.h>
+#include <csignal>
 
 #include <array>
 
@@ -70,8 +70,8 @@ Head head(int status, py::handle headers) {
         if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2) {
             bad_value("headers: every item is a (name, value) tuple");
         }
-        head.headers.push_back({std::string(view(PyTuple_GET_ITEM(pair, 0))),
-                                std::string(view(PyTuple_GET_ITEM(pair, 1)))});
+        head.headers.push_back(
+            {std::string(view(PyTuple_GET_ITEM(pair, 0))), std::string(view(PyTuple_GET_ITEM(pair, 1)))});
     }
     if (auto complaint = complain(head)) {
         bad_value(*complaint);
@@ -163,8 +163,8 @@ py::dict keywords(const Params& params) {
             try {
                 value = py::handle(runtime().json_loads)(value);
             } catch (py::error_already_set& error) {
-                bad_value("the JSON field '" + field.name + "' cannot be read: " +
-                          py::str(error.value()).cast<std::string>());
+                bad_value("the JSON field '" + field.name +
+                          "' cannot be read: " + py::str(error.value()).cast<std::string>());
             }
         }
         kwargs[name] = value;
@@ -209,8 +209,7 @@ bool parse(Call& call) {
     }
     py::gil_scoped_release detached;
     std::string body = read_all(asked.body_file.get());
-    auto complaint =
-        asked.place == Place::json ? read_json(body, asked.params) : read_urlencoded(body, asked.params);
+    auto complaint = asked.place == Place::json ? read_json(body, asked.params) : read_urlencoded(body, asked.params);
     if (complaint) {
         call.refuse({400, "bad-parameters", *complaint});
         return false;
@@ -286,9 +285,8 @@ void run(const CallPtr& call) {
 }
 
 #if PYBIND11_VERSION_HEX >= 0x03000000
-#define OWT_MODULE(name, variable)                           \
-    PYBIND11_EMBEDDED_MODULE(name, variable, py::mod_gil_not_used(), \
-                             py::multiple_interpreters::not_supported())
+#define OWT_MODULE(name, variable) \
+    PYBIND11_EMBEDDED_MODULE(name, variable, py::mod_gil_not_used(), py::multiple_interpreters::not_supported())
 #else
 #define OWT_MODULE(name, variable) PYBIND11_EMBEDDED_MODULE(name, variable)
 #endif
@@ -349,8 +347,8 @@ OWT_MODULE(_owt, module) {
         doorbell().log({level, connection, std::move(text)});
     });
     module.def("reserved_signals", [] {
-        return std::vector<int>{SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGALRM,
-                                SIGIO,   SIGPIPE, SIGSYS,  stack_signal()};
+        return std::vector<int>{SIGHUP,   SIGINT,  SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
+                                SIGWINCH, SIGALRM, SIGIO,   SIGPIPE, SIGSYS,  stack_signal()};
     });
     module.def("after_fork_in_child", &in_child);
 }

@@ -25,9 +25,8 @@ bool is_token(std::string_view name) {
 }
 
 bool is_field_value(std::string_view value) {
-    return std::all_of(value.begin(), value.end(), [](unsigned char c) {
-        return c == '\t' || (c >= 0x20 && c != 0x7f);
-    });
+    return std::all_of(value.begin(), value.end(),
+                       [](unsigned char c) { return c == '\t' || (c >= 0x20 && c != 0x7f); });
 }
 
 }  // namespace

@@ -129,7 +129,7 @@ class Call : public std::enable_shared_from_this<Call> {
 
     // --- Python's side.
 
-    void run();     // it leaves the queue
+    void run();       // it leaves the queue
     void finished();  // nothing of it runs any more
     void loaded(double seconds);
 
@@ -167,10 +167,10 @@ class Call : public std::enable_shared_from_this<Call> {
     std::condition_variable room_;
     Batch outbox_;
     bool answered_ = false;
-    bool fresh_ = false;          // the outbox holds something the loop has not been told of
+    bool fresh_ = false;  // the outbox holds something the loop has not been told of
     bool ended_ = false;
-    bool wants_room_ = false;     // an asynchronous writer waits
-    std::size_t unsent_ = 0;      // bytes in the outbox or in nginx's hands
+    bool wants_room_ = false;  // an asynchronous writer waits
+    std::size_t unsent_ = 0;   // bytes in the outbox or in nginx's hands
 
     Clock::time_point queued_at_ = Clock::now();
     Clock::time_point started_at_;

@@ -175,7 +175,7 @@ ngx_int_t send_head(Exchange& exchange, const Batch& batch) {
 
 ngx_int_t send_file(Exchange& exchange, Batch& batch) {
     ngx_http_request_t* request = exchange.request;
-    struct stat status{};
+    struct stat status {};
     int fd = batch.file->fd.get();
     auto* buffer = static_cast<ngx_buf_t*>(ngx_calloc_buf(request->pool));
     auto* file = static_cast<ngx_file_t*>(ngx_pcalloc(request->pool, sizeof(ngx_file_t)));
@@ -416,8 +416,7 @@ void on_writable(ngx_http_request_t* request) noexcept {
 void arm(Exchange& exchange) {
     ngx_http_request_t* request = exchange.request;
     ngx_connection_t* connection = request->connection;
-    auto* core =
-        static_cast<ngx_http_core_loc_conf_t*>(ngx_http_get_module_loc_conf(request, ngx_http_core_module));
+    auto* core = static_cast<ngx_http_core_loc_conf_t*>(ngx_http_get_module_loc_conf(request, ngx_http_core_module));
     request->write_event_handler = on_writable;
     if (connection->data == request && ngx_handle_write_event(connection->write, core->send_lowat) != NGX_OK) {
         finalize(exchange, NGX_ERROR);
@@ -458,8 +457,7 @@ std::string_view port_of(sockaddr* address, std::array<char, 8>& text) {
 // The CGI variables (RFC 3875) that PEP 3333 asks for. HEAD is run as GET; nginx leaves the body out.
 std::string environ_of(ngx_http_request_t* request, std::size_t body_size) {
     ngx_connection_t* connection = request->connection;
-    auto* server =
-        static_cast<ngx_http_core_srv_conf_t*>(ngx_http_get_module_srv_conf(request, ngx_http_core_module));
+    auto* server = static_cast<ngx_http_core_srv_conf_t*>(ngx_http_get_module_srv_conf(request, ngx_http_core_module));
     std::array<char, 8> port;
     std::string environ;
     environ.reserve(1024);
@@ -544,12 +542,12 @@ Complaint read_params(ngx_http_request_t* request, Call::Asked& asked) {
     }
     asked.parsed = true;
     switch (asked.place) {
-    case Place::query:
-        return read_urlencoded(query, asked.params);
-    case Place::json:
-        return read_json(asked.body, asked.params);
-    default:
-        return read_urlencoded(asked.body, asked.params);
+        case Place::query:
+            return read_urlencoded(query, asked.params);
+        case Place::json:
+            return read_json(asked.body, asked.params);
+        default:
+            return read_urlencoded(asked.body, asked.params);
     }
 }
 

@@ -1,8 +1,11 @@
 #include "instance.hpp"
 
+#include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <set>
 #include <string>
 
 #include "landlock.hpp"
@@ -88,7 +91,8 @@ char* set_python_home(const Line& line, Settings& settings) {
     }
     std::string home = line.path(1);
     std::error_code error;
-    if (!std::filesystem::exists(home + "/bin/python3", error) || !std::filesystem::exists(home + "/pyvenv.cfg", error)) {
+    if (!std::filesystem::exists(home + "/bin/python3", error) ||
+        !std::filesystem::exists(home + "/pyvenv.cfg", error)) {
         return line.fail("no virtualenv in " + home + ": make one with \"python3 -m venv " + home + "\"");
     }
     std::string version = virtualenv_version(home);
@@ -167,14 +171,27 @@ char* set(const Line& line, Settings& settings) {
     if (line.name() == "writable") {
         return add_writable(line, settings);
     }
-    return line.fail("unknown: known are threads, queue, grace, python_home, python_path, env, preload, writable, "
-                     "max_calls and max_rss");
+    return line.fail(
+        "unknown: known are threads, queue, grace, python_home, python_path, env, preload, writable, "
+        "max_calls and max_rss");
 }
+
+struct Block {
+    Settings& settings;
+    std::set<std::string_view> seen;
+};
+
+// These may come several times, and add up.
+constexpr std::array<std::string_view, 4> lists = {"python_path", "env", "preload", "writable"};
 
 char* instance_line(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
     Line line{cf, static_cast<ngx_str_t*>(cf->args->elts), cf->args->nelts};
+    auto& block = *static_cast<Block*>(conf);
     try {
-        return set(line, *static_cast<Settings*>(conf));
+        if (!block.seen.insert(line.name()).second && std::ranges::find(lists, line.name()) == lists.end()) {
+            return line.fail("is duplicate");
+        }
+        return set(line, block.settings);
     } catch (const std::exception& error) {
         return line.fail(error.what());
     }
@@ -187,15 +204,17 @@ char* instance_block(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
     auto* values = static_cast<ngx_str_t*>(cf->args->elts);
     if (to_view(values[1]) != "default") {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"owt_instance %V\": the ordinary workers are \"default\", there are no others", &values[1]);
+                           "\"owt_instance %V\": the ordinary workers are \"default\", there are no others",
+                           &values[1]);
         return static_cast<char*>(NGX_CONF_ERROR);
     }
     if (std::exchange(main.instance_seen, true)) {
         return const_cast<char*>("\"default\" is duplicate");
     }
+    Block block{*main.settings, {}};
     ngx_conf_t outer = *cf;
     cf->handler = instance_line;
-    cf->handler_conf = reinterpret_cast<char*>(main.settings);
+    cf->handler_conf = reinterpret_cast<char*>(&block);
     char* result = ngx_conf_parse(cf, nullptr);
     *cf = outer;
     return result;

@@ -44,8 +44,7 @@ __u64 write_rights(int abi) {
 constexpr __u64 file_rights = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_TRUNCATE;
 
 int abi_version() {
-    return static_cast<int>(
-        ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION));
+    return static_cast<int>(::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION));
 }
 
 [[noreturn]] void fail(const std::string& what) {
@@ -58,7 +57,7 @@ bool exists(const std::string& path) {
 
 void allow(const Fd& ruleset, const std::string& path, __u64 rights) {
     Fd place(::open(path.c_str(), O_PATH | O_CLOEXEC));
-    struct stat status{};
+    struct stat status {};
     if (!place || ::fstat(place.get(), &status) != 0) {
         fail("\"writable\": open() of \"" + path + "\" failed");
     }
@@ -109,9 +108,9 @@ void write_only_below(const std::vector<std::string>& directories, const std::ve
 }
 
 std::vector<std::string> usual_devices() {
-    std::vector<std::string> devices = {"/dev/null",   "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom",
-                                        "/dev/tty",    "/dev/ptmx", "/dev/pts",  "/dev/shm",    "/dev/dri",
-                                        "/dev/kfd",    "/dev/nvidia-caps",       "/proc/self"};
+    std::vector<std::string> devices = {"/dev/null", "/dev/zero",        "/dev/full", "/dev/random", "/dev/urandom",
+                                        "/dev/tty",  "/dev/ptmx",        "/dev/pts",  "/dev/shm",    "/dev/dri",
+                                        "/dev/kfd",  "/dev/nvidia-caps", "/proc/self"};
     glob_t found{};
     if (::glob("/dev/nvidia*", 0, nullptr, &found) == 0) {
         devices.insert(devices.end(), found.gl_pathv, found.gl_pathv + found.gl_pathc);

@@ -114,14 +114,14 @@ std::string text_of(Variable variable, const Call& call) {
         return std::string(text.data(), static_cast<std::size_t>(n));
     };
     switch (variable) {
-    case code_id:
-        return call.asked.params.code_id;
-    case function:
-        return call.asked.params.fn_name;
-    case queue_time:
-        return seconds(call.timing().queue);
-    default:
-        return seconds(call.timing().run);
+        case code_id:
+            return call.asked.params.code_id;
+        case function:
+            return call.asked.params.fn_name;
+        case queue_time:
+            return seconds(call.timing().queue);
+        default:
+            return seconds(call.timing().run);
     }
 }
 
@@ -233,13 +233,13 @@ __attribute__((visibility("default"))) ngx_module_t ngx_http_owt_module = {
     &owt::context,
     owt::commands.data(),
     NGX_HTTP_MODULE,
-    nullptr,             // init master
-    nullptr,             // init module
-    owt::init_process,   //
-    nullptr,             // init thread
-    nullptr,             // exit thread
-    owt::exit_process,   //
-    nullptr,             // exit master
+    nullptr,            // init master
+    nullptr,            // init module
+    owt::init_process,  //
+    nullptr,            // init thread
+    nullptr,            // exit thread
+    owt::exit_process,  //
+    nullptr,            // exit master
     NGX_MODULE_V1_PADDING,
 };
 }

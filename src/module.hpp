@@ -27,9 +27,9 @@ struct LocationConf {
     std::size_t stream_buffer;
     ngx_flag_t guard_given;  // owt_guard here or further out, else unset
     bool guard;
-    Rules* allowed;       // by owt_allow, here or further out
-    Rules* rules;         // with guard: all that it goes by
-    Logins* logins;       // of owt_auth; null: none needed
+    Rules* allowed;  // by owt_allow, here or further out
+    Rules* rules;    // with guard: all that it goes by
+    Logins* logins;  // of owt_auth; null: none needed
 };
 
 inline const LocationConf& location_conf(ngx_http_request_t* request) {

@@ -38,7 +38,7 @@ struct Slot {
     std::mutex mutex;
     CallPtr call;
     PyThreadState* state = nullptr;
-    bool told = false;  // owt.Cancelled is on its way, or the call has learnt of it otherwise
+    bool told = false;               // owt.Cancelled is on its way, or the call has learnt of it otherwise
     std::atomic<bool> lost = false;  // written off: another thread has its place
 };
 
@@ -341,8 +341,7 @@ void Pool::Impl::supervise() {
         // The threads end one after the other as they come back from Python.
         PyThreadState* state = PyEval_SaveThread();
         std::unique_lock lock(threads_mutex);
-        thread_ended.wait_until(lock, stop_deadline - (stop_deadline - Clock::now()) / 3,
-                                [&] { return threads == 1; });
+        thread_ended.wait_until(lock, stop_deadline - (stop_deadline - Clock::now()) / 3, [&] { return threads == 1; });
         lock.unlock();
         PyEval_RestoreThread(state);
     }
@@ -356,8 +355,8 @@ bool Pool::Impl::preload_all() {
     for (const std::string& module : settings.preload) {
         std::chrono::seconds pause = first_pause;
         while (auto traceback = python::preload(module)) {
-            log(4, "preload " + module + " failed, next attempt in " + std::to_string(pause.count()) + " s: " +
-                       *traceback);
+            log(4, "preload " + module + " failed, next attempt in " + std::to_string(pause.count()) +
+                       " s: " + *traceback);
             PyThreadState* state = PyEval_SaveThread();
             std::unique_lock lock(tasks_mutex);
             bool stop = tasks_changed.wait_for(lock, pause, [&] { return stop_requested; });
@@ -390,8 +389,7 @@ void Pool::Impl::watch() {
                     tasks_changed.wait_for(lock, gather_releases, news);
                 }
             }
-            round.insert(round.end(), std::make_move_iterator(tasks.begin()),
-                         std::make_move_iterator(tasks.end()));
+            round.insert(round.end(), std::make_move_iterator(tasks.begin()), std::make_move_iterator(tasks.end()));
             tasks.clear();
             stop = stop_requested;
         }
@@ -448,8 +446,7 @@ void Pool::Impl::guard() {
             std::unique_lock lock(deadlines_mutex);
             deadlines_changed.wait(lock, [&] { return !deadlines.empty(); });
             auto first = deadlines.front();
-            if (deadlines_changed.wait_until(lock, first.at) == std::cv_status::no_timeout &&
-                Clock::now() < first.at) {
+            if (deadlines_changed.wait_until(lock, first.at) == std::cv_status::no_timeout && Clock::now() < first.at) {
                 continue;
             }
             late = first.call.lock();
@@ -465,8 +462,8 @@ void Pool::Impl::write_off(const CallPtr& call) {
     if (call->state() == Call::State::done) {
         return;
     }
-    std::string what = "a call did not end within " + std::to_string(settings.grace.count()) +
-                       " ms after it was cancelled";
+    std::string what =
+        "a call did not end within " + std::to_string(settings.grace.count()) + " ms after it was cancelled";
     if (call->detached()) {
         doorbell.log({4, call->asked.connection, what + ": its coroutine ignores CancelledError or blocks its thread"});
         return;
@@ -512,8 +509,7 @@ std::string Pool::Impl::read_stack() {
 
 // --- What the event loop calls.
 
-Pool::Pool(const Settings& settings, Doorbell& doorbell)
-    : impl_(std::make_unique<Impl>(settings, doorbell).release()) {
+Pool::Pool(const Settings& settings, Doorbell& doorbell) : impl_(std::make_unique<Impl>(settings, doorbell).release()) {
     Impl* impl = impl_;
     pthread_t thread;
     impl->threads = 1;

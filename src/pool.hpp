@@ -25,10 +25,10 @@ struct Settings {
     std::vector<std::pair<std::string, std::string>> env;
     std::vector<std::string> preload;
     std::vector<std::string> writable;  // if not empty, everything else is read-only
-    std::size_t max_calls = 0;  // 0: no limit
-    std::size_t max_rss = 0;    // bytes
-    std::string sources;        // owt_dir
-    std::function<void()> in_child;  // called in a process that an adaptor forked
+    std::size_t max_calls = 0;          // 0: no limit
+    std::size_t max_rss = 0;            // bytes
+    std::string sources;                // owt_dir
+    std::function<void()> in_child;     // called in a process that an adaptor forked
 };
 
 class Pool {

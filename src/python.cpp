@@ -170,8 +170,7 @@ void start(const Settings& settings, Doorbell& doorbell) {
     preconfig.utf8_mode = 1;  // nginx's workers have no LANG
     Config::check(Py_PreInitialize(&preconfig));
 
-    std::string python =
-        settings.python_home.empty() ? OWT_PYTHON : settings.python_home + "/bin/python3";
+    std::string python = settings.python_home.empty() ? OWT_PYTHON : settings.python_home + "/bin/python3";
     Config config;
     config->install_signal_handlers = 0;
     config->parse_argv = 0;

@@ -63,7 +63,7 @@ void arrange_signals() {
     state().process = ::getpid();
     state().loop_thread = thread_id();
     for (int signal : nginx_signals) {
-        struct sigaction action{};
+        struct sigaction action {};
         if (::sigaction(signal, nullptr, &action) == 0 && (action.sa_flags & SA_SIGINFO) != 0) {
             state().nginx_handler = action.sa_sigaction;
             action.sa_sigaction = pass_on;

@@ -40,7 +40,8 @@ def keep(code_id: str, source: bytes, loaded: Container[str] = ()) -> None:
         if _read(path) == source:
             _touch(path)
             return
-        _remove(code_id)
+        # A damaged file is replaced, never missing: others may be about to import it.
+        _remove_compiled(path)
         _write(path, source)
     except OSError as error:
         raise Refusal(
@@ -153,6 +154,10 @@ def _remove(code_id: str) -> None:
     """Removes a source and what was compiled from it, as far as they are there."""
     path = Path(path_of(code_id))
     _unlink(path)
+    _remove_compiled(path)
+
+
+def _remove_compiled(path: Path) -> None:
     for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
         _unlink(compiled)
 
