@@ -88,9 +88,7 @@ bool Logins::admit(std::string_view authorization) const {
     if (colon == std::string::npos) {
         return false;
     }
-    std::string_view pair = *decoded;
-    std::string given = key(pair.substr(0, colon), sha256_hex(pair.substr(colon + 1)));
-    OPENSSL_cleanse(decoded->data(), decoded->size());
+    std::string given = key(decoded->substr(0, colon), sha256_hex(std::string_view(*decoded).substr(colon + 1)));
     // Every login is compared to its end, whether or not one was found before.
     int found = 0;
     for (const std::string& login : logins_) {

@@ -69,7 +69,7 @@ void start_thread(pthread_t& thread, std::unique_ptr<std::function<void()>> body
     if (error != 0) {
         throw std::runtime_error("pthread_create() failed");
     }
-    body.release();
+    static_cast<void>(body.release());  // the thread owns it
 }
 
 }  // namespace

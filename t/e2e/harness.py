@@ -217,6 +217,7 @@ class Server:
                 # CPython leaks by design; faulthandler brings a signal stack, which the sanitizer takes for its own.
                 "ASAN_OPTIONS": "detect_leaks=0:use_sigaltstack=0",
                 "UBSAN_OPTIONS": "print_stacktrace=1",
+                "TSAN_OPTIONS": f"suppressions={Path(__file__).with_name('tsan.supp')}",
             }
         return env
 

@@ -20,7 +20,7 @@ using namespace std::literals;
 
 namespace {
 
-void expect(bool right, string_view tried, string_view got = {}) {
+void expect(bool right, string_view tried, string_view got = "") {
     if (!right) {
         fail_msg("%.*s -> %.*s", int(tried.size()), tried.data(), int(got.size()), got.data());
     }

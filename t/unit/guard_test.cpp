@@ -27,7 +27,7 @@ namespace {
 using Kind = Verdict::Kind;
 using Headers = std::initializer_list<std::pair<string_view, string_view>>;
 
-void expect(bool right, string_view tried, string_view got = {}) {
+void expect(bool right, string_view tried, string_view got = "") {
     if (!right) {
         fail_msg("%.*s -> %.*s", int(tried.size()), tried.data(), int(got.size()), got.data());
     }
