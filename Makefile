@@ -56,6 +56,7 @@ need_test += python3-pytest        # tests against a real nginx
 need_test += python3-httpx         # their HTTP client
 need_test += python3-h2            # HTTP/2 for it
 need_test += openssl               # certificates for the TLS tests
+need_test += iproute2           # another machine, as a network namespace
 need_test += python3-flask         # adaptors that use Flask
 need_test += python3-matplotlib    # adaptors that return figures,
 need_test += python3-numpy         # arrays

@@ -480,9 +480,14 @@ Verdict judge_fetch(const Visit& visit, const Rules& rules) {
     return refuse(refuse_page(visit));
 }
 
-bool has_own_referer(const Visit& visit, const std::string& own) {
+bool is_own(const Visit& visit, std::string_view origin) {
+    std::string own = own_origin(visit);
+    return !own.empty() && canonical_origin(origin) == own;
+}
+
+bool has_own_referer(const Visit& visit) {
     const Values& sent = visit[Visit::referer];
-    return sent.size() == 1 && !own.empty() && canonical_origin(origin_part(sent[0])) == own;
+    return sent.size() == 1 && is_own(visit, origin_part(sent[0]));
 }
 
 bool has_foreign_referer(const Visit& visit, const Rules& rules) {
@@ -492,14 +497,10 @@ bool has_foreign_referer(const Visit& visit, const Rules& rules) {
 
 // Browsers say no more over plain HTTP, unless to the machine itself.
 Verdict judge_plain(const Visit& visit, const Rules& rules) {
-    std::string own = own_origin(visit);
     if (const Values& sent = visit[Visit::origin]; !sent.empty()) {
-        if (sent.size() == 1 && !own.empty() && canonical_origin(sent[0]) == own) {
-            return {};
-        }
-        return refuse(refuse_page(visit));
+        return sent.size() == 1 && is_own(visit, sent[0]) ? Verdict() : refuse(refuse_page(visit));
     }
-    if (has_own_referer(visit, own)) {
+    if (has_own_referer(visit)) {
         return {};
     }
     // Sent with what is shown in a tab or a frame, and with nothing else. In a frame the page shows nothing.
