@@ -12,6 +12,7 @@ LOGIN = f"ann:{hashlib.sha256(b'secret').hexdigest()}"
 CONF = f"""
 server {{
     listen 127.0.0.1:{{port}};
+    listen 127.0.0.1:{{port2}} proxy_protocol;
     listen unix:{{dir}}/owt.sock;
     server_name known.example;
     ssi on;
@@ -154,6 +155,17 @@ def test_a_unix_socket_wants_to_know_for_whom_the_front_asks(server: Server) -> 
     refused = server.post("/careless/", data=CODE)
     assert refused.status_code == 403
     assert "X-Forwarded-For" in refused.text
+
+
+@pytest.mark.parametrize(
+    ("source", "status"),
+    [("TCP4 127.0.0.1 127.0.0.1 1 2", b"200"), ("TCP4 192.0.2.1 127.0.0.1 1 2", b"403"), ("UNKNOWN", b"403")],
+)
+def test_the_source_that_the_proxy_protocol_tells_counts(server: Server, source: str, status: bytes) -> None:
+    with server.connect(server.port_of("port2")) as connection:
+        request = "GET /?code=lambda:0 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        connection.sendall(f"PROXY {source}\r\n{request}".encode())
+        assert connection.recv(12) == b"HTTP/1.1 " + status
 
 
 def test_every_answer_says_what_browsers_may_do_with_it(server: Server) -> None:
