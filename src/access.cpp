@@ -31,7 +31,7 @@ Visit visit_of(ngx_http_request_t* request) {
     visit.peer = address_of(connection->sockaddr);
     if (connection->proxy_protocol != nullptr) {
         visit.proxy_source = to_view(connection->proxy_protocol->src_addr);
-    } else if (request->http_connection->addr_conf->proxy_protocol) {
+    } else if (request->main->http_connection->addr_conf->proxy_protocol) {
         visit.proxy_source = "";  // PROXY UNKNOWN: whom the front stands for is not known
     }
     if (ngx_connection_local_sockaddr(connection, nullptr, 0) == NGX_OK) {
