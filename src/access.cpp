@@ -81,6 +81,12 @@ ngx_int_t send_confirm_page(ngx_http_request_t* request) {
     return send_whole(request, NGX_HTTP_OK, type, page);
 }
 
+bool logged_in(ngx_http_request_t* request) {
+    const Logins* logins = location_conf(request).logins;
+    ngx_table_elt_t* authorization = request->headers_in.authorization;
+    return logins == nullptr || (authorization != nullptr && logins->admit(to_view(authorization->value)));
+}
+
 ngx_int_t send_verdict(ngx_http_request_t* request, const Verdict& verdict) {
     // Nothing of a body is read for those who are turned away.
     ngx_int_t rc = ngx_http_discard_request_body(request);
@@ -105,7 +111,8 @@ ngx_int_t send_verdict(ngx_http_request_t* request, const Verdict& verdict) {
 // --- In nginx's phases.
 
 ngx_int_t preaccess(ngx_http_request_t* request) noexcept {
-    if (!location_conf(request).guard) {
+    const LocationConf& conf = location_conf(request);
+    if (!conf.guard && conf.logins == nullptr) {
         return NGX_DECLINED;
     }
     ngx_int_t rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -122,12 +129,10 @@ ngx_int_t preaccess(ngx_http_request_t* request) noexcept {
 }
 
 ngx_int_t check_login(ngx_http_request_t* request) {
-    const Logins* logins = location_conf(request).logins;
-    if (logins == nullptr) {
+    if (location_conf(request).logins == nullptr) {
         return NGX_DECLINED;
     }
-    ngx_table_elt_t* authorization = request->headers_in.authorization;
-    if (authorization != nullptr && logins->admit(to_view(authorization->value))) {
+    if (logged_in(request)) {
         return NGX_OK;
     }
     ngx_log_error(NGX_LOG_INFO, request->connection->log, 0, "owt: owt_auth knows no such user and password");
@@ -234,6 +239,10 @@ ngx_int_t judge(ngx_http_request_t* request) {
     if (state == nullptr) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
+    // nginx asks for no login in a subrequest (mirror, SSI, auth_request).
+    if (request != request->main && !logged_in(request)) {
+        return send_problem(request, not_logged_in());
+    }
     if (!conf.guard || state->judged_by == conf.rules) {
         return NGX_DECLINED;
     }
@@ -289,6 +298,9 @@ char* set_auth(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
 char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
     auto& main = *static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_owt_module));
     auto* server = static_cast<ngx_http_core_srv_conf_t*>(ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module));
+    auto* core = static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
+    // Inside `if`, nginx goes on with the handler of the location around it, but with a configuration of its own.
+    inner.owt = inner.owt || (core->noname && outer.owt);
     ngx_conf_merge_ptr_value(inner.logins, outer.logins, nullptr);
     ngx_conf_merge_ptr_value(inner.allowed, outer.allowed, nullptr);
     if (inner.guard_given == NGX_CONF_UNSET) {

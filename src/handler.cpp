@@ -623,6 +623,9 @@ ngx_int_t handle(ngx_http_request_t* request) noexcept {
         if (Worker::get() == nullptr) {
             return NGX_HTTP_SERVICE_UNAVAILABLE;
         }
+        if (!location_conf(request).owt) {
+            return NGX_HTTP_FORBIDDEN;  // a configuration that has not been judged as one with owt
+        }
         ngx_int_t rc = judge(request);
         if (rc != NGX_DECLINED) {
             return rc;

@@ -12,7 +12,6 @@ from typing import NoReturn
 
 from owt import aio
 
-
 #: nginx's master starts no successor for a worker that exits with this status.
 FATAL = 2
 

@@ -29,6 +29,9 @@ server {{
     location /careless/ {{ proxy_pass http://unix:{{dir}}/owt.sock:/; proxy_set_header Host $http_host; }}
     location /inner {{ internal; owt; }}
     location /sub {{ auth_request /inner; empty_gif; }}
+    location /if/ {{ owt; if ($args ~ code) {{ set $x 1; }} }}
+    location /authed/ {{ owt; owt_auth {LOGIN}; }}
+    location /pub {{ auth_request /authed/; empty_gif; }}
     location /redirect {{ rewrite ^ /inner?$args last; }}
     location /missing {{ error_page 404 = /inner; return 404; }}
 }}
@@ -69,7 +72,7 @@ def test_others_are_refused_and_told_what_would_let_them_in(
     assert "ran" not in answer.text.split()
 
 
-@pytest.mark.parametrize("path", ["/redirect", "/missing", "/sub"])
+@pytest.mark.parametrize("path", ["/redirect", "/missing", "/sub", "/if/"])
 def test_no_way_through_nginx_gets_round_the_guard(server: Server, path: str) -> None:
     done = server.get(path, params=CODE, headers={"Host": "evil.example"})
     assert done.status_code in (403, 421, 500)
@@ -141,6 +144,12 @@ def test_a_login_is_needed_and_enough(server: Server) -> None:
 def test_a_login_does_not_replace_the_guard(server: Server) -> None:
     foreign = {"Origin": "http://evil.example"}
     assert server.post("/login/", data=CODE, auth=("ann", "secret"), headers=foreign).status_code == 403
+
+
+def test_subrequests_need_a_login_too(server: Server) -> None:
+    assert server.get("/pub", params=CODE).status_code == 401
+    # Let in, where auth_request brings no code along.
+    assert server.get("/pub", params=CODE, auth=("ann", "secret")).status_code == 500
 
 
 def test_satisfy_any(server: Server) -> None:
@@ -235,7 +244,9 @@ def test_another_machine_is_refused_without_a_login(start: Callable[..., Server]
         url = f"http://10.231.7.1:{server.port}"
         refused = subprocess.run([*curl, f"{url}/"], capture_output=True, text=True, check=True)
         assert "owt_auth" in refused.stdout
-        let_in = subprocess.run([*curl, "-u", "ann:secret", f"{url}/login/"], capture_output=True, text=True, check=True)
+        let_in = subprocess.run(
+            [*curl, "-u", "ann:secret", f"{url}/login/"], capture_output=True, text=True, check=True
+        )
         assert let_in.stdout == "ran"
     finally:
         subprocess.run(["ip", "netns", "delete", "owt-test"], check=False)
