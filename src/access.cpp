@@ -6,6 +6,7 @@
 
 #include "answer.hpp"
 #include "confirm.hpp"
+#include "handler.hpp"
 #include "module.hpp"
 
 namespace owt {
@@ -300,7 +301,11 @@ char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
     auto* server = static_cast<ngx_http_core_srv_conf_t*>(ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module));
     auto* core = static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
     // Inside `if`, nginx goes on with the handler of the location around it, but with a configuration of its own.
-    inner.owt = inner.owt || (core->noname && outer.owt);
+    // `limit_except` is the same, but for the handler.
+    if (core->noname && outer.owt) {
+        inner.owt = true;
+        core->handler = handle;
+    }
     ngx_conf_merge_ptr_value(inner.logins, outer.logins, nullptr);
     ngx_conf_merge_ptr_value(inner.allowed, outer.allowed, nullptr);
     if (inner.guard_given == NGX_CONF_UNSET) {
