@@ -71,7 +71,7 @@ if (run) {
   document.addEventListener('visibilitychange', wait);
   addEventListener('pointerdown', hasty, true);
   addEventListener('keydown', hasty, true);
-  run.addEventListener('click', () => setTimeout(rest));
+  run.addEventListener('click', () => run.hasAttribute('href') ? setTimeout(rest) : wait());
   wait();
 }
 )";
