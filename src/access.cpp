@@ -94,6 +94,10 @@ ngx_int_t send_verdict(ngx_http_request_t* request, const Verdict& verdict) {
     if (rc != NGX_OK) {
         return rc;
     }
+    if (request != request->main && verdict.kind != Verdict::Kind::refuse) {
+        // Whoever asked for the subrequest would take a page for a yes.
+        return send_problem(request, {403, "not-confirmed", "A link cannot run this: there is nobody to ask here."});
+    }
     switch (verdict.kind) {
         case Verdict::Kind::confirm:
             return send_confirm_page(request);
@@ -304,7 +308,9 @@ char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
     // `limit_except` is the same, but for the handler.
     if (core->noname && outer.owt) {
         inner.owt = true;
-        core->handler = handle;
+        if (core->handler == nullptr) {
+            core->handler = handle;  // the block may have one of its own, proxy_pass
+        }
     }
     ngx_conf_merge_ptr_value(inner.logins, outer.logins, nullptr);
     ngx_conf_merge_ptr_value(inner.allowed, outer.allowed, nullptr);

@@ -32,9 +32,16 @@ server {{
     location /if/ {{ owt; if ($args ~ code) {{ set $x 1; }} }}
     location /authed/ {{ owt; owt_auth {LOGIN}; }}
     location /pub {{ auth_request /authed/; empty_gif; }}
+    location /asks {{ rewrite ^ /inner?code=lambda:1 last; }}
+    location /judged {{ auth_request /asks; empty_gif; }}
+    location /passing/ {{ owt; if ($arg_away) {{ proxy_pass http://127.0.0.1:{{port3}}; }} }}
     location /most/ {{ owt; limit_except POST {{ deny 192.0.2.1; }} }}
     location /redirect {{ rewrite ^ /inner?$args last; }}
     location /missing {{ error_page 404 = /inner; return 404; }}
+}}
+server {{
+    listen 127.0.0.1:{{port3}};
+    return 200 "passed on";
 }}
 """
 
@@ -85,6 +92,16 @@ def test_what_is_refused_is_not_read(server: Server) -> None:
     with server.connect() as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 1000000\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 421 ")
+
+
+def test_a_page_that_asks_is_no_yes_for_auth_request(server: Server) -> None:
+    assert server.get("/judged").status_code == 200
+    answer = server.get("/judged", headers=NAVIGATION)
+    assert answer.status_code == 403
+
+
+def test_an_if_block_keeps_a_handler_of_its_own(server: Server) -> None:
+    assert server.get("/passing/", params={**CODE, "away": "1"}).text == "passed on"
 
 
 def test_limit_except_goes_on_running_code(server: Server) -> None:
