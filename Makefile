@@ -56,6 +56,9 @@ need_test += python3-pytest        # tests against a real nginx
 need_test += python3-httpx         # their HTTP client
 need_test += python3-h2            # HTTP/2 for it
 need_test += openssl               # certificates for the TLS tests
+need_test += chromium              # a real browser: what pages make it ask for
+need_test += chromium-driver       # drives it
+need_test += python3-selenium      # tells the driver
 need_test += iproute2              # another machine, as a network namespace
 need_test += python3-flask         # adaptors that use Flask
 need_test += python3-matplotlib    # adaptors that return figures,
@@ -220,7 +223,7 @@ ifneq ($(TESTS),)
 	@$(pytest) $(TESTS)
 else
 	@$(MAKE) unit
-	@$(pytest) $(wildcard t/python) t/e2e
+	@$(pytest) $(wildcard t/python) t/e2e t/browser
 endif
 
 # What knows neither nginx nor Python.

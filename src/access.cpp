@@ -198,12 +198,22 @@ bool ensure(ngx_conf_t* cf, T*& object) {
     return object != nullptr;
 }
 
-void warn_of_address(ngx_conf_t* cf, const ngx_http_conf_addr_t& address) {
-    ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                       "owt: others than this machine's users could reach %V, where a location runs or passes on what "
-                       "requests carry: remote clients will be refused there, unless it has owt_auth, or "
-                       "\"owt_allow remote;\" beside other protection",
-                       &address.opt.addr_text);
+void warn_of_address(ngx_conf_t* cf, const ngx_http_conf_addr_t& address, bool guarded) {
+    if (is_local(address_of(address.opt.sockaddr))) {
+        return;
+    }
+    if (guarded) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "owt: others than this machine's users could reach %V, where a location runs or passes on "
+                           "what requests carry: remote clients will be refused there, unless it has owt_auth, or "
+                           "\"owt_allow remote;\" beside other protection",
+                           &address.opt.addr_text);
+    } else {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "owt: a location with \"owt_guard off;\" runs the code of whoever reaches %V, others than "
+                           "this machine's users included",
+                           &address.opt.addr_text);
+    }
 }
 
 void warn_of_addresses(ngx_conf_t* cf, const MainConf& main) {
@@ -216,11 +226,15 @@ void warn_of_addresses(ngx_conf_t* cf, const MainConf& main) {
         auto* addresses = static_cast<ngx_http_conf_addr_t*>(ports[i].addrs.elts);
         for (ngx_uint_t j = 0; j < ports[i].addrs.nelts; j++) {
             auto** servers = static_cast<ngx_http_core_srv_conf_t**>(addresses[j].servers.elts);
-            bool open = std::any_of(servers, servers + addresses[j].servers.nelts, [&](const auto* server) {
-                return std::ranges::find(*main.unprotected, server) != main.unprotected->end();
-            });
-            if (open && !is_local(address_of(addresses[j].opt.sockaddr))) {
-                warn_of_address(cf, addresses[j]);
+            for (bool guarded : {true, false}) {
+                bool here = std::ranges::any_of(*main.exposed, [&](const Exposed& exposed) {
+                    return exposed.guarded == guarded &&
+                           std::find(servers, servers + addresses[j].servers.nelts, exposed.server) !=
+                               servers + addresses[j].servers.nelts;
+                });
+                if (here) {
+                    warn_of_address(cf, addresses[j], guarded);
+                }
             }
         }
     }
@@ -264,13 +278,15 @@ char* set_allow(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
     if (!ensure(cf, location.allowed)) {
         return static_cast<char*>(NGX_CONF_ERROR);
     }
+    location.allowed->place =
+        std::string(to_view(cf->conf_file->file.name)) + ":" + std::to_string(cf->conf_file->line);
     std::string_view what = to_view(arguments(cf)[1]);
     if (has_argument(cf, "remote")) {
-        location.allowed->remote = true;
+        location.allowed->rules.remote = true;
         return NGX_CONF_OK;
     }
     if (has_argument(cf, "links")) {
-        location.allowed->links = true;
+        location.allowed->rules.links = true;
         return NGX_CONF_OK;
     }
     if (cf->args->nelts < 3 || (what != "host" && what != "origin")) {
@@ -279,7 +295,7 @@ char* set_allow(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
     for (ngx_uint_t i = 2; i < cf->args->nelts; i++) {
         std::string_view text = to_view(arguments(cf)[i]);
         Complaint complaint =
-            what == "host" ? location.allowed->allow_host(text) : location.allowed->allow_origin(text);
+            what == "host" ? location.allowed->rules.allow_host(text) : location.allowed->rules.allow_origin(text);
         if (complaint) {
             return fail(cf, *complaint);
         }
@@ -319,9 +335,12 @@ char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
     }
     inner.guard = inner.guard_given != NGX_CONF_UNSET ? inner.guard_given != 0 : inner.owt;
     if (!inner.guard) {
+        if (inner.owt) {
+            main.exposed->push_back({server, false});
+        }
         return NGX_CONF_OK;
     }
-    inner.rules = make_in_pool<Rules>(cf->pool, inner.allowed != nullptr ? *inner.allowed : Rules{});
+    inner.rules = make_in_pool<Rules>(cf->pool, inner.allowed != nullptr ? inner.allowed->rules : Rules{});
     if (inner.rules == nullptr) {
         return static_cast<char*>(NGX_CONF_ERROR);
     }
@@ -336,11 +355,13 @@ char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
         inner.rules->add_server_name(to_view(names[i].name));
     }
     if (auto complaint = inner.rules->check()) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s", complaint->c_str());
+        // By now nginx has read on to the end of the block.
+        const std::string& place = inner.allowed->place;
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "%s in %s", complaint->c_str(), place.c_str());
         return static_cast<char*>(NGX_CONF_ERROR);
     }
     if (!inner.rules->remote && !inner.rules->has_auth) {
-        main.unprotected->push_back(server);
+        main.exposed->push_back({server, true});
     }
     return NGX_CONF_OK;
 }

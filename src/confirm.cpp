@@ -34,39 +34,44 @@ pre { margin: 0; padding: 1rem 1.125rem; border: 1px solid var(--edge); border-r
 pre, code { direction: ltr; unicode-bidi: isolate-override; overflow-wrap: anywhere; font-variant-ligatures: none; }
 pre + pre { margin-top: .5rem; }
 .odd { color: var(--odd); border: 1px solid; border-radius: .1875rem; padding: 0 .1875rem; font-size: .8em; }
-.run { display: inline-block; margin-right: 1rem; padding: .5rem 1.75rem; border-radius: .375rem; background: var(--go);
+.run { flex: none; padding: .5rem 1.75rem; border-radius: .375rem; background: var(--go);
   color: var(--on-go); font-weight: 600; text-decoration: none; transition: opacity .15s; user-select: none; }
 .run[aria-disabled] { opacity: .35; pointer-events: none; }
 .run:focus-visible { outline: .1875rem solid var(--go); outline-offset: .1875rem; }
-.act { margin-top: 2rem; }
+.act { display: flex; gap: 1rem; align-items: center; margin-top: 2rem; }
 .note { color: var(--soft); font-size: .9375rem; }
 )";
 
 // The link has an href only while it may be followed. A click or a key before that, or leaving the page, begins the
-// second anew; one click is enough.
+// second anew; one click is enough. The focus is looked at, too, since not every change of it is an event.
 constexpr std::string_view script = R"(
 'use strict';
 const run = document.querySelector('.run');
 let timer;
 function rest() {
-  clearTimeout(timer);
+  clearInterval(timer);
   run.removeAttribute('href');
   run.setAttribute('aria-disabled', 'true');
 }
 function live() {
+  clearInterval(timer);
   run.setAttribute('href', run.dataset.href);
   run.removeAttribute('aria-disabled');
 }
 function wait() {
   rest();
-  if (document.hasFocus() && !document.hidden) timer = setTimeout(live, 1000);
+  let ticks = 0;
+  timer = setInterval(() => {
+    ticks = document.hasFocus() && !document.hidden ? ticks + 1 : 0;
+    if (ticks > 10) live();
+  }, 100);
 }
 function hasty() {
   if (!run.hasAttribute('href')) wait();
 }
 if (run) {
   addEventListener('focus', wait);
-  addEventListener('blur', rest);
+  addEventListener('blur', wait);
   addEventListener('pageshow', wait);
   document.addEventListener('visibilitychange', wait);
   addEventListener('pointerdown', hasty, true);

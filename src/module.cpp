@@ -52,8 +52,8 @@ void* create_main_conf(ngx_conf_t* cf) noexcept {
         return nullptr;
     }
     main->settings = make_in_pool<Settings>(cf->pool);
-    main->unprotected = make_in_pool<std::vector<ngx_http_core_srv_conf_t*>>(cf->pool);
-    return main->settings != nullptr && main->unprotected != nullptr ? main : nullptr;
+    main->exposed = make_in_pool<std::vector<Exposed>>(cf->pool);
+    return main->settings != nullptr && main->exposed != nullptr ? main : nullptr;
 }
 
 char* init_main_conf(ngx_conf_t* cf, void* conf) noexcept {
@@ -83,7 +83,7 @@ void* create_location_conf(ngx_conf_t* cf) noexcept {
         conf->timeout = NGX_CONF_UNSET_MSEC;
         conf->stream_buffer = NGX_CONF_UNSET_SIZE;
         conf->guard_given = NGX_CONF_UNSET;
-        conf->allowed = static_cast<Rules*>(NGX_CONF_UNSET_PTR);
+        conf->allowed = static_cast<Allowed*>(NGX_CONF_UNSET_PTR);
         conf->logins = static_cast<Logins*>(NGX_CONF_UNSET_PTR);
     }
     return conf;

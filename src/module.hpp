@@ -11,13 +11,24 @@
 
 namespace owt {
 
+// A server with a location for this machine's users alone, or with one that is open to all.
+struct Exposed {
+    ngx_http_core_srv_conf_t* server;
+    bool guarded;
+};
+
+// What owt_allow says, and where it said so last.
+struct Allowed {
+    Rules rules;
+    std::string place;
+};
+
 struct MainConf {
     Settings* settings;  // of the ordinary workers: owt_instance default
     bool instance_seen;
     bool used;            // some location has owt
     ngx_path_t* sources;  // owt_dir
-    // Servers with a guarded location that neither owt_auth nor owt_allow remote opens.
-    std::vector<ngx_http_core_srv_conf_t*>* unprotected;
+    std::vector<Exposed>* exposed;
 };
 
 struct LocationConf {
@@ -27,9 +38,9 @@ struct LocationConf {
     std::size_t stream_buffer;
     ngx_flag_t guard_given;  // owt_guard here or further out, else unset
     bool guard;
-    Rules* allowed;  // by owt_allow, here or further out
-    Rules* rules;    // with guard: all that it goes by
-    Logins* logins;  // of owt_auth; null: none needed
+    Allowed* allowed;  // by owt_allow, here or further out
+    Rules* rules;      // with guard: all that it goes by
+    Logins* logins;    // of owt_auth; null: none needed
 };
 
 inline const LocationConf& location_conf(ngx_http_request_t* request) {

@@ -197,7 +197,15 @@ void button_test(void**) {
     expect_part(page, "<a class=\"run\" role=\"link\" aria-disabled=\"true\" data-href=\"/.//e?a=%22b%22\">Run</a>");
     expect_no_part(page, " href=");
     expect_part(page, ".run[aria-disabled] { opacity: .35; pointer-events: none; }");
-    expect_part(page, "setTimeout(live, 1000)");
+    // A second of focus without a click, a key or a change of the focus.
+    expect_part(
+        page,
+        "ticks = document.hasFocus() && !document.hidden ? ticks + 1 : 0;\n    if (ticks > 10) live();\n  }, 100);");
+    for (const char* event : {"'focus'", "'blur'", "'pageshow'"}) {
+        expect_part(page, "addEventListener(" + std::string(event) + ", wait)");
+    }
+    // A click that comes too early does not lay it dead.
+    expect_part(page, "run.hasAttribute('href') ? setTimeout(rest) : wait()");
     assert_int_equal(count(page, "<script"), 1);
     // What a link's fragment could bring into view.
     expect_no_part(page, " id=");
