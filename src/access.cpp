@@ -356,8 +356,8 @@ char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
     }
     if (auto complaint = inner.rules->check()) {
         // By now nginx has read on to the end of the block.
-        const std::string& place = inner.allowed->place;
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "%s in %s", complaint->c_str(), place.c_str());
+        const char* place = inner.allowed != nullptr ? inner.allowed->place.c_str() : "the configuration";
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "%s in %s", complaint->c_str(), place);
         return static_cast<char*>(NGX_CONF_ERROR);
     }
     if (!inner.rules->remote && !inner.rules->has_auth) {

@@ -270,8 +270,7 @@ void run(const CallPtr& call) {
             }
             return;
         }
-        error.restore();
-        failure = take_exception();
+        failure = text_of(error);
     } catch (const std::exception& error) {
         failure = error.what();
     }

@@ -131,57 +131,61 @@ bool Call::answered() const {
     return answered_;
 }
 
-void Call::refuse(Problem problem) {
-    std::unique_lock lock(mutex_);
-    if (cancelled() || ended_ || answered_) {
-        return;
+bool Call::begin_answer() {
+    if (cancelled() || answered_) {
+        return false;
     }
-    answered_ = ended_ = true;
+    answered_ = true;
     head_at_ = Clock::now();
-    outbox_.problem = std::move(problem);
+    return true;
+}
+
+void Call::finish_answer(std::unique_lock<std::mutex>& lock) {
+    ended_ = true;
     outbox_.end = End::finished;
     ring(lock);
+}
+
+void Call::add(Piece piece) {
+    if (!piece.bytes.empty()) {
+        unsent_ += piece.bytes.size();
+        outbox_.pieces.push_back(std::move(piece));
+    }
+}
+
+void Call::refuse(Problem problem) {
+    std::unique_lock lock(mutex_);
+    if (begin_answer()) {
+        outbox_.problem = std::move(problem);
+        finish_answer(lock);
+    }
 }
 
 void Call::respond(Head head, Piece body) {
     std::unique_lock lock(mutex_);
-    if (cancelled() || ended_ || answered_) {
-        return;
+    if (begin_answer()) {
+        outbox_.head = std::move(head);
+        outbox_.whole = true;
+        add(std::move(body));
+        finish_answer(lock);
     }
-    answered_ = ended_ = true;
-    head_at_ = Clock::now();
-    outbox_.head = std::move(head);
-    outbox_.whole = true;
-    if (!body.bytes.empty()) {
-        unsent_ += body.bytes.size();
-        outbox_.pieces.push_back(std::move(body));
-    }
-    outbox_.end = End::finished;
-    ring(lock);
 }
 
 void Call::send_file(Head head, FileAnswer file) {
     std::unique_lock lock(mutex_);
-    if (cancelled() || ended_ || answered_) {
-        return;
+    if (begin_answer()) {
+        outbox_.head = std::move(head);
+        outbox_.file = std::move(file);
+        finish_answer(lock);
     }
-    answered_ = ended_ = true;
-    head_at_ = Clock::now();
-    outbox_.head = std::move(head);
-    outbox_.file = std::move(file);
-    outbox_.end = End::finished;
-    ring(lock);
 }
 
 void Call::start(Head head) {
     std::lock_guard lock(mutex_);
-    if (cancelled() || ended_ || answered_) {
-        return;
+    if (begin_answer()) {
+        state_ = State::streaming;
+        outbox_.head = std::move(head);  // travels with the first piece
     }
-    answered_ = true;
-    state_ = State::streaming;
-    head_at_ = Clock::now();
-    outbox_.head = std::move(head);  // travels with the first piece
 }
 
 Call::Room Call::push(Piece piece, bool tell) {
@@ -189,10 +193,7 @@ Call::Room Call::push(Piece piece, bool tell) {
     if (cancelled() || ended_) {
         return Room::cancelled;
     }
-    if (!piece.bytes.empty()) {
-        unsent_ += piece.bytes.size();
-        outbox_.pieces.push_back(std::move(piece));
-    }
+    add(std::move(piece));
     bool room = unsent_ <= limit_;
     wants_room_ = tell && !room;
     ring(lock);
@@ -229,7 +230,14 @@ Doorbell::Doorbell() : fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
     }
 }
 
-void Doorbell::wake(bool was_empty) {
+template <typename Leave>
+void Doorbell::leave(Leave leave) {
+    bool was_empty;
+    {
+        std::lock_guard lock(mutex_);
+        leave();
+        was_empty = !std::exchange(rung_, true);
+    }
     if (was_empty) {
         // The counter cannot overflow in any process's life, so the write cannot fail or block.
         [[maybe_unused]] auto n = ::eventfd_write(fd_.get(), 1);
@@ -237,32 +245,15 @@ void Doorbell::wake(bool was_empty) {
 }
 
 void Doorbell::ring(CallPtr call) {
-    bool was_empty;
-    {
-        std::lock_guard lock(mutex_);
-        was_empty = !std::exchange(rung_, true);
-        calls_.push_back(std::move(call));
-    }
-    wake(was_empty);
+    leave([&] { calls_.push_back(std::move(call)); });
 }
 
 void Doorbell::log(LogLine line) {
-    bool was_empty;
-    {
-        std::lock_guard lock(mutex_);
-        was_empty = !std::exchange(rung_, true);
-        lines_.push_back(std::move(line));
-    }
-    wake(was_empty);
+    leave([&] { lines_.push_back(std::move(line)); });
 }
 
 void Doorbell::ring() {
-    bool was_empty;
-    {
-        std::lock_guard lock(mutex_);
-        was_empty = !std::exchange(rung_, true);
-    }
-    wake(was_empty);
+    leave([] {});
 }
 
 void Doorbell::answer(std::vector<CallPtr>& calls, std::vector<LogLine>& lines) {

@@ -155,6 +155,10 @@ class Call : public std::enable_shared_from_this<Call> {
     bool answered() const;
 
   private:
+    // With the mutex held.
+    bool begin_answer();  // false if there is one already, or nobody to have it
+    void finish_answer(std::unique_lock<std::mutex>& lock);
+    void add(Piece piece);
     void ring(std::unique_lock<std::mutex>& lock);
 
     Doorbell& doorbell_;
@@ -206,7 +210,8 @@ class Doorbell {
     void reset();
 
   private:
-    void wake(bool was_empty);
+    template <typename Leave>
+    void leave(Leave leave);
 
     Fd fd_;
     std::mutex mutex_;

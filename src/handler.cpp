@@ -145,16 +145,18 @@ void restart_timer(Exchange& exchange) {
 
 // --- Sending.
 
+// False if memory is short.
+bool set_head(Exchange& exchange, const Head& head) {
+    ngx_http_request_t* request = exchange.request;
+    request->headers_out.status = static_cast<ngx_uint_t>(head.status);
+    return std::ranges::all_of(head.headers, [&](const Header& header) { return set_header(request, header); }) &&
+           set_server_timing(request, *exchange.call);
+}
+
 ngx_int_t send_head(Exchange& exchange, const Batch& batch) {
     ngx_http_request_t* request = exchange.request;
     auto& out = request->headers_out;
-    out.status = static_cast<ngx_uint_t>(batch.head->status);
-    for (const Header& header : batch.head->headers) {
-        if (!set_header(request, header)) {
-            return NGX_ERROR;
-        }
-    }
-    if (!set_server_timing(request, *exchange.call)) {
+    if (!set_head(exchange, *batch.head)) {
         return NGX_ERROR;
     }
     if (batch.whole) {
@@ -193,15 +195,9 @@ ngx_int_t send_file(Exchange& exchange, Batch& batch) {
     cleanup->handler = ngx_pool_cleanup_file;
 
     auto& out = request->headers_out;
-    out.status = static_cast<ngx_uint_t>(batch.head->status);
     out.content_length_n = status.st_size;
     out.last_modified_time = status.st_mtime;
-    for (const Header& header : batch.head->headers) {
-        if (!set_header(request, header)) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-    }
-    if (!set_server_timing(request, *exchange.call)) {
+    if (!set_head(exchange, *batch.head)) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     if (out.content_type.len == 0) {

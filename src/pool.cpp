@@ -48,9 +48,8 @@ thread_local Slot* current = nullptr;
 
 void hook_detached([[maybe_unused]] const char* name) {
 #ifdef OWT_TEST_HOOKS
-    PyThreadState* state = PyEval_SaveThread();
+    python::Detached detached;
     hook(name);
-    PyEval_RestoreThread(state);
 #endif
 }
 
@@ -132,7 +131,6 @@ struct Pool::Impl {
     void supervise();
     bool preload_all();
     void watch();
-    void handle(std::vector<Task>& round);
     bool deliver(const Task& task);
 
     void guard();
@@ -173,7 +171,6 @@ CallPtr Pool::Impl::next(python::Thread& thread) {
         }
         thread.detach();
         bool stop;
-        bool woken = false;
         {
             std::unique_lock lock(mutex);
             ++idle;
@@ -185,10 +182,9 @@ CallPtr Pool::Impl::next(python::Thread& thread) {
             } else {
                 ++coming;
             }
-            woken = true;
         }
         thread.attach();
-        if (woken) {
+        {
             std::lock_guard lock(mutex);
             --coming;
         }
@@ -328,22 +324,19 @@ void Pool::Impl::supervise() {
     });
     if (preload_all()) {
         python::preloaded();
-        PyThreadState* state = PyEval_SaveThread();
+        python::Detached detached;
         for (std::size_t i = 0; i < settings.threads; i++) {
             add_thread();
         }
         ready = true;
         doorbell.ring();
         watch();
-        PyEval_RestoreThread(state);
     }
     {
         // The threads end one after the other as they come back from Python.
-        PyThreadState* state = PyEval_SaveThread();
+        python::Detached detached;
         std::unique_lock lock(threads_mutex);
         thread_ended.wait_until(lock, stop_deadline - (stop_deadline - Clock::now()) / 3, [&] { return threads == 1; });
-        lock.unlock();
-        PyEval_RestoreThread(state);
     }
     python::stop(std::chrono::duration<double>(stop_deadline - Clock::now()).count() * 0.8);
     PyEval_SaveThread();
@@ -357,12 +350,9 @@ bool Pool::Impl::preload_all() {
         while (auto traceback = python::preload(module)) {
             log(4, "preload " + module + " failed, next attempt in " + std::to_string(pause.count()) +
                        " s: " + *traceback);
-            PyThreadState* state = PyEval_SaveThread();
+            python::Detached detached;
             std::unique_lock lock(tasks_mutex);
-            bool stop = tasks_changed.wait_for(lock, pause, [&] { return stop_requested; });
-            lock.unlock();
-            PyEval_RestoreThread(state);
-            if (stop) {
+            if (tasks_changed.wait_for(lock, pause, [&] { return stop_requested; })) {
                 return false;
             }
             pause = std::min<std::chrono::seconds>(pause * 2, longest_pause);
@@ -396,7 +386,7 @@ void Pool::Impl::watch() {
         if (!round.empty() || python::releases_waiting()) {
             hook("deliver");
             PyEval_RestoreThread(state);
-            handle(round);
+            std::erase_if(round, [&](const Task& task) { return deliver(task); });
             python::release();
             PyEval_SaveThread();
         }
@@ -404,10 +394,6 @@ void Pool::Impl::watch() {
             return;
         }
     }
-}
-
-void Pool::Impl::handle(std::vector<Task>& round) {
-    std::erase_if(round, [&](const Task& task) { return deliver(task); });
 }
 
 // With the GIL. False if the task has to be tried again.

@@ -76,15 +76,6 @@ class Config {
     PyConfig config_;
 };
 
-std::string text_of(const py::error_already_set& error) {
-    try {
-        py::object format = py::module_::import("traceback").attr("format_exception");
-        return py::str("").attr("join")(format(error.type(), error.value(), error.trace())).cast<std::string>();
-    } catch (const std::exception& failure) {
-        return std::string(error.what()) + " (and formatting it failed: " + failure.what() + ")";
-    }
-}
-
 // Runs something of Python's whose failure is nobody's answer: it is logged.
 template <typename Work>
 void logged(Work work) noexcept {
@@ -331,8 +322,14 @@ void release() {
     }
 }
 
-std::string take_exception() {
-    return text_of(py::error_already_set());
+std::string text_of(const py::error_already_set& error) {
+    try {
+        py::object format = py::module_::import("traceback").attr("format_exception");
+        py::object trace = error.trace() ? error.trace() : py::none();
+        return py::str("").attr("join")(format(error.type(), error.value(), trace)).cast<std::string>();
+    } catch (const std::exception& failure) {
+        return std::string(error.what()) + " (and formatting it failed: " + failure.what() + ")";
+    }
 }
 
 }  // namespace owt::python

@@ -11,6 +11,10 @@
 
 #include "pool.hpp"
 
+namespace pybind11 {
+class error_already_set;
+}
+
 namespace owt::python {
 
 // Starts the interpreter on this thread, from here on Python's main thread, and leaves it attached.
@@ -35,6 +39,19 @@ class Thread {
     PyThreadState* state_;
 };
 
+// The thread is detached in this scope: it does not hold the GIL. Declared before any lock, so that the lock is let go
+// before the GIL is taken again.
+class Detached {
+  public:
+    Detached() : state_(PyEval_SaveThread()) {}
+    ~Detached() { PyEval_RestoreThread(state_); }
+    Detached(const Detached&) = delete;
+    Detached& operator=(const Detached&) = delete;
+
+  private:
+    PyThreadState* state_;
+};
+
 // All below need the GIL and let no exception out.
 
 // The traceback of a failure, or nullopt.
@@ -46,8 +63,8 @@ void cancel_task(const CallPtr& call);
 void resume_task(const CallPtr& call);
 void stop(double seconds);
 
-// Raises owt.Cancelled in the thread at its next bytecode; but not inside an import, which would leave the module
-// half-imported for the life of the process: then false.
+// Raises owt.Cancelled in the thread at its next bytecode. Not while it is importing: that would leave the module
+// half-imported for the life of the process.
 bool interrupt(PyThreadState* thread);
 void clear_interrupt(PyThreadState* thread);
 bool importing(PyThreadState* thread);
@@ -78,8 +95,8 @@ struct Runtime {
 };
 const Runtime& runtime();
 
-// The pending exception as Python prints it; clears it.
-std::string take_exception();
+// An exception as Python prints it.
+std::string text_of(const pybind11::error_already_set& error);
 
 // bindings.cpp: runs a call from its parameters to its answer.
 void run(const CallPtr& call);

@@ -15,7 +15,7 @@ import h2.events
 import httpx
 import pytest
 from asking import wait_text
-from gate import PAUSE, Gate
+from gate import ASYNC, PAUSE, Gate
 from harness import Server, certificate, wait_until
 
 CONF = """
@@ -34,15 +34,6 @@ server {
 ECHO = "def run(request, name): return f'Hello, {name}!'"
 
 STREAM = f"def run(_, gate):\n    yield 'begun,'\n    pause(gate)\n    yield 'done'\n{PAUSE}"
-
-ASYNC = """
-import asyncio, pathlib
-async def run(_, gate):
-    pathlib.Path(gate + ".reached").touch()
-    while not pathlib.Path(gate).exists():
-        await asyncio.sleep(0.002)
-    return "done"
-"""
 
 # What each says at its end, by the name of the function.
 ENDS = """

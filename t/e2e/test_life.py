@@ -12,7 +12,7 @@ from threading import Event
 
 import pytest
 from asking import Answer, Asking, leave, wait_access, wait_text
-from gate import PAUSE, Gate
+from gate import ASYNC, PAUSE, Gate
 from harness import PRELOAD, SLOW, Server, wait_until
 
 CONF = """
@@ -49,15 +49,6 @@ def run(_, gate):
     pause(gate)
     yield "done"
 {PAUSE}
-"""
-
-ASYNC = """
-import asyncio, pathlib
-async def run(_, gate):
-    pathlib.Path(gate + ".reached").touch()
-    while not pathlib.Path(gate).exists():
-        await asyncio.sleep(0.002)
-    return "done"
 """
 
 ASYNC_STREAM = """

@@ -5,13 +5,7 @@
 #include <cstring>
 #include <initializer_list>
 
-extern "C" {
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-// after the above
-#include <cmocka.h>
-}
+#include "check.hpp"
 
 using namespace owt;
 using std::string;
@@ -19,12 +13,6 @@ using std::string_view;
 using namespace std::literals;
 
 namespace {
-
-void expect(bool right, string_view tried, string_view got = "") {
-    if (!right) {
-        fail_msg("%.*s -> %.*s", int(tried.size()), tried.data(), int(got.size()), got.data());
-    }
-}
 
 // printf %s secret | sha256sum
 constexpr string_view secret = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";

@@ -8,13 +8,7 @@
 
 #include <thread>
 
-extern "C" {
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-// after the above
-#include <cmocka.h>
-}
+#include "check.hpp"
 
 using namespace owt;
 

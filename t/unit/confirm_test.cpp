@@ -7,13 +7,7 @@
 
 #include <initializer_list>
 
-extern "C" {
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-// after the above
-#include <cmocka.h>
-}
+#include "check.hpp"
 
 using namespace owt;
 using std::string;
@@ -21,12 +15,6 @@ using std::string_view;
 using namespace std::literals;
 
 namespace {
-
-void expect(bool right, string_view tried, string_view got = "") {
-    if (!right) {
-        fail_msg("%.*s -> %.*s", int(tried.size()), tried.data(), int(got.size()), got.data());
-    }
-}
 
 void expect_part(string_view page, string_view part) {
     expect(page.find(part) != string_view::npos, part, page);

@@ -9,13 +9,7 @@
 
 #include <initializer_list>
 
-extern "C" {
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-// after the above
-#include <cmocka.h>
-}
+#include "check.hpp"
 
 using namespace owt;
 using std::string;
@@ -26,12 +20,6 @@ namespace {
 
 using Kind = Verdict::Kind;
 using Headers = std::initializer_list<std::pair<string_view, string_view>>;
-
-void expect(bool right, string_view tried, string_view got = "") {
-    if (!right) {
-        fail_msg("%.*s -> %.*s", int(tried.size()), tried.data(), int(got.size()), got.data());
-    }
-}
 
 void expect_equal(string_view got, string_view want, string_view tried) {
     if (got != want) {

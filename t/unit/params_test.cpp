@@ -7,13 +7,7 @@
 #include <cstring>
 #include <initializer_list>
 
-extern "C" {
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-}
+#include "check.hpp"
 
 using namespace owt;
 using std::string;
@@ -23,13 +17,6 @@ using namespace std::literals;
 namespace {
 
 using Form = std::vector<std::pair<string, string>>;
-
-// The first words say what was tried, so that a failure in a table can be found.
-void expect(bool right, string_view tried, string_view got = {}) {
-    if (!right) {
-        fail_msg("%.*s -> %.*s", int(tried.size()), tried.data(), int(got.size()), got.data());
-    }
-}
 
 void expect_equal(string_view got, string_view want, string_view tried) {
     if (got != want) {

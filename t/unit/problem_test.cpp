@@ -4,13 +4,7 @@
 
 #include <initializer_list>
 
-extern "C" {
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-}
+#include "check.hpp"
 
 using namespace owt;
 using namespace std::literals;
