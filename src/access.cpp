@@ -53,7 +53,7 @@ Visit visit_of(ngx_http_request_t* request) {
 // The source that a link names by its hash alone; empty if it is not known.
 std::string kept_source(ngx_http_request_t* request, const std::string& code_id) {
     const auto& main = *static_cast<MainConf*>(ngx_http_get_module_main_conf(request, ngx_http_owt_module));
-    std::ifstream file(main.settings->sources + "/sha256_" + code_id + ".py", std::ios::binary);
+    std::ifstream file(main.instances->front().settings.sources + "/sha256_" + code_id + ".py", std::ios::binary);
     std::ostringstream text;
     text << file.rdbuf();
     return text.str();

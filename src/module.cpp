@@ -7,7 +7,6 @@
 
 #include "access.hpp"
 #include "handler.hpp"
-#include "instance.hpp"
 #include "worker.hpp"
 
 namespace owt {
@@ -23,6 +22,7 @@ char* set_owt(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
     core->handler = handle;
     static_cast<LocationConf*>(conf)->owt = true;
     main_conf(cf).used = true;
+    static_cast<ServerConf*>(ngx_http_conf_get_module_srv_conf(cf, ngx_http_owt_module))->owt = true;
     return NGX_CONF_OK;
 }
 
@@ -51,14 +51,18 @@ void* create_main_conf(ngx_conf_t* cf) noexcept {
     if (main == nullptr) {
         return nullptr;
     }
-    main->settings = make_in_pool<Settings>(cf->pool);
+    main->instances = make_in_pool<std::vector<Instance>>(cf->pool, 1);
     main->exposed = make_in_pool<std::vector<Exposed>>(cf->pool);
-    return main->settings != nullptr && main->exposed != nullptr ? main : nullptr;
+    if (main->instances == nullptr || main->exposed == nullptr) {
+        return nullptr;
+    }
+    main->instances->front().name = "default";
+    return main;
 }
 
 char* init_main_conf(ngx_conf_t* cf, void* conf) noexcept {
     auto& main = *static_cast<MainConf*>(conf);
-    if (!main.used) {
+    if (!main.used && main.instances->size() == 1) {
         return NGX_CONF_OK;
     }
     if (main.sources == nullptr) {
@@ -72,8 +76,19 @@ char* init_main_conf(ngx_conf_t* cf, void* conf) noexcept {
             return static_cast<char*>(NGX_CONF_ERROR);
         }
     }
-    main.settings->sources = to_view(main.sources->name);
+    for (Instance& instance : *main.instances) {
+        instance.settings.sources = to_view(main.sources->name);
+    }
     return NGX_CONF_OK;
+}
+
+void* create_server_conf(ngx_conf_t* cf) noexcept {
+    auto* conf = static_cast<ServerConf*>(ngx_pcalloc(cf->pool, sizeof(ServerConf)));
+    if (conf == nullptr) {
+        return nullptr;
+    }
+    conf->place = make_in_pool<std::string>(cf->pool);
+    return conf->place != nullptr ? conf : nullptr;
 }
 
 void* create_location_conf(ngx_conf_t* cf) noexcept {
@@ -162,19 +177,33 @@ ngx_int_t add_variables(ngx_conf_t* cf) noexcept {
     return NGX_OK;
 }
 
+ngx_int_t postconfigure(ngx_conf_t* cf) noexcept {
+    return init_instances(cf) == NGX_OK ? init_access(cf) : NGX_ERROR;
+}
+
 // --- Processes.
+
+MainConf* main_conf(ngx_cycle_t* cycle) {
+    return static_cast<MainConf*>(ngx_http_cycle_get_module_main_conf(cycle, ngx_http_owt_module));
+}
+
+ngx_int_t init_module(ngx_cycle_t* cycle) noexcept {
+    MainConf* main = main_conf(cycle);
+    return main != nullptr ? add_worker_processes(cycle, *main) : NGX_OK;
+}
 
 ngx_int_t init_process(ngx_cycle_t* cycle) noexcept {
     // The cache manager and the cache loader come here too.
     if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE) {
         return NGX_OK;
     }
-    auto* main = static_cast<MainConf*>(ngx_http_cycle_get_module_main_conf(cycle, ngx_http_owt_module));
-    if (main == nullptr || !main->used) {
+    MainConf* main = main_conf(cycle);
+    if (main == nullptr) {
         return NGX_OK;
     }
     try {
-        return Worker::start(cycle, *main->settings);
+        const Instance& instance = become_instance(cycle, *main);
+        return instance.hosts_python ? Worker::start(cycle, instance, main->starts[ngx_worker]) : NGX_OK;
     } catch (const std::exception& error) {
         ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "owt: a worker cannot start: %s", error.what());
         return NGX_ERROR;
@@ -206,17 +235,19 @@ std::array commands = {
                   NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocationConf, traceback), nullptr},
     ngx_command_t{ngx_string("owt_dir"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, ngx_conf_set_path_slot,
                   NGX_HTTP_MAIN_CONF_OFFSET, offsetof(MainConf, sources), nullptr},
-    ngx_command_t{ngx_string("owt_instance"), NGX_HTTP_MAIN_CONF | NGX_CONF_BLOCK | NGX_CONF_TAKE1, instance_block,
+    ngx_command_t{ngx_string("owt_instance"), NGX_HTTP_MAIN_CONF | NGX_CONF_BLOCK | NGX_CONF_TAKE1, set_instance_block,
                   NGX_HTTP_MAIN_CONF_OFFSET, 0, nullptr},
+    ngx_command_t{ngx_string("owt_instance"), NGX_HTTP_SRV_CONF | NGX_CONF_TAKE1, set_instance_of_server,
+                  NGX_HTTP_SRV_CONF_OFFSET, 0, nullptr},
     ngx_command_t ngx_null_command,
 };
 
 ngx_http_module_t context = {
     add_variables,         // preconfiguration
-    init_access,           // postconfiguration
+    postconfigure,         //
     create_main_conf,      //
     init_main_conf,        //
-    nullptr,               // create server configuration
+    create_server_conf,    //
     nullptr,               // merge server configuration
     create_location_conf,  //
     merge_location_conf,   //
@@ -234,7 +265,7 @@ __attribute__((visibility("default"))) ngx_module_t ngx_http_owt_module = {
     owt::commands.data(),
     NGX_HTTP_MODULE,
     nullptr,            // init master
-    nullptr,            // init module
+    owt::init_module,   //
     owt::init_process,  //
     nullptr,            // init thread
     nullptr,            // exit thread

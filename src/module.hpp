@@ -2,12 +2,14 @@
 
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <vector>
 
 #include "auth.hpp"
 #include "guard.hpp"
+#include "instance.hpp"
 #include "ngx.hpp"
-#include "pool.hpp"
 
 namespace owt {
 
@@ -24,11 +26,19 @@ struct Allowed {
 };
 
 struct MainConf {
-    Settings* settings;  // of the ordinary workers: owt_instance default
-    bool instance_seen;
-    bool used;            // some location has owt
-    ngx_path_t* sources;  // owt_dir
+    std::vector<Instance>* instances;    // the first is the ordinary workers', "default"
+    std::size_t ordinary_workers;        // nginx's worker_processes, as configured
+    std::atomic<std::uint32_t>* starts;  // of each worker since it was last ready; shared by all processes
+    bool used;                           // some location has owt
+    ngx_path_t* sources;                 // owt_dir
     std::vector<Exposed>* exposed;
+};
+
+struct ServerConf {
+    bool owt;                 // some location has it
+    ngx_str_t instance_name;  // empty: default
+    std::string* place;       // that says so, file:line
+    std::size_t instance;     // the index in MainConf
 };
 
 struct LocationConf {

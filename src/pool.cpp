@@ -129,6 +129,7 @@ struct Pool::Impl {
     SlotPtr slot_of(const Call& call);
 
     void supervise();
+    bool wait(std::chrono::seconds pause);
     bool preload_all();
     void watch();
     bool deliver(const Task& task);
@@ -305,14 +306,26 @@ bool detach(Call& call) {
 
 // --- The supervisor.
 
+// False if the process has to stop within that time.
+bool Pool::Impl::wait(std::chrono::seconds pause) {
+    std::unique_lock lock(tasks_mutex);
+    return !tasks_changed.wait_for(lock, pause, [&] { return stop_requested; });
+}
+
 void Pool::Impl::supervise() {
+    if (settings.pause > 0s) {
+        log(4, "the processes before this one ended before they were ready: Python starts in " +
+                   std::to_string(settings.pause.count()) + " s");
+        if (!wait(settings.pause)) {
+            thread_exits();
+            return;
+        }
+    }
     try {
         python::start(settings, doorbell);
     } catch (const std::exception& error) {
         log(4, std::string("Python did not start: ") + error.what());
-        std::unique_lock lock(tasks_mutex);
-        tasks_changed.wait_for(lock, longest_pause, [&] { return stop_requested; });
-        lock.unlock();
+        wait(longest_pause);
         worn_out = true;  // a new process starts anew
         doorbell.ring();
         thread_exits();
@@ -351,8 +364,7 @@ bool Pool::Impl::preload_all() {
             log(4, "preload " + module + " failed, next attempt in " + std::to_string(pause.count()) +
                        " s: " + *traceback);
             python::Detached detached;
-            std::unique_lock lock(tasks_mutex);
-            if (tasks_changed.wait_for(lock, pause, [&] { return stop_requested; })) {
+            if (!wait(pause)) {
                 return false;
             }
             pause = std::min<std::chrono::seconds>(pause * 2, longest_pause);

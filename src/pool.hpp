@@ -28,6 +28,7 @@ struct Settings {
     std::size_t max_calls = 0;          // 0: no limit
     std::size_t max_rss = 0;            // bytes
     std::string sources;                // owt_dir
+    std::chrono::seconds pause{0};      // before Python starts
     std::function<void()> in_child;     // called in a process that an adaptor forked
 };
 

@@ -149,6 +149,11 @@ std::size_t resident_bytes() {
     return std::strtoul(rest, nullptr, 10) * static_cast<std::size_t>(ngx_pagesize);
 }
 
+// A module that ends the process when it is imported is not to keep a processor busy.
+std::chrono::seconds pause_after(std::uint32_t failed_starts) {
+    return std::chrono::seconds(failed_starts == 0 ? 0 : 1 << std::min(failed_starts - 1, 6U));
+}
+
 void init_timer(ngx_event_t& event, Worker* worker, void (*handler)(ngx_event_t*)) {
     event.data = worker;
     event.handler = handler;
@@ -165,16 +170,19 @@ Worker* Worker::get() {
     return state().worker.get();
 }
 
-Worker::Worker(const Settings& settings) : settings_(settings) {
+Worker::Worker(const Instance& instance, std::atomic<std::uint32_t>& starts)
+    : settings_(instance.settings), name_(instance.name == "default" ? "" : instance.name), starts_(starts) {
+    init_timer(title_, this, [](ngx_event_t* event) noexcept { worker_of(event).set_title(""); });
     init_timer(kick_, this, [](ngx_event_t* event) noexcept { worker_of(event).pool_->kick(); });
     init_timer(hold_timer_, this, [](ngx_event_t* event) noexcept { ngx_add_timer(event, hold_time); });
     init_timer(rss_timer_, this, [](ngx_event_t* event) noexcept { worker_of(event).check_rss(); });
     rss_timer_.cancelable = 1;
 }
 
-ngx_int_t Worker::start(ngx_cycle_t* cycle, const Settings& settings) {
+ngx_int_t Worker::start(ngx_cycle_t* cycle, const Instance& instance, std::atomic<std::uint32_t>& starts) {
+    const Settings& settings = instance.settings;
     guard_writes(cycle, settings);
-    auto worker = std::make_unique<Worker>(settings);
+    auto worker = std::make_unique<Worker>(instance, starts);
     // Programs that adaptors start are to inherit neither ports nor logs; only the master hands these on.
     ::close_range(STDERR_FILENO + 1, std::numeric_limits<unsigned>::max(), CLOSE_RANGE_CLOEXEC);
     worker->close_door(cycle);
@@ -190,12 +198,15 @@ ngx_int_t Worker::start(ngx_cycle_t* cycle, const Settings& settings) {
             }
         },
         nullptr);
-    Settings with_hook = settings;
-    with_hook.in_child = become_child;
-    worker->pool_ = std::make_unique<Pool>(with_hook, worker->doorbell_);
+    Settings here = settings;
+    here.in_child = become_child;
+    here.pause = pause_after(starts++);
+    worker->pool_ = std::make_unique<Pool>(here, worker->doorbell_);
     if (settings.max_rss != 0) {
         ngx_add_timer(&worker->rss_timer_, rss_interval);
     }
+    // nginx sets a title of its own when this is done; an ordinary posted event would wait for the first client.
+    ngx_post_event(&worker->title_, &ngx_posted_next_events);
     state().worker = std::move(worker);
     return NGX_OK;
 }
@@ -233,8 +244,15 @@ bool Worker::listen_to_doorbell(ngx_cycle_t* cycle) {
     bell_->data = this;
     bell_->log = cycle->log;
     bell_->read->log = cycle->log;
+    bell_->idle = 1;  // nginx tells such connections that the worker shuts down
     bell_->read->handler = [](ngx_event_t* event) noexcept {
-        static_cast<Worker*>(static_cast<ngx_connection_t*>(event->data)->data)->answer_doorbell();
+        auto* connection = static_cast<ngx_connection_t*>(event->data);
+        auto* worker = static_cast<Worker*>(connection->data);
+        if (connection->close) {
+            connection->close = 0;
+            worker->set_title(" is shutting down");
+        }
+        worker->answer_doorbell();
     };
     ngx_uint_t flags = 0;
     if ((ngx_event_flags & NGX_USE_CLEAR_EVENT) != 0) {
@@ -258,6 +276,7 @@ void Worker::close_door(ngx_cycle_t* cycle) {
 
 void Worker::open_door() {
     door_closed_ = false;
+    starts_ = 0;
     if (ngx_exiting || ngx_terminate) {
         return;
     }
@@ -279,7 +298,15 @@ void Worker::open_door() {
             ngx_log_error(NGX_LOG_EMERG, ngx_cycle->log, 0, "owt: cannot listen on %V", &listening[i].addr_text);
         }
     }
-    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "owt: ready, %uz threads", settings_.threads);
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "owt: %s%sready, %uz threads", name_.c_str(),
+                  name_.empty() ? "" : " is ", settings_.threads);
+}
+
+void Worker::set_title(const char* what) {
+    if (!name_.empty()) {
+        std::string title = "worker process (owt " + name_ + ")" + what;
+        ngx_setproctitle(title.data());
+    }
 }
 
 void Worker::answer_doorbell() {

@@ -3,10 +3,13 @@
 
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "call.hpp"
+#include "instance.hpp"
 #include "ngx.hpp"
 #include "pool.hpp"
 
@@ -17,10 +20,11 @@ class Worker {
     // The process's own; null where it hosts no Python.
     static Worker* get();
     // In init_process and exit_process.
-    static ngx_int_t start(ngx_cycle_t* cycle, const Settings& settings);
+    // starts counts those of this worker that have not led to one that is ready.
+    static ngx_int_t start(ngx_cycle_t* cycle, const Instance& instance, std::atomic<std::uint32_t>& starts);
     static void stop();
 
-    explicit Worker(const Settings& settings);
+    Worker(const Instance& instance, std::atomic<std::uint32_t>& starts);
 
     Doorbell& doorbell() { return doorbell_; }
     Pool& pool() { return *pool_; }
@@ -37,15 +41,19 @@ class Worker {
     void close_door(ngx_cycle_t* cycle);
     void open_door();
     void answer_doorbell();
+    void set_title(const char* what);
     void write_log(const std::vector<LogLine>& lines);
     void check_rss();
     void replace(const char* why);
 
     const Settings settings_;
+    const std::string name_;  // empty for an ordinary worker
+    std::atomic<std::uint32_t>& starts_;
     Doorbell doorbell_;
     std::unique_ptr<Pool> pool_;
     ngx_connection_t* bell_ = nullptr;
     ngx_event_t kick_{};
+    ngx_event_t title_{};
     ngx_event_t hold_timer_{};
     ngx_event_t rss_timer_{};
     std::size_t held_ = 0;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import socket
 import struct
 from dataclasses import dataclass
@@ -44,13 +45,15 @@ class Answer:
 class Asking:
     """A call that has been sent, on a connection of its own that ends with it; its answer has yet to be read."""
 
-    def __init__(self, server: Server, code: str, path: str = "/", *, receive: int = 0, **fields: object) -> None:
+    def __init__(
+        self, server: Server, code: str, path: str = "/", *, port: int = 0, receive: int = 0, **fields: object
+    ) -> None:
         """receive is the size of the client's receive buffer: a small one soon holds up the server."""
         self.socket = socket.socket()
         self.socket.settimeout(30 * SLOW)
         if receive:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
-        self.socket.connect(("127.0.0.1", server.port))
+        self.socket.connect(("127.0.0.1", port or server.port))
         body = json.dumps({"code": code, **fields}).encode()
         head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
         self.socket.sendall(head.encode() + body)
@@ -81,6 +84,11 @@ class Asking:
             body, whole = b"", False
         self.socket.close()
         return Answer(response.status, response.headers, body, whole)
+
+    @property
+    def answered(self) -> bool:
+        """Whether anything of the answer has come."""
+        return bool(select.select([self.socket], [], [], 0)[0])
 
     def leave(self, *, reset: bool = False) -> None:
         """Closes the connection, or resets it."""

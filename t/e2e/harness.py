@@ -182,6 +182,12 @@ class Server:
             if text and "cache " not in text and (leaving or "shutting down" not in text)
         ]
 
+    def workers_of(self, instance: str, leaving: bool = False) -> list[int]:
+        """The workers of an owt_instance; "default" has the ordinary ones."""
+        named = re.compile(r"\(owt (.+)\)")
+        names = {pid: named.search(title(pid)) for pid in self.workers(leaving)}
+        return [pid for pid, name in names.items() if (name[1] if name else "default") == instance]
+
     # ---- its life ---------------------------------------------------------------------------------------------------
 
     def write_conf(self, http: str, *, main: str = "") -> None:
