@@ -334,7 +334,10 @@ install: all
 	echo 'load_module modules/$(SO);' > $(available)/mod-http-owt.conf
 	ln -sf /usr/share/nginx/modules-available/mod-http-owt.conf $(etc)/modules-enabled/50-mod-http-owt.conf
 	install -m 644 conf/owt.conf $(etc)/conf.d
+	install -m 644 conf/owt_params $(etc)
 	install -m 644 conf/site.conf $(etc)/sites-available/owt
+	install -m 644 conf/instances.conf $(etc)/sites-available/owt-instances
+	install -m 644 conf/tls.conf $(etc)/sites-available/owt-tls
 	rm -rf $(package)/python/*
 	tar -C python --exclude=__pycache__ -c owt | tar --no-same-owner -C $(package)/python -x
 	$(imported) | xargs -r ln -sf -t $(package)/python
@@ -345,7 +348,8 @@ install: all
 # The sources that callers sent, in /var/lib/nginx/owt, are left to whoever uninstalls.
 uninstall:
 	rm -f $(modules)/$(SO) $(available)/mod-http-owt.conf $(etc)/modules-enabled/50-mod-http-owt.conf
-	rm -f $(etc)/conf.d/owt.conf $(etc)/sites-available/owt $(etc)/sites-enabled/owt $(dist)/owt
+	rm -f $(etc)/conf.d/owt.conf $(etc)/owt_params $(dist)/owt
+	rm -f $(foreach site,owt owt-instances owt-tls,$(etc)/sites-available/$(site) $(etc)/sites-enabled/$(site))
 	rm -rf $(package) $(doc)
 
 .PHONY: install uninstall

@@ -26,10 +26,24 @@ char* fail(ngx_conf_t* cf, const std::string& why) {
 
 // --- A request as the guard sees it.
 
+// What realip puts in its place counts if it is remote. What it claims to be local has to be connected to as that too.
+Address peer_of(const ngx_connection_t& connection) {
+    Address told = address_of(connection.sockaddr);
+    if (!is_local(told)) {
+        return told;
+    }
+    ngx_sockaddr_t address{};
+    socklen_t size = sizeof(address);
+    if (::getpeername(connection.fd, &address.sockaddr, &size) != 0) {
+        return {};
+    }
+    return address_of(&address.sockaddr);
+}
+
 Visit visit_of(ngx_http_request_t* request) {
     ngx_connection_t* connection = request->connection;
     Visit visit;
-    visit.peer = address_of(connection->sockaddr);
+    visit.peer = peer_of(*connection);
     if (connection->proxy_protocol != nullptr) {
         visit.proxy_source = to_view(connection->proxy_protocol->src_addr);
     } else if (request->main->http_connection->addr_conf->proxy_protocol) {
@@ -240,6 +254,22 @@ void warn_of_addresses(ngx_conf_t* cf, const MainConf& main) {
     }
 }
 
+void add_server_names(ngx_conf_t* cf, const ngx_http_core_srv_conf_t& own, Rules& rules) {
+    auto* core = static_cast<ngx_http_core_main_conf_t*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module));
+    auto** servers = static_cast<ngx_http_core_srv_conf_t**>(core->servers.elts);
+    for (ngx_uint_t i = 0; i < core->servers.nelts; i++) {
+        auto* names = static_cast<ngx_http_server_name_t*>(servers[i]->server_names.elts);
+        for (ngx_uint_t j = 0; j < servers[i]->server_names.nelts; j++) {
+#if (NGX_PCRE)
+            if (names[j].regex != nullptr) {
+                continue;
+            }
+#endif
+            rules.add_server_name(to_view(names[j].name), servers[i] == &own);
+        }
+    }
+}
+
 ngx_int_t add_handler(ngx_conf_t* cf, ngx_http_phases phase, ngx_http_handler_pt handler) {
     auto* core = static_cast<ngx_http_core_main_conf_t*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module));
     auto* slot = static_cast<ngx_http_handler_pt*>(ngx_array_push(&core->phases[phase].handlers));
@@ -345,15 +375,7 @@ char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
         return static_cast<char*>(NGX_CONF_ERROR);
     }
     inner.rules->has_auth = inner.logins != nullptr;
-    auto* names = static_cast<ngx_http_server_name_t*>(server->server_names.elts);
-    for (ngx_uint_t i = 0; i < server->server_names.nelts; i++) {
-#if (NGX_PCRE)
-        if (names[i].regex != nullptr) {
-            continue;
-        }
-#endif
-        inner.rules->add_server_name(to_view(names[i].name));
-    }
+    add_server_names(cf, *server, *inner.rules);
     if (auto complaint = inner.rules->check()) {
         // By now nginx has read on to the end of the block.
         const char* place = inner.allowed != nullptr ? inner.allowed->place.c_str() : "the configuration";

@@ -328,6 +328,8 @@ Refusal about_host(const Visit& visit, const Rules& rules) {
     if (visit.host.empty()) {
         return unknown_host("The request names no host. Send a Host header, as localhost.");
     }
+    // No web page comes to a unix socket but through a front, which passes on what it is called itself.
+    bool through_front = visit.local.kind == Address::Kind::unix_socket;
     std::string host = canonical_host(visit.host);
     if (host.empty()) {
         return unknown_host("The Host " + shown(visit.host) +
@@ -340,13 +342,14 @@ Refusal about_host(const Visit& visit, const Rules& rules) {
             return unknown_host("The Host " + shown(visit.host) +
                                 " is the address of no machine. Ask for localhost or 127.0.0.1.");
         }
-        if (is_local(address) || unmapped(address) == unmapped(visit.local)) {
+        if (is_local(address) || unmapped(address) == unmapped(visit.local) || through_front) {
             return {};
         }
     } else if (host == "localhost" || host.ends_with(".localhost")) {
         return {};
     }
-    if (contains(rules.server_names, host) || contains(rules.hosts, host)) {
+    if (contains(rules.server_names, host) || contains(rules.hosts, host) ||
+        (through_front && contains(rules.all_server_names, host))) {
         return {};
     }
     return unknown_host(
@@ -713,11 +716,15 @@ Complaint Rules::allow_origin(std::string_view text) {
     return {};
 }
 
-void Rules::add_server_name(std::string_view name) {
+void Rules::add_server_name(std::string_view name, bool own) {
     std::string host = canonical_host(name);
-    if (!host.empty()) {
-        server_names.push_back(std::move(host));
+    if (host.empty()) {
+        return;
     }
+    if (own) {
+        server_names.push_back(host);
+    }
+    all_server_names.push_back(std::move(host));
 }
 
 Complaint Rules::check() const {

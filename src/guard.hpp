@@ -50,13 +50,14 @@ struct Rules {
     std::vector<std::string> hosts;
     std::vector<std::string> origins;
     std::vector<std::string> server_names;
+    std::vector<std::string> all_server_names;  // of every server, as fronts may be called
 
     // One argument of `owt_allow host` or `owt_allow origin`. The complaint is a sentence that begins with what was
     // given, quoted.
     Complaint allow_host(std::string_view text);
     Complaint allow_origin(std::string_view text);
     // Names that no Host can equal (_, wildcards) are left out. A regex is told from a name by nginx alone.
-    void add_server_name(std::string_view name);
+    void add_server_name(std::string_view name, bool own);
     // When all is known, inherited values included.
     Complaint check() const;
 };

@@ -249,7 +249,7 @@ def test_a_listen_that_others_reach_is_warned_of() -> None:
 
 def test_another_machine_is_refused_without_a_login(start: Callable[..., Server]) -> None:
     """A network namespace with an address of its own stands for it."""
-    ip = ["ip", "netns", "exec", "owt-test"]
+    there = ["nsenter", "--net=/run/netns/owt-test"]
     made = subprocess.run(["ip", "netns", "add", "owt-test"], capture_output=True, check=False)
     if made.returncode != 0:
         pytest.skip("network namespaces cannot be made here")
@@ -262,10 +262,15 @@ def test_another_machine_is_refused_without_a_login(start: Callable[..., Server]
             "ip -n owt-test link set owt-b up",
         ):
             subprocess.run(command.split(), check=True)
-        server = start(CONF.replace("listen 127.0.0.1:{port};", "listen {port};"))
-        curl = [*ip, "curl", "-sS", "--max-time", "20", "--data-urlencode", f"code={CODE['code']}"]
+        trusting = "location /trusting/ { owt; set_real_ip_from 0.0.0.0/0; real_ip_header X-Real-IP; } location / {"
+        server = start(CONF.replace("listen 127.0.0.1:{port};", "listen {port};").replace("location / {", trusting, 1))
+        curl = [*there, "curl", "-sS", "--max-time", "20", "--data-urlencode", f"code={CODE['code']}"]
         url = f"http://10.231.7.1:{server.port}"
         refused = subprocess.run([*curl, f"{url}/"], capture_output=True, text=True, check=True)
+        assert "owt_auth" in refused.stdout
+        refused = subprocess.run(
+            [*curl, "-H", "X-Real-IP: 127.0.0.1", f"{url}/trusting/"], capture_output=True, text=True, check=True
+        )
         assert "owt_auth" in refused.stdout
         let_in = subprocess.run(
             [*curl, "-u", "ann:secret", f"{url}/login/"], capture_output=True, text=True, check=True

@@ -150,7 +150,7 @@ def client(server: Server) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def web(server: Server) -> httpx.Client:
-    return server.client(f"https://localhost:{server.port}", http2=True)
+    return server.client(f"https://127.0.0.1:{server.port}", http2=True)
 
 
 def test_echo(web: httpx.Client) -> None:
@@ -162,7 +162,7 @@ def test_echo(web: httpx.Client) -> None:
 def test_the_adaptor_sees_a_secure_request(web: httpx.Client) -> None:
     code = "def run(request): return [request.is_secure, request.host_url, request.environ['SERVER_PROTOCOL']]"
     port = web.base_url.port
-    assert web.post("/", json={"code": code}).json() == [True, f"https://localhost:{port}/", "HTTP/2.0"]
+    assert web.post("/", json={"code": code}).json() == [True, f"https://127.0.0.1:{port}/", "HTTP/2.0"]
 
 
 def test_headers_of_an_answer_are_small_letters(web: httpx.Client) -> None:

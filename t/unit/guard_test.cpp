@@ -383,7 +383,25 @@ void own_address_test(void**) {
     expect_verdict(at("::", "[::]"), rules, "421", "no machine's");
     Visit through_socket = to("192.168.1.5", {{"X-Forwarded-For", "127.0.0.1"}});
     through_socket.peer = through_socket.local = unix_socket;
-    expect_verdict(through_socket, rules, "421", "no address of a socket");
+    expect_verdict(through_socket, rules, "pass", "a front's");
+    through_socket.host = "0.0.0.0";
+    expect_verdict(through_socket, rules, "421", "no machine's");
+}
+
+void front_name_test(void**) {
+    Rules rules;
+    rules.add_server_name("own.example", true);
+    rules.add_server_name("front.example", false);
+    expect_verdict(to("own.example"), rules, "pass", "own");
+    expect_verdict(to("front.example"), rules, "421", "another server's");
+    for (string_view host : {"own.example", "FRONT.example", "front.example."}) {
+        Visit through_socket = to(host, {{"X-Forwarded-For", "127.0.0.1"}});
+        through_socket.peer = through_socket.local = unix_socket;
+        expect_verdict(through_socket, rules, "pass", host);
+    }
+    Visit through_socket = to("evil.example", {{"X-Forwarded-For", "127.0.0.1"}});
+    through_socket.peer = through_socket.local = unix_socket;
+    expect_verdict(through_socket, rules, "421", "nobody's");
 }
 
 void known_host_test(void**) {
@@ -399,7 +417,7 @@ void known_host_test(void**) {
     expect_verdict(to("[2001:db8:0::7]"), rules_with_host("[2001:DB8::7]"), "pass", "address with brackets");
     rules = {};
     for (string_view name : {"_", "*.example.com", ".example.org", "www.*", "", "~^x$", "0.0.0.0", "Box.LAN", "!@#"}) {
-        rules.add_server_name(name);
+        rules.add_server_name(name, true);
     }
     expect_verdict(to("box.lan"), rules, "pass", "server_name");
     for (string_view host : {"_", "*.example.com", "a.example.com", ".example.org", "a.example.org", "www.x", "www.*",
@@ -938,13 +956,13 @@ int main() {
         cmocka_unit_test(forwarded_test),      cmocka_unit_test(local_host_test),
         cmocka_unit_test(foreign_host_test),   cmocka_unit_test(own_address_test),
         cmocka_unit_test(known_host_test),     cmocka_unit_test(host_text_test),
-        cmocka_unit_test(same_origin_test),    cmocka_unit_test(link_test),
-        cmocka_unit_test(prefetch_test),       cmocka_unit_test(origin_test),
-        cmocka_unit_test(referer_test),        cmocka_unit_test(browser_test),
-        cmocka_unit_test(program_test),        cmocka_unit_test(allowed_origin_test),
-        cmocka_unit_test(any_origin_test),     cmocka_unit_test(cors_test),
-        cmocka_unit_test(page_text_test),      cmocka_unit_test(spelling_test),
-        cmocka_unit_test(configuration_test),
+        cmocka_unit_test(front_name_test),     cmocka_unit_test(same_origin_test),
+        cmocka_unit_test(link_test),           cmocka_unit_test(prefetch_test),
+        cmocka_unit_test(origin_test),         cmocka_unit_test(referer_test),
+        cmocka_unit_test(browser_test),        cmocka_unit_test(program_test),
+        cmocka_unit_test(allowed_origin_test), cmocka_unit_test(any_origin_test),
+        cmocka_unit_test(cors_test),           cmocka_unit_test(page_text_test),
+        cmocka_unit_test(spelling_test),       cmocka_unit_test(configuration_test),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

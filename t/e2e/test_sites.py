@@ -1,0 +1,338 @@
+"""The sites that are shipped in conf/, as they stand but for addresses and directories: an instance behind owt_params,
+and TLS with a login."""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+import pytest
+from asking import Asking, wait_text
+from gate import ASYNC, PAUSE, Gate
+from harness import ROOT, Server, certificate, wait_until
+
+PID = "import os\ndef run(_): return os.getpid()\n"
+STREAM = f"def run(_, gate):\n    yield 'begun,'\n    pause(gate)\n    yield 'done'\n{PAUSE}"
+PASSWORD = "correct horse battery staple"
+
+
+def site(name: str) -> str:
+    """A file of conf/ for harness.Server. Clients come to {port}, over TLS to {port2}."""
+    text = (ROOT / "conf" / name).read_text()
+    text = re.sub(r"listen \[::\]:.*\n", "", text).replace("listen [::1]:9876;", "listen 127.0.0.1:{port2} ssl http2;")
+    for shipped, here in {
+        "127.0.0.1:9876": "127.0.0.1:{port}",
+        "listen 443": "listen 127.0.0.1:{port}",
+        "/var/lib/nginx/owt": "{dir}/owt",
+        "/var/log/nginx": "{dir}",
+        "/etc/ssl/certs/owt.pem": "{cert}",
+        "/etc/ssl/private/owt.key": "{key}",
+        "owt.example.org": "localhost owt.example.org",
+    }.items():
+        text = text.replace(shipped, here)
+    return text
+
+
+def served(http: str) -> Server:
+    """A server whose conf directory has what /etc/nginx would."""
+    server = Server(site("owt.conf") + http)
+    (server.dir / "owt_params").write_bytes((ROOT / "conf" / "owt_params").read_bytes())
+    digest = hashlib.sha256(PASSWORD.encode()).hexdigest()
+    (server.dir / "owt_logins").write_text(f"owt_auth alice:{digest};\n")
+    return server
+
+
+INSTANCES = "ssl_certificate {cert};\nssl_certificate_key {key};\n" + site("instances.conf")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with served(INSTANCES) as server:
+        wait_until(lambda: server.workers_of("model"), "the model's worker")
+        yield server
+
+
+def model(server: Server, code: str, path: str = "/model/", **fields: object) -> Asking:
+    return Asking(server, code, path, **fields)
+
+
+# ---- an instance behind a proxy -------------------------------------------------------------------------------------
+
+
+def test_the_model_and_quick_calls_have_processes_of_their_own(server: Server) -> None:
+    assert [int(model(server, PID).answer().text)] == server.workers_of("model")
+    assert int(model(server, PID, "/").answer().text) in server.workers_of("default")
+
+
+def test_only_nginx_user_comes_to_the_socket(server: Server) -> None:
+    assert (server.dir / "owt" / "model.sock").is_socket()
+    assert (server.dir / "owt").stat().st_mode & 0o777 == 0o700
+
+
+def test_each_chunk_passes_as_it_comes(server: Server, tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    asking = model(server, STREAM, gate=str(gate))
+    assert asking.read(6) == b"begun,"
+    gate.open()
+    answer = asking.answer()
+    assert (answer.whole, answer.text) == (True, "done")
+
+
+def curl_https(server: Server, *arguments: str) -> "subprocess.Popen[bytes]":
+    url = f"https://localhost:{server.port_of('port2')}/model/"
+    command = ["curl", "-q", "-sSN", "--noproxy", "*", "--http2", "--cacert", str(certificate()[0]), url, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_each_chunk_passes_over_http2(server: Server, tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    with curl_https(server, "--json", json.dumps({"code": STREAM, "gate": str(gate)})) as curl:
+        assert curl.stdout
+        assert os.read(curl.stdout.fileno(), 100) == b"begun,"
+        gate.open()
+        assert curl.stdout.read() == b"done"
+        assert curl.wait() == 0
+
+
+def test_a_stream_that_breaks_off_is_seen_to_fail(server: Server) -> None:
+    server.expect("upstream prematurely closed")
+    code = "def run(_):\n    yield 'begun'\n    1 / 0\n"
+    answer = model(server, code).answer()
+    assert (answer.status, answer.body, answer.whole) == (200, b"begun", False)
+    with curl_https(server, "--json", json.dumps({"code": code})) as curl:
+        assert curl.communicate()[0] == b"begun"
+        assert curl.wait() != 0
+
+
+BUSY = """
+import pathlib, time
+def run(_, file):
+    pathlib.Path(file + ".begun").touch()
+    try:
+        while True:
+            time.sleep(0.001)
+    except BaseException as error:
+        pathlib.Path(file).write_text(type(error).__name__)
+        raise
+"""
+
+
+def test_a_client_that_leaves_cancels_the_call(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "end"
+    asking = model(server, BUSY, file=str(file))
+    wait_until(Path(f"{file}.begun").exists, "the call")
+    asking.leave()
+    assert wait_text(file) == "Cancelled"
+
+
+def test_a_client_that_leaves_over_http2_cancels_the_call(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "end"
+    with curl_https(server, "--json", json.dumps({"code": BUSY, "file": str(file)})) as curl:
+        wait_until(Path(f"{file}.begun").exists, "the call")
+        curl.terminate()
+    assert wait_text(file) == "Cancelled"
+
+
+def test_a_file_has_ranges_and_an_etag(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "data.bin"
+    file.write_bytes(bytes(range(256)) * 4096)
+    body = {"code": "import pathlib\ndef run(_, file): return pathlib.Path(file)\n", "file": str(file)}
+    whole = server.post("/model/", json=body)
+    assert whole.content == file.read_bytes()
+    part = server.post("/model/", json=body, headers={"Range": "bytes=100000-100999"})
+    assert part.status_code == 206
+    assert part.content == file.read_bytes()[100000:101000]
+    # RFC 9110: only GET and HEAD are conditional.
+    same = server.get("/model/", params=body, headers={"If-None-Match": whole.headers["ETag"]})
+    assert same.status_code == 304
+
+
+SIZE = 192 << 20
+RSS = re.compile(r"^VmRSS:\s+(\d+) kB", re.MULTILINE)
+
+
+def rss(pid: int) -> int:
+    found = RSS.search(Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found[1]) << 10
+
+
+def test_an_upload_is_held_in_nobodys_memory(server: Server, tmp_path: Path) -> None:
+    upload = tmp_path / "upload"
+    with upload.open("wb") as file:
+        file.truncate(SIZE)
+    code = "def run(request):\n    n = 0\n    while chunk := request.stream.read(1 << 20):\n        n += len(chunk)\n    return n\n"
+    pids = [*server.workers_of("model"), *server.workers_of("default")]
+    model(server, PID).answer()
+    before = [rss(pid) for pid in pids]
+    query = ["-G", "--data-urlencode", f"code={code}"]
+    made = server.curl("/model/", *query, "-o", "/dev/null", "-w", "%{url_effective}")
+    assert made.returncode == 0
+    done = server.curl("", "-T", str(upload), "-X", "POST", url=made.stdout)
+    assert done.stdout == str(SIZE)
+    assert all(rss(pid) - was < 32 << 20 for pid, was in zip(pids, before, strict=True))
+
+
+def test_a_long_url_passes(server: Server) -> None:
+    text = "x" * 200_000
+    assert server.get("/model/", params={"code": "def run(_, text): return len(text)", "text": text}).text == "200000"
+
+
+def test_refusals_and_errors_pass(server: Server) -> None:
+    server.expect(r"\[error\]")
+    failed = server.run("def run(_): 1 / 0", "/model/")
+    assert failed.status_code == 500
+    assert "ZeroDivisionError" in failed.text
+    assert server.run("def run(_: 1", "/model/").status_code == 400
+    assert server.post("/model/", json={"code_id": "sha256:" + "0" * 64}).status_code == 404
+
+
+def test_the_front_decides_who_may_ask(server: Server) -> None:
+    def asked(**headers: str) -> int:
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        return server.post("/model/", json={"code": PID}, headers=headers).status_code
+
+    assert asked() == 200
+    assert asked(X_Forwarded_For="192.0.2.7") == 403
+    assert asked(Origin="http://evil.example") == 403
+    assert asked(Host="evil.example") == 421
+    assert asked(Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors") == 403
+    direct = server.curl("/", "--unix-socket", f"{server.dir}/owt/model.sock", "--json", json.dumps({"code": PID}))
+    assert "include owt_params;" in direct.stdout
+
+
+def test_a_front_that_forgets_owt_params_opens_nothing() -> None:
+    bare = INSTANCES.replace("include owt_params;", "")
+    with served(bare) as server:
+        refused = server.post("/model/", json={"code": PID})
+        assert refused.status_code == 403
+        assert "include owt_params;" in refused.text
+
+
+def test_a_front_may_have_a_name_and_an_address_of_its_own() -> None:
+    """What it is called by need not be said again to the instance."""
+    named = INSTANCES.replace("listen 127.0.0.1:{port};", "listen 127.0.0.1:{port};\n    server_name owt.example.org;")
+    with served(named) as server:
+        asked = server.curl(
+            "/model/", "--resolve", f"owt.example.org:{server.port}:127.0.0.1", "--json", json.dumps({"code": PID}),
+            url=f"http://owt.example.org:{server.port}",
+        )  # fmt: skip
+        assert [int(asked.stdout)] == server.workers_of("model")
+
+
+def test_a_login_at_the_front_is_the_instances_too() -> None:
+    digest = hashlib.sha256(PASSWORD.encode()).hexdigest()
+    with served(f"owt_auth alice:{digest};\n{INSTANCES}") as server:
+        remote = {"X-Forwarded-For": "192.0.2.7"}
+        assert server.post("/model/", json={"code": PID}, headers=remote).status_code == 401
+        told = server.post("/model/", json={"code": PID}, headers=remote, auth=("alice", PASSWORD))
+        assert [int(told.text)] == server.workers_of("model")
+
+
+def test_no_call_through_the_front_fails_during_reloads(tmp_path: Path) -> None:
+    with served(INSTANCES) as server:
+        stop = Event()
+
+        def hammer() -> list[int]:
+            seen = []
+            while not stop.is_set():
+                seen.append(model(server, "def run(_): return 'x' * 1000").answer().status)
+            return seen
+
+        with ThreadPoolExecutor(4) as pool:
+            futures = [pool.submit(hammer) for _ in range(4)]
+            try:
+                for _ in range(5):
+                    server.signal("reload")
+            finally:
+                stop.set()
+        seen = [status for future in futures for status in future.result()]
+        assert set(seen) == {200}
+
+
+def test_only_the_calls_of_a_process_that_dies_fail() -> None:
+    with served(INSTANCES) as server:
+        server.expect("exited on signal 9|prematurely closed|reset by peer")
+        (before,) = wait_until(lambda: server.workers_of("model"), "the model's worker")
+        gate = Gate(server.dir)
+        quick = Asking(server, ASYNC, gate=str(gate))
+        gate.wait_reached()
+        broken = model(server, "import os, signal\ndef run(_): os.kill(os.getpid(), signal.SIGKILL)\n")
+        assert broken.answer().status == 502
+        # What comes while the next one starts waits for it.
+        assert model(server, PID).answer().status == 200
+        assert server.workers_of("model") != [before]
+        gate.open()
+        assert quick.answer().text == "done"
+
+
+# ---- TLS and a login ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tls_server() -> Iterator[Server]:
+    with served(site("tls.conf")) as server:
+        yield server
+
+
+def ask_tls(server: Server, *arguments: str) -> tuple[str, str]:
+    """Status and body for somebody elsewhere."""
+    done = server.curl(
+        "/", "--cacert", str(certificate()[0]), "-w", "\n%{http_code} %{http_version}",
+        "--json", json.dumps({"code": "def run(_): return 'hello'"}), *arguments,
+        url=f"https://localhost:{server.port}",
+    )  # fmt: skip
+    body, _, end = done.stdout.rpartition("\n")
+    assert done.returncode == 0, done.stderr
+    status, version = end.split()
+    assert version == "2"
+    return status, body
+
+
+def test_a_login_over_tls_runs_code(tls_server: Server) -> None:
+    assert ask_tls(tls_server, "-u", f"alice:{PASSWORD}", "-H", "X-Forwarded-For: 192.0.2.7") == ("200", "hello")
+
+
+@pytest.mark.parametrize("login", ["", "alice:wrong", f"bob:{PASSWORD}", f"alice:{PASSWORD} "])
+def test_no_other_runs_any(tls_server: Server, login: str) -> None:
+    status, body = ask_tls(tls_server, *(["-u", login] if login else []))
+    assert status == "401"
+    assert "hello" not in body
+
+
+def test_the_lines_that_make_a_login_make_one() -> None:
+    """Those in the head of tls.conf."""
+    lines = re.findall(r"^#   (.*)", (ROOT / "conf" / "tls.conf").read_text(), re.MULTILINE)
+    server = served(site("tls.conf"))
+    script = "\n".join(lines[:2]).replace("/etc/nginx/owt_logins", str(server.dir / "owt_logins"))
+    made = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
+    with server:
+        assert ask_tls(server, "-u", f"alice:{made.stdout.strip()}") == ("200", "hello")
+
+
+def test_without_logins_nothing_starts() -> None:
+    server = served(site("tls.conf"))
+    try:
+        (server.dir / "owt_logins").unlink()
+        done = server.test_conf()
+        assert done.returncode != 0
+        assert "owt_logins" in done.stderr
+    finally:
+        server.close()
+
+
+# ---- the simple site ------------------------------------------------------------------------------------------------
+
+
+def test_the_site_runs_adaptors() -> None:
+    with served(site("site.conf").replace("listen 127.0.0.1:{port2} ssl http2;", "")) as server:
+        assert server.run("def run(_): return 'hello'").text == "hello"
+        os.kill(server.master, signal.SIGHUP)
+        assert server.run("def run(_): return 'hello'").text == "hello"
+        assert '"POST / HTTP/1.1" 200' in (server.dir / "owt.log").read_text()
