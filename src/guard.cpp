@@ -378,11 +378,16 @@ Refusal about_prefetch(const Visit& visit) {
         "when it is wanted, without prefetching."};
 }
 
+// Or says nothing of the mode.
+bool is_cors(const Visit& visit) {
+    const Values& mode = visit[Visit::fetch_mode];
+    return mode.empty() || is_only(mode, "cors");
+}
+
 // A script's request, for all one can see. A form or a link on a foreign page is none; browsers send the password that
 // they remember along with it.
 bool is_scripted(const Visit& visit) {
-    const Values& mode = visit[Visit::fetch_mode];
-    return visit[Visit::upgrade_insecure].empty() && (mode.empty() || is_only(mode, "cors"));
+    return visit[Visit::upgrade_insecure].empty() && is_cors(visit);
 }
 
 // The origin to name to a browser as allowed; empty if it is not.
@@ -407,10 +412,10 @@ std::string_view origin_part(std::string_view url) {
     return authority == std::string_view::npos ? url : url.substr(0, url.find_first_of("/?#", authority + 3));
 }
 
-// By headers that programs do not send.
+// By headers that programs do not send. Node's fetch() is a program, and sends Sec-Fetch-Mode: cors; from a foreign
+// page a browser sends an Origin with that.
 bool is_browser(const Visit& visit) {
-    return !visit[Visit::upgrade_insecure].empty() || !visit[Visit::fetch_mode].empty() ||
-           !visit[Visit::fetch_dest].empty();
+    return !visit[Visit::upgrade_insecure].empty() || !is_cors(visit) || !visit[Visit::fetch_dest].empty();
 }
 
 bool calls_itself_browser(const Visit& visit) {

@@ -697,6 +697,12 @@ void browser_test(void**) {
     expect_verdict(with("POST", visit({{"User-Agent", "Mozilla/5.0 WindowsPowerShell/5.1"}})), {}, "pass",
                    "PowerShell");
     expect_verdict(with("POST", visit({{"Sec-Fetch-Mode", "no-cors"}})), {}, "403", "half a browser");
+    for (string_view method : {"GET", "POST"}) {
+        expect_verdict(with(method, visit({{"Sec-Fetch-Mode", "cors"}, {"User-Agent", "node"}})), {}, "pass", "Node");
+    }
+    expect_verdict(visit({{"Sec-Fetch-Mode", "cors"}, {"User-Agent", "Mozilla/5.0"}}), {}, "403", "a browser's GET");
+    expect_verdict(visit({{"Sec-Fetch-Mode", "cors"}, {"Sec-Fetch-Dest", "empty"}}), {}, "403", "two of three");
+    expect_verdict(visit({{"Sec-Fetch-Mode", "cors"}, {"Referer", "http://evil.example/"}}), {}, "403", "Referer");
 }
 
 void program_test(void**) {
