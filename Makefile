@@ -246,7 +246,7 @@ $(B)/unit/%: t/unit/%.cpp $(unit_objects)
 
 # What takes too long, or too much of the machine, for every day.
 drill:
-	@.ci/need $(need_build) $(need_run) $(need_test)
+	@.ci/need $(need_build) $(need_run) $(need_test) $(filter wrk,$(need_bench))
 	@$(MAKE) all hooks
 	@$(pytest) t/drill
 

@@ -122,6 +122,13 @@ std::vector<std::string> nginx_directories(ngx_cycle_t* cycle) {
     return directories;
 }
 
+// nginx's daemon has none. What adaptors write is not to be everybody's.
+void keep_umask() {
+    if (mode_t mask = ::umask(022); mask != 0) {
+        ::umask(mask);
+    }
+}
+
 // Before any thread starts, as it binds the threads that come after.
 void guard_writes(ngx_cycle_t* cycle, const Settings& settings) {
     if (settings.writable.empty()) {
@@ -181,6 +188,7 @@ Worker::Worker(const Instance& instance, std::atomic<std::uint32_t>& starts)
 
 ngx_int_t Worker::start(ngx_cycle_t* cycle, const Instance& instance, std::atomic<std::uint32_t>& starts) {
     const Settings& settings = instance.settings;
+    keep_umask();
     guard_writes(cycle, settings);
     auto worker = std::make_unique<Worker>(instance, starts);
     // Programs that adaptors start are to inherit neither ports nor logs; only the master hands these on.

@@ -298,6 +298,20 @@ def test_text_is_utf8_without_a_locale(start: Callable[..., Server]) -> None:
     assert ask(server, code) == [1, "utf-8"]
 
 
+@pytest.mark.parametrize(("inherited", "mode"), [(0, 0o644), (0o027, 0o640)])
+def test_what_adaptors_write_is_not_everybodys(
+    start: Callable[..., Server], tmp_path: Path, inherited: int, mode: int
+) -> None:
+    """nginx as a daemon has no umask."""
+    before = os.umask(inherited)
+    try:
+        server = start(LOCATION)
+    finally:
+        os.umask(before)
+    code = "import os, pathlib\ndef run(_, file):\n    pathlib.Path(file).touch()\n    return [os.stat(file).st_mode]"
+    assert ask(server, code, file=str(tmp_path / "made")) == [stat.S_IFREG | mode]
+
+
 def test_python_path_comes_first(start: Callable[..., Server], tmp_path: Path) -> None:
     server = Server(instance(f"python_path {tmp_path} lib;", "python_path /another;"))
     (tmp_path / "colorsys.py").write_text("mine = True\n")  # of a name that Python's own library has
