@@ -1,10 +1,24 @@
 """owt: run Python that comes with the request, inside nginx.
 
 ``from owt import *`` is the prelude: every adaptor starts with these names. Importing owt needs no
-server, so processes that an adaptor starts can import it and the adaptor as well.
+server, so processes that an adaptor starts can import it and the adaptor as well. What a name needs
+is imported when it is first asked for: the programs owt and owt-server need none of it.
 """
 
-from owt.context import Cancelled
-from owt.summat import pipe
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from owt.context import Cancelled
+    from owt.summat import pipe
 
 __all__ = ["Cancelled", "pipe"]
+
+_homes = {"Cancelled": "owt.context", "pipe": "owt.summat"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _homes:
+        raise AttributeError(f"module 'owt' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(_homes[name]), name)
+    return value

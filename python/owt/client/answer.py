@@ -1,0 +1,127 @@
+"""What comes back: a head, then bytes as they arrive; and what it is when it fails."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterator
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
+
+#: Read at most so many bytes at a time; what has arrived is handed on at once.
+_PIECE = 1 << 16
+
+PROBLEM = "application/problem+json"
+
+
+class CallError(Exception):
+    """A call that failed; its text says why, with the adaptor's traceback where the server tells it.
+
+    status is that of the answer, 0 where none came. type is the problem's (RFC 9457), as
+    ``urn:owt:code-not-found``; empty where the server sent none. body is what came with the status.
+    """
+
+    def __init__(self, text: str, status: int = 0, type: str = "", body: bytes = b"") -> None:
+        super().__init__(text)
+        self.status = status
+        self.type = type
+        self.body = body
+
+
+class Answer:
+    """An answer whose head has come. Iterate for the bytes as they arrive, or read them all.
+
+    ``with`` or ``close()`` ends the connection, and with it the call if that still runs.
+    """
+
+    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
+        self._connection = connection
+        self._response = response
+        self.status = response.status
+        self.reason = response.reason
+        self.headers = response.headers
+        length = self.headers.get("Content-Length")
+        #: Bytes of the whole body; None where the server does not say.
+        self.length = None if length is None or response.chunked else int(length)
+        self._got = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Raises CallError if the answer breaks off."""
+        while chunk := self._next():
+            self._got += len(chunk)
+            yield chunk
+        self.close()
+
+    def _next(self) -> bytes:
+        left = _PIECE if self.length is None else min(_PIECE, self.length - self._got)
+        if not left:
+            return b""
+        try:
+            chunk = self._response.read1(left)
+        except (http.client.HTTPException, OSError) as error:
+            raise self._broken() from error
+        if not chunk and self.length is not None:
+            raise self._broken()
+        return chunk
+
+    def _broken(self) -> CallError:
+        self.close()
+        return CallError(
+            f"the answer broke off after {self._got} bytes: the adaptor failed, or the server ended;"
+            " the traceback is in the server's error log",
+            self.status,
+        )
+
+    def read(self) -> bytes:
+        """The rest of the body. CallError if it breaks off."""
+        return b"".join(self)
+
+    def text(self) -> str:
+        """The rest of the body as text, in the charset that it came with, else UTF-8."""
+        return self.read().decode(self.headers.get_content_charset("utf-8"))
+
+    def json(self) -> Any:
+        """The rest of the body as JSON."""
+        import json
+
+        return json.loads(self.read())
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    def error(self) -> CallError:
+        """What an answer that is not ok says; reads its body."""
+        body = self.read()
+        type, detail = _problem(body) if self.headers.get_content_type() == PROBLEM else ("", "")
+        text = f"the server answered {self.status} {self.reason}".rstrip()
+        if "Location" in self.headers:
+            text += f", see {self.headers['Location']}"
+        return CallError(f"{detail.rstrip()}\n{text}" if detail else text, self.status, type, body)
+
+    def close(self) -> None:
+        self._response.close()
+        self._connection.close()
+
+    def __enter__(self) -> Answer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _problem(body: bytes) -> tuple[str, str]:
+    """Type and detail; empty where the body has none."""
+    import json
+
+    try:
+        problem = json.loads(body)
+    except ValueError:
+        return "", ""
+    if not isinstance(problem, dict):
+        return "", ""
+    return str(problem.get("type", "")), str(problem.get("detail", ""))

@@ -1,0 +1,171 @@
+"""One call: what is sent, and in which form.
+
+A server that has seen an adaptor runs it by its hash. So the hash alone is sent first, and the source
+only to a server that answers that it does not have it. Then the arguments go twice: therefore this is
+done only where the source is larger than they are, so that an upload is never sent in vain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from owt.client.address import Address
+from owt.client.answer import PROBLEM, Answer, CallError
+from owt.client.form import Form, Upload
+
+#: What the server takes as its own: no argument can be sent as a field of such a name.
+RESERVED = frozenset(
+    (
+        "code",
+        "code_b64",
+        "code_id",
+        "fn_name",
+        "kwargs",
+        "kwargs_b64",
+        "use_cache",
+        "cache_kwargs",
+        "cache_key_override",
+    )
+)
+
+_NOT_FOUND = "urn:owt:code-not-found"
+
+
+class Call:
+    """An adaptor's source and its arguments, for one server.
+
+    kwargs is the text of the arguments, JSON or a Python expression; fields are arguments of their
+    own: text, or files. ValueError if one has a name that is the server's, or if method is GET and
+    there are files.
+    """
+
+    def __init__(
+        self,
+        source: bytes,
+        kwargs: str = "",
+        fields: list[tuple[str, bytes | Upload]] | None = None,
+        *,
+        method: str = "POST",
+        path: str = "/",
+        fn_name: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        arguments = list(fields or [])
+        for name, _ in arguments:
+            if name in RESERVED:
+                raise ValueError(f"{name!r} is a parameter of the server's: send this argument within kwargs")
+        if kwargs:
+            arguments.insert(0, ("kwargs", os.fsencode(kwargs)))
+        if fn_name:
+            arguments.insert(0, ("fn_name", os.fsencode(fn_name)))
+        self.source = source
+        self.method = method
+        self.path = path
+        self.headers = {name.title(): value for name, value in (headers or {}).items()}
+        self._arguments = arguments
+        if method == "GET":
+            self.form().query()
+
+    def form(self, by_hash: bool = False) -> Form:
+        code = ("code_id", self._code_id()) if by_hash else ("code", self.source)
+        return Form([code, *self._arguments])
+
+    def target(self, form: Form) -> str:
+        """The path, with the form as its query if this is a GET."""
+        if self.method != "GET":
+            return self.path
+        return f"{self.path}{'&' if '?' in self.path else '?'}{form.query()}"
+
+    def _code_id(self) -> bytes:
+        return b"sha256:" + hashlib.sha256(self.source).hexdigest().encode()
+
+    def send(self, address: Address) -> Answer:
+        """Raises CallError if no answer comes, and what connecting raises (OSError)."""
+        if self._may_go_by_hash():
+            answer = self._send(address, self.form(by_hash=True))
+            if answer.status != 404 or answer.headers.get_content_type() != PROBLEM:
+                return answer
+            error = answer.error()
+            if error.type != _NOT_FOUND:
+                raise error
+        return self._send(address, self.form())
+
+    def _may_go_by_hash(self) -> bool:
+        least = max(len(self._code_id()), Form(self._arguments).size)
+        # With an Accept of one's own a refusal may come as text, whose kind cannot be told.
+        return len(self.source) > least and "Accept" not in self.headers
+
+    def _send(self, address: Address, form: Form) -> Answer:
+        # A refusal as JSON has a type that a program can tell apart. Accept leaves the rest to the adaptor.
+        headers = {"User-Agent": "owt", **address.headers, **self.headers, "Connection": "close"}
+        headers["Accept"] = f"{PROBLEM}, {self.headers.get('Accept', '*/*;q=0.9')}"
+        body = None
+        if self.method != "GET":
+            headers["Content-Type"], length, body = form.body()
+            headers["Content-Length"] = str(length)
+        connection = address.connection()
+        connection.connect()
+        try:
+            # Who refuses an upload need not read it to its end: the answer says why.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(self.method, address.target(self.target(form)), body, headers)
+            return Answer(connection, connection.getresponse())
+        except (http.client.HTTPException, OSError) as error:
+            connection.close()
+            raise CallError(f"the server sent no answer: {error or type(error).__name__}") from error
+        except BaseException:
+            connection.close()
+            raise
+
+
+class Client:
+    """A server to call. Safe to use from several threads."""
+
+    def __init__(self, address: str = "localhost:9876", *, auth: str = "") -> None:
+        """address as for Address; auth is ``user:password``. ValueError if address is none."""
+        self.address = Address(address)
+        self._headers = authorization(auth) if auth else {}
+
+    def call(
+        self,
+        code: str | Path,
+        kwargs: Mapping[str, object] | str = "",
+        *,
+        method: str = "POST",
+        path: str = "/",
+        fn_name: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Calls an adaptor; returns its answer as soon as the head of it has come.
+
+        code is the source, or the path of a file that holds it. kwargs are the arguments: values are
+        sent as JSON, a Path as the file that it names; or a Python expression as text, which the
+        server evaluates. Raises CallError if the call fails, OSError if the server cannot be reached
+        or a file not read, TypeError for values that JSON does not have.
+        """
+        source = code.read_bytes() if isinstance(code, Path) else code.encode()
+        uploads: list[tuple[str, bytes | Upload]] = []
+        if not isinstance(kwargs, str):
+            import json
+
+            uploads = [(name, Upload(value)) for name, value in kwargs.items() if isinstance(value, Path)]
+            rest = {name: value for name, value in kwargs.items() if not isinstance(value, Path)}
+            kwargs = json.dumps(rest) if rest else ""
+        headers = self._headers | dict(headers or {})
+        call = Call(source, kwargs, uploads, method=method, path=path, fn_name=fn_name, headers=headers)
+        answer = call.send(self.address)
+        if not answer.ok:
+            raise answer.error()
+        return answer
+
+
+def authorization(auth: str) -> dict[str, str]:
+    """The header for HTTP Basic authentication (RFC 7617) with ``user:password``."""
+    from base64 import b64encode
+
+    return {"Authorization": f"Basic {b64encode(auth.encode()).decode()}"}

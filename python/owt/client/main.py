@@ -1,0 +1,198 @@
+"""owt: calls an adaptor from a shell."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from pathlib import Path
+
+from owt.client.address import PORT, Address
+from owt.client.answer import Answer, CallError
+from owt.client.call import Call, authorization
+from owt.client.form import Upload
+from owt.client.progress import Progress
+
+_FAILED, _INTERRUPTED, _PIPE_CLOSED = 1, 130, 141  # 128 + SIGINT, 128 + SIGPIPE, as shells count
+
+_DESCRIPTION = "Run Python on an owt server. What it returns goes to standard output as it arrives."
+
+_EPILOG = """\
+examples:
+  owt --run 'lambda name: f"Hello, {name}!"' --arg name owt
+  owt --file thumbnail.py --arg image @cat.png --kwargs '{"width": 64}' > small.png
+  owt --address gpu1:9876 --auth me --file speak.py --arg text 'Now then' | aplay
+  owt --code 'def run(_): return "ok"' --url          # a link, to be opened in a browser of this machine
+
+The address is host:port (9876 if the port is left out), a URL with http or https, or unix:/path. For https,
+SSL_CERT_FILE names authorities beside the system's. The exit status is 0 if the call succeeds, 1 if it fails or
+its answer breaks off (standard error says why, with the traceback), 2 if this line makes no sense.
+
+environment:
+  OWT_ADDRESS, OWT_PORT   where --address is not given
+  OWT_AUTH                user:password, where --auth is not given
+  OWT_PASSWORD            the password of OWT_AUTH's user, or of an --auth without one
+"""
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        "owt", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=RawDescriptionHelpFormatter
+    )
+    code = parser.add_mutually_exclusive_group(required=True)
+    code.add_argument("--file", metavar="PATH", help="the adaptor is in this file; - is standard input")
+    code.add_argument("--code", metavar="TEXT", help="the adaptor's text")
+    code.add_argument("--run", metavar="EXPRESSION", help="a function or a pipeline, as one expression")
+    parser.add_argument(
+        "--kwargs", metavar="TEXT", default="", help="the arguments: JSON, or a Python expression for the server"
+    )
+    parser.add_argument(
+        "--arg",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="an argument that is text, or with @PATH for its value a file (@- is standard input); repeatable",
+    )
+    parser.add_argument("--fn-name", metavar="NAME", default="", help="the function to call (run)")
+    parser.add_argument("--address", help=f"where the server is (localhost:{PORT})")
+    parser.add_argument("--path", default="/", help="path and query of the URL (/)")
+    parser.add_argument("--method", choices=["GET", "POST"], help="POST, or GET with all in the query")
+    parser.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="repeatable")
+    parser.add_argument("--auth", metavar="USER[:PASSWORD]", help="a login, see OWT_PASSWORD")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--url", action="store_true", help="print the call as a URL, do not call")
+    instead.add_argument("--curl", action="store_true", help="print the call as a line for curl, do not call")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        address = Address(_address(options.address))
+        auth = _auth(options.auth)
+        code, call = _call(options, auth)
+        if options.url:
+            if address.socket:
+                raise ValueError("a unix socket has no URL")
+            print(address.url(call.target(call.form())))
+            return 0
+        if options.curl:
+            from owt.client.curl import curl_line
+
+            print(curl_line(address, call, auth, code))
+            return 0
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    try:
+        answer = call.send(address)
+        if not answer.ok:
+            raise answer.error()
+        return _write(answer)
+    except CallError as error:
+        return _tell(error)
+    except OSError as error:
+        print(f"owt: cannot reach {_address(options.address)}: {error.strerror or error}", file=sys.stderr)
+        return _FAILED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _call(options: Namespace, auth: str) -> tuple[Upload | None, Call]:
+    code = None
+    if options.file is not None:
+        code = _upload(options.file)
+        with code.open() as file:
+            source = file.read()
+    else:
+        source = os.fsencode(options.code if options.run is None else _expression(options.run))
+    fields = [(name, _value(text)) for name, text in options.arg]
+    headers = authorization(auth) if auth else {}
+    for line in options.header:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise ValueError(f"--header wants 'Name: value', not {line!r}")
+        headers[name.strip()] = value.strip()
+    method = "GET" if options.url else options.method or "POST"
+    return code, Call(
+        source, options.kwargs, fields, method=method, path=options.path, fn_name=options.fn_name, headers=headers
+    )
+
+
+def _expression(text: str) -> str:
+    """ValueError unless text is one: then a mistake shows before anything is sent."""
+    try:
+        compile(f"(\n{text}\n)", "--run", "eval", dont_inherit=True)
+    except SyntaxError as error:
+        raise ValueError(f"--run takes one expression ({error.msg}); --code takes statements") from None
+    return text
+
+
+def _value(text: str) -> bytes | Upload:
+    return _upload(text[1:]) if text[:1] == "@" else os.fsencode(text)
+
+
+def _upload(path: str) -> Upload:
+    return Upload(Path("-"), sys.stdin.buffer.read()) if path == "-" else Upload(Path(path))
+
+
+def _address(given: str | None) -> str:
+    if given is not None:
+        return given
+    address = os.environ.get("OWT_ADDRESS", "localhost")
+    port = os.environ.get("OWT_PORT")
+    if port is None or "://" in address or address.startswith("unix:"):
+        return address
+    return f"[{address}]:{port}" if address.count(":") > 1 and address[0] != "[" else f"{address}:{port}"
+
+
+def _auth(given: str | None) -> str:
+    """``user:password``; empty without a login. OWT_AUTH may be the server's, with a hash for a password."""
+    user, _, password = (given if given is not None else os.environ.get("OWT_AUTH", "")).partition(":")
+    if not user:
+        return ""
+    if given is None or not password:
+        password = os.environ.get("OWT_PASSWORD", password)
+    if not password:
+        raise ValueError(f"no password for {user}: --auth USER:PASSWORD, or OWT_PASSWORD in the environment")
+    return f"{user}:{password}"
+
+
+def _write(answer: Answer) -> int:
+    progress = Progress(answer.length)
+    with answer:
+        try:
+            for chunk in answer:
+                if not _put(chunk):
+                    return _PIPE_CLOSED
+                progress.add(len(chunk))
+        finally:
+            progress.end()
+    return 0
+
+
+def _put(chunk: bytes) -> bool:
+    """False if nobody reads standard output any more."""
+    try:
+        sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # What is left in the buffer must not fail again when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+def _tell(error: CallError) -> int:
+    """A problem is for the reader; any other body is the adaptor's, and goes where its answers go."""
+    if error.body and not error.type:
+        _put(error.body)
+    text = str(error)
+    if error.status == 401:
+        text += "\n--auth USER:PASSWORD says who asks"
+    head, line, last = text.rpartition("\n")
+    print(f"{head}{line}owt: {last}", file=sys.stderr)
+    return _FAILED

@@ -1,0 +1,99 @@
+"""The text of nginx.conf. conf/nginx.conf, which has the reasons, is its model."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from owt.server.errors import ServerError
+from owt.server.nginx import Nginx
+
+_AUTH = re.compile(r"[^:\s]+:[0-9a-fA-F]{64}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: Not for adaptors: logins, nginx's own, and what belongs to the shell.
+_KEPT_BACK = frozenset(("OWT_AUTH", "OWT_PASSWORD", "NGINX", "_", "SHLVL", "PWD", "OLDPWD"))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the conf says. ServerError where that would be refused, or would refuse everybody."""
+
+    listen: Sequence[str]  #: IP addresses
+    port: int
+    auth: Sequence[str] = ()  #: ``user:sha256``
+    hosts: Sequence[str] = ()  #: names by which it may be asked for, beside its addresses
+    threads: int = 8
+    venv: Path | None = None
+    tls: tuple[Path, Path] | None = None  #: certificate and key
+    level: str = "warn"  #: of the error log, which is stderr
+
+    def __post_init__(self) -> None:
+        for auth in self.auth:
+            if not _AUTH.fullmatch(auth):
+                raise ServerError(
+                    f"{auth.partition(':')[0]!r}: a login is user:sha256, with the password's SHA-256 in 64 hex digits:"
+                    " printf %s PASSWORD | sha256sum"
+                )
+        remote = [address for address in self.listen if not ip_address(address).is_loopback]
+        if remote and not self.auth:
+            raise ServerError(
+                f"{remote[0]} can be reached from other machines, and without a login owt refuses everybody who comes"
+                " from there, as it runs any code that it is sent: give --auth user:sha256, or listen on localhost"
+            )
+
+
+def conf(nginx: Nginx, settings: Settings) -> str:
+    """Relative paths begin at nginx's prefix."""
+    main = [
+        "daemon off;",
+        f"load_module {quoted(nginx.module)};",
+        "pid nginx.pid;",
+        f"error_log stderr {settings.level};",
+        *(["user root;"] if os.geteuid() == 0 else []),  # adaptors run as who starts this
+        *(f"env {name};" for name in sorted(os.environ) if _NAME.fullmatch(name) and name not in _KEPT_BACK),
+    ]
+    http = [
+        *([f"include {quoted(nginx.mime_types)};"] if nginx.mime_types else []),
+        "default_type text/plain;",
+        "sendfile on;",
+        *(f"{kind}_temp_path {kind.split('_')[-1]};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")),
+        "owt_dir sources;",
+        "client_max_body_size 1g;",
+        "client_body_buffer_size 1m;",
+        "large_client_header_buffers 4 256k;",
+        "send_timeout 60s;",
+        "# Without the query, which may hold code, arguments and secrets.",
+        """log_format owt '$remote_addr - $remote_user [$time_local] "$request_method $uri $server_protocol" '""",
+        """               '$status $body_bytes_sent $request_time "$http_user_agent"';""",
+        "access_log access.log owt;",
+    ]
+    instance = [f"threads {settings.threads};"]
+    if settings.venv:
+        instance.append(f"python_home {quoted(settings.venv)};")
+    server = [f"listen {spelled(address, settings.port)}{' ssl' * bool(settings.tls)};" for address in settings.listen]
+    if settings.tls:
+        server += [f"ssl_certificate {quoted(settings.tls[0])};", f"ssl_certificate_key {quoted(settings.tls[1])};"]
+    server += [f"owt_auth {quoted(auth)};" for auth in settings.auth]
+    server += [f"owt_allow host {quoted(host)};" for host in settings.hosts]
+    server.append("location / { owt; }")
+    blocks = [*http, *_block("owt_instance default", instance), *_block("server", server)]
+    return "\n".join([*main, "events { worker_connections 1024; }", *_block("http", blocks), ""])
+
+
+def _block(head: str, lines: Sequence[str]) -> list[str]:
+    return [f"{head} {{", *(f"    {line}" for line in lines), "}"]
+
+
+def spelled(address: str, port: int) -> str:
+    """An address with its port, as nginx and URLs have it."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def quoted(text: object) -> str:
+    """A word of nginx's configuration, whatever is in it."""
+    escaped = str(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

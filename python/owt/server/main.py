@@ -1,0 +1,113 @@
+"""owt-server: becomes an nginx that runs owt."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from pathlib import Path
+
+from owt.server.conf import Settings, conf, spelled
+from owt.server.errors import ServerError
+from owt.server.nginx import Nginx
+from owt.server.places import free_port, private, resolve
+
+_DESCRIPTION = """\
+Run owt until Ctrl-C, without knowing nginx: writes a configuration and becomes nginx. Adaptors run as you, with your
+environment and your rights, for the users of this machine; --auth lets others in.
+"""
+
+_EPILOG = """\
+examples:
+  owt-server                                    # on http://localhost:9876
+  owt-server --port 8000 --threads 2 -v         # -v shows what adaptors print
+  owt-server --venv ~/venvs/speech              # with the packages of a virtualenv
+  owt-server --address 0.0.0.0 --host gpu1 --tls cert.pem key.pem \\
+      --auth me:$(printf %s "$password" | sha256sum | cut -d' ' -f1)
+  owt-server --print-conf > nginx.conf          # from there on with nginx itself
+
+environment:
+  OWT_ADDRESS, OWT_PORT, OWT_AUTH (logins, separated by spaces), VIRTUAL_ENV: where the option is not given
+"""
+
+
+def _parser() -> ArgumentParser:
+    env = os.environ
+    parser = ArgumentParser(
+        "owt-server", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--address",
+        default=env.get("OWT_ADDRESS", "localhost"),
+        help="where to listen: localhost (both loopback addresses), or an address of this machine",
+    )
+    parser.add_argument("--port", type=int, default=env.get("OWT_PORT", "9876"), help="9876; 0 is any that is free")
+    parser.add_argument(
+        "--auth",
+        action="append",
+        metavar="USER:SHA256",
+        help="a login: user, and the SHA-256 of the password; repeatable",
+    )
+    parser.add_argument(
+        "--host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name by which clients may ask for this machine; repeatable",
+    )
+    parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), type=_path, help="serve https with these files")
+    parser.add_argument("--threads", type=int, default=8, metavar="N", help="calls that run at a time (8)")
+    parser.add_argument(
+        "--venv", type=_path, default=env.get("VIRTUAL_ENV"), metavar="DIR", help="the virtualenv of adaptors"
+    )
+    parser.add_argument(
+        "--dir", type=_path, help="for sources, uploads and the access log (in the temporary directory)"
+    )
+    parser.add_argument("--module", metavar="FILE", help="the module, if it is neither built nor installed here")
+    parser.add_argument("--nginx", metavar="FILE", help="the nginx to run")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show what adaptors print, and nginx's doings")
+    parser.add_argument("--print-conf", action="store_true", help="print the configuration, start nothing")
+    return parser
+
+
+def _path(text: str) -> Path | None:
+    return Path(text).absolute() if text else None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns only where nothing is to be started: an exit status, which is not 0 if it cannot be."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except ServerError as error:
+        print(f"owt-server: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(options: Namespace) -> int:
+    nginx = Nginx(options.nginx, options.module)
+    addresses = resolve(options.address)
+    port = options.port if options.print_conf and options.port else free_port(addresses, options.port)
+    settings = Settings(
+        addresses,
+        port,
+        auth=options.auth or os.environ.get("OWT_AUTH", "").split(),
+        hosts=options.host,
+        threads=options.threads,
+        venv=options.venv,
+        tls=(options.tls[0], options.tls[1]) if options.tls else None,
+        level="info" if options.verbose else "warn",
+    )
+    text = conf(nginx, settings)
+    if options.print_conf:
+        print(text, end="")
+        return 0
+    name = f"owt-{os.geteuid()}-{options.address}-{port}".replace("/", "_")
+    directory = private(options.dir or Path(tempfile.gettempdir()) / name)
+    (directory / "nginx.conf").write_text(text)
+    scheme = "https" if settings.tls else "http"
+    print(f"owt-server: {scheme}://{spelled(addresses[0], port)}, until Ctrl-C; files in {directory}", file=sys.stderr)
+    command = nginx.command(directory)
+    os.execv(command[0], command)

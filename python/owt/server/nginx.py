@@ -1,0 +1,50 @@
+"""Where nginx is, the module, and what else the conf names."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from owt.server.errors import ServerError
+
+_MODULE = "ngx_http_owt_module.so"
+#: Ordinary users' PATH lacks them.
+_SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+
+class Nginx:
+    """An nginx and a module for it. ServerError if there are none."""
+
+    def __init__(self, program: str | None = None, module: str | Path | None = None) -> None:
+        search = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SBIN])
+        found = shutil.which(program or "nginx", path=search)
+        if not found:
+            raise ServerError(
+                f"there is no {program or 'nginx'} here: install nginx (apt-get install nginx), or say where it is with"
+                " --nginx"
+            )
+        self.program = found
+        #: What it was configured with: --modules-path and so on.
+        told = subprocess.run([found, "-V"], capture_output=True, text=True, check=False).stderr
+        self._paths = {name: Path(path) for name, path in re.findall(r"--([a-z]+)-path=(\S+)", told)}
+        self.module = self._module(module)
+        mime_types = self._paths.get("conf", Path("/etc/nginx/nginx.conf")).with_name("mime.types")
+        self.mime_types = mime_types if mime_types.exists() else None
+
+    def _module(self, given: str | Path | None) -> Path:
+        # This package lies in the source tree, beside which make builds; or where make install has put it.
+        tree = Path(__file__).resolve().parents[3]
+        installed = self._paths.get("modules", Path("/usr/lib/nginx/modules")) / _MODULE
+        places = [Path(given).absolute()] if given else [tree / "build" / _MODULE, installed]
+        for place in places:
+            if place.is_file():
+                return place
+        there = " nor ".join(map(str, places))
+        raise ServerError(f"the module is not {there}: build it (make) or install it (make install), or use --module")
+
+    def command(self, directory: Path) -> list[str]:
+        """Runs it in the foreground with the nginx.conf in directory, which becomes its prefix."""
+        return [self.program, "-p", f"{directory}/", "-c", f"{directory}/nginx.conf", "-e", "stderr"]

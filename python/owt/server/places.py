@@ -1,0 +1,95 @@
+"""Which addresses and which port to listen on, and a directory that is nobody else's."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from owt.server.errors import ServerError
+
+_LOCALHOST = ("127.0.0.1", "::1")
+
+
+def resolve(host: str) -> list[str]:
+    """The IP addresses that host stands for. ServerError if they are not this machine's.
+
+    ``localhost`` is both loopback addresses, as far as this machine has them.
+    """
+    if host == "localhost":
+        return [address for address in _LOCALHOST if _is_ours(address)]
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise ServerError(f"{host!r} is no address: {error.strerror}") from None
+    addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
+    for address in addresses:
+        if not _is_ours(address):
+            raise ServerError(f"{address} is no address of this machine: `ip address` shows those that are")
+    return addresses
+
+
+def free_port(addresses: Sequence[str], port: int) -> int:
+    """The port, if it is free on all the addresses; for 0 one that is. ServerError if it is not."""
+    if not 0 <= port < 1 << 16:
+        raise ServerError(f"{port} is no port: from 1 to 65535, or 0 for any that is free")
+    if port:
+        _try(addresses, port)
+        return port
+    while True:
+        with _bind(addresses[0], 0) as probe:
+            chosen: int = probe.getsockname()[1]
+        try:
+            _try(addresses, chosen)
+            return chosen
+        except ServerError:
+            continue  # free on the first address, taken on another
+
+
+def _is_ours(address: str) -> bool:
+    try:
+        _bind(address, 0).close()
+    except OSError:
+        return False
+    return True
+
+
+def _try(addresses: Sequence[str], port: int) -> None:
+    for address in addresses:
+        try:
+            _bind(address, port).close()
+        except OSError as error:
+            if error.errno == errno.EACCES:
+                raise ServerError(f"port {port} is for root: choose one from 1024 with --port") from None
+            raise ServerError(
+                f"port {port} of {address} is taken by another program: choose another with --port"
+            ) from None
+
+
+def _bind(address: str, port: int) -> socket.socket:
+    """As nginx does."""
+    probe = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    try:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if probe.family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        probe.bind((address, port))
+    except OSError:
+        probe.close()
+        raise
+    return probe
+
+
+def private(directory: Path) -> Path:
+    """Makes a directory with mode 0700, if it is not there. ServerError if somebody else could get at it."""
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ServerError(f"cannot make the directory {directory}: {error.strerror}; --dir names another") from None
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise ServerError(f"{directory} has to be a directory of yours with mode 0700; --dir names another")
+    return directory
