@@ -9,7 +9,9 @@ MARKS = {".": TONE[:DIT] + REST[:DIT], "-": TONE + REST[:DIT], " ": REST}
 SIGNS = ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.."
 LETTERS = dict(zip("abcdefghijklmnopqrstuvwxyz", SIGNS.split(), strict=True)) | {" ": " "}
 # How long the sound will be is not known yet, so the header says: for ever.
-HEADER = struct.pack("<4sI8sIHHIIHH4sI", b"RIFF", 2**32 - 1, b"WAVEfmt ", 16, 1, 1, RATE, RATE, 1, 8, b"data", 2**32 - 1)
+HEADER = struct.pack(
+    "<4sI8sIHHIIHH4sI", b"RIFF", 2**32 - 1, b"WAVEfmt ", 16, 1, 1, RATE, RATE, 1, 8, b"data", 2**32 - 1
+)
 
 
 def run(request, text):

@@ -91,7 +91,9 @@ def test_a_caller_fails_if_the_call_does(server: Server, caller: Caller) -> None
     assert b"Traceback" in output + errors
 
 
-def test_a_caller_hands_on_what_has_come_and_fails_if_no_more_comes(start: Callable[..., Server], caller: Caller) -> None:
+def test_a_caller_hands_on_what_has_come_and_fails_if_no_more_comes(
+    start: Callable[..., Server], caller: Caller
+) -> None:
     server = start(CONF)
     server.expect(r"\[alert\].*exited on signal 9")
     process = caller(server.url, LONG)

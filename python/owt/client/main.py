@@ -190,9 +190,8 @@ def _tell(error: CallError) -> int:
     """A problem is for the reader; any other body is the adaptor's, and goes where its answers go."""
     if error.body and not error.type:
         _put(error.body)
-    text = str(error)
+    head, line, last = str(error).rpartition("\n")
     if error.status == 401:
-        text += "\n--auth USER:PASSWORD says who asks"
-    head, line, last = text.rpartition("\n")
+        last += ": --auth USER:PASSWORD says who asks"
     print(f"{head}{line}owt: {last}", file=sys.stderr)
     return _FAILED
