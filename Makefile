@@ -65,6 +65,11 @@ need_test += python3-matplotlib    # adaptors that return figures,
 need_test += python3-numpy         # arrays
 need_test += python3-pil           # and images
 
+need_examples += nodejs            # callers: JavaScript,
+need_examples += golang-go         # Go,
+need_examples += ghc               # Haskell,
+need_examples += libghc-http-client-dev  # with this
+
 need_bench += wrk                  # makes the load
 need_bench += libnginx-mod-http-lua python3-uvicorn python3-starlette python3-gunicorn  # what owt is compared with
 
@@ -251,9 +256,9 @@ drill:
 	@$(pytest) t/drill
 
 examples:
-	@.ci/need $(need_build) $(need_run) $(need_test)
+	@.ci/need $(need_build) $(need_run) $(need_test) $(need_examples)
 	@$(MAKE) all
-	@$(pytest) t/e2e/test_readme.py
+	@$(pytest) t/e2e/test_readme.py t/e2e/test_callers.py t/browser/test_callers.py
 
 bench:
 	@.ci/need $(need_build) $(need_test) $(need_bench)
@@ -326,10 +331,11 @@ etc := $(DESTDIR)/etc/nginx
 package := $(DESTDIR)/usr/share/owt
 dist := $(DESTDIR)/usr/lib/python3/dist-packages
 doc := $(DESTDIR)/usr/share/doc/owt
+programs := $(DESTDIR)/usr/bin
 
 install: all
 	install -d $(modules) $(available) $(etc)/modules-enabled $(etc)/conf.d $(etc)/sites-available \
-	    $(package)/python $(dist) $(doc)
+	    $(package)/python $(dist) $(doc) $(programs)
 	install -m 644 $(B)/$(SO) $(modules)
 	echo 'load_module modules/$(SO);' > $(available)/mod-http-owt.conf
 	ln -sf /usr/share/nginx/modules-available/mod-http-owt.conf $(etc)/modules-enabled/50-mod-http-owt.conf
@@ -342,12 +348,14 @@ install: all
 	tar -C python --exclude=__pycache__ -c owt | tar --no-same-owner -C $(package)/python -x
 	$(imported) | xargs -r ln -sf -t $(package)/python
 	ln -sfn ../../../share/owt/python/owt $(dist)/owt
+	install -m 755 bin/owt bin/owt-server $(programs)
 	install -m 644 README.md LICENSE conf/* $(doc)
 	tar --exclude=__pycache__ -c examples | tar --no-same-owner -C $(doc) -x
 
 # The sources that callers sent, in /var/lib/nginx/owt, are left to whoever uninstalls.
 uninstall:
 	rm -f $(modules)/$(SO) $(available)/mod-http-owt.conf $(etc)/modules-enabled/50-mod-http-owt.conf
+	rm -f $(programs)/owt $(programs)/owt-server
 	rm -f $(etc)/conf.d/owt.conf $(etc)/owt_params $(dist)/owt
 	rm -f $(foreach site,owt owt-instances owt-tls,$(etc)/sites-available/$(site) $(etc)/sites-enabled/$(site))
 	rm -rf $(package) $(doc)

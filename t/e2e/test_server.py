@@ -1,0 +1,416 @@
+"""owt-server, which becomes nginx, and owt.server, which starts one: as root and as an ordinary user."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from harness import BUILD, NGINX, PRELOAD, ROOT, certificate, free_port, linked_in, title, wait_until
+from owt.server import Server, ServerError
+
+pytestmark = [
+    pytest.mark.skipif(bool(PRELOAD), reason="owt-server loads no sanitizer before nginx"),
+    pytest.mark.skipif(linked_in(), reason="owt-server loads the module, which this nginx contains"),
+]
+
+MODULE = BUILD / "ngx_http_owt_module.so"
+LOGIN = f"me:{hashlib.sha256(b'hunter2').hexdigest()}"
+WHO = "import os\ndef run(_): return [os.getuid(), os.getpid()]"
+
+
+class Running:
+    """bin/owt-server, once it says where; what it and nginx say is kept."""
+
+    def __init__(self, command: list[str | Path], env: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            command, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert self.process.stderr
+        first = self.process.stderr.readline()
+        where = re.search(r"owt-server: (https?://\S+), .*; files in (\S.*)$", first)
+        self.said = first
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        if not where:
+            self.stop()
+            raise AssertionError(self.said)
+        self.url, self.dir = where[1], Path(where[2])
+        self.port = int(self.url.rpartition(":")[2])
+        wait_until(self._up, "owt-server to listen", 30)
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            self.said += line
+
+    def _up(self) -> bool:
+        assert self.process.poll() is None, self.said
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def run(self, code: str, **options: object) -> httpx.Response:
+        with httpx.Client(trust_env=False, timeout=60, verify=str(certificate()[0])) as client:
+            url = str(options.pop("url", self.url))
+            return client.post(url, json={"code": code}, **options)  # type: ignore[arg-type]
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            self.process.wait(30)
+        finally:
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self._reader.join()
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OWT_", "VIRTUAL_ENV"))}
+    return {**kept, **more}
+
+
+def words(*arguments: str | Path) -> list[str | Path]:
+    return [ROOT / "bin/owt-server", "--nginx", NGINX, "--module", MODULE, *arguments]
+
+
+Sings = Callable[..., Running]
+
+
+@pytest.fixture
+def sing(tmp_path: Path) -> Iterator[Sings]:
+    """Starts owt-server on any port."""
+    running = []
+
+    def sing(*arguments: str | Path, **env: str) -> Running:
+        running.append(Running(words("--port", "0", *arguments), environment(TMPDIR=str(tmp_path), **env)))
+        return running[-1]
+
+    yield sing
+    for server in running:
+        server.stop()
+        assert "[alert]" not in server.said
+
+
+def fails(*arguments: str | Path, **env: str) -> str:
+    """What owt-server says instead of starting."""
+    done = subprocess.run(words(*arguments), env=environment(**env), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+# ---- from a shell ----------------------------------------------------------------------------------------------------
+
+
+def test_it_serves_until_ctrl_c(sing: Sings, tmp_path: Path) -> None:
+    server = sing()
+    uid, pid = server.run(WHO).json()
+    assert uid == os.getuid()
+    assert title(server.process.pid).startswith("nginx: master process")
+    assert server.dir.parent == tmp_path
+    assert server.dir.stat().st_mode & 0o777 == 0o700
+    server.stop()
+    assert server.process.returncode == 0
+    assert not title(pid)
+    assert server.said.count("\n") == 1
+
+
+def test_both_loopback_addresses(sing: Sings) -> None:
+    server = sing()
+    for host in ("localhost", "127.0.0.1", *(["[::1]"] if "[::1]" in (server.dir / "nginx.conf").read_text() else [])):
+        assert server.run("def run(): return 'ok'", url=f"http://{host}:{server.port}").text == "ok"
+
+
+@pytest.fixture
+def anybodys_tree() -> Iterator[Path]:
+    """The programs, the package and the module where every user can read them."""
+    tree = Path(tempfile.mkdtemp(prefix="owt-tree-"))
+    tree.chmod(0o755)
+    shutil.copytree(ROOT / "bin", tree / "bin")
+    shutil.copytree(ROOT / "python", tree / "python", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(BUILD / "python", tree / "build/python", symlinks=True)
+    shutil.copy(MODULE, tree / "build")
+    yield tree
+    shutil.rmtree(tree)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_an_ordinary_user(anybodys_tree: Path) -> None:
+    """From a tree of another place, which finds its own module."""
+    nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+    command = [*nobody, anybodys_tree / "bin/owt-server", "--nginx", NGINX, "--port", "0"]
+    server = Running(command, environment(HOME="/nonexistent", TMPDIR="/tmp"))
+    try:
+        assert server.run(WHO).json()[0] == 65534
+        assert (server.dir.stat().st_uid, server.dir.stat().st_mode & 0o777) == (65534, 0o700)
+        called = [*nobody, anybodys_tree / "bin/owt", "--address", server.url, "--run", "lambda name: name"]
+        done = subprocess.run([*called, "--arg", "name", "owt"], capture_output=True, env=environment(), timeout=60)
+        assert done.stdout == b"owt", done.stderr
+    finally:
+        server.stop()
+        shutil.rmtree(server.dir)
+    assert server.process.returncode == 0
+    assert server.said.count("\n") == 1
+
+
+def test_what_adaptors_print_is_shown_if_asked_for(sing: Sings) -> None:
+    code = "import sys\ndef run(): print('aho' + 'y'); print('oh ' + 'no', file=sys.stderr)"
+    quiet, verbose = sing(), sing("-v")
+    for server in (quiet, verbose):
+        server.run(code)
+        wait_until(lambda server=server: "oh no" in server.said, "what the adaptor prints")  # type: ignore[misc]
+    assert " ahoy" in verbose.said
+    assert " ahoy" not in quiet.said
+
+
+def test_adaptors_have_the_environment_but_no_logins(sing: Sings) -> None:
+    server = sing(MINE="yes", OWT_AUTH=LOGIN, OWT_PASSWORD="x")
+    code = (
+        "import os\ndef run(): return [os.environ.get(name) for name in ('MINE', 'OWT_AUTH', 'OWT_PASSWORD', 'PATH')]"
+    )
+    answer = server.run(code, auth=("me", "hunter2"))
+    assert answer.json() == ["yes", None, None, os.environ["PATH"]]
+
+
+def test_the_environment_says_where_and_for_whom(tmp_path: Path) -> None:
+    port = free_port()
+    env = environment(
+        OWT_ADDRESS="127.0.0.1", OWT_PORT=str(port), OWT_AUTH=f"{LOGIN} you:{'0' * 64}", TMPDIR=str(tmp_path)
+    )
+    server = Running(words(), env)
+    try:
+        assert server.url == f"http://127.0.0.1:{port}"
+        assert server.run("def run(): return 'ok'").status_code == 401
+        assert server.run("def run(): return 'ok'", auth=("me", "hunter2")).text == "ok"
+    finally:
+        server.stop()
+
+
+def test_threads_and_a_virtualenv(sing: Sings, tmp_path: Path) -> None:
+    home = tmp_path / "a venv"
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", home], check=True)
+    code = "import sys\ndef run(): return [sys.prefix]"
+    assert sing("--venv", home).run(code).json() == [str(home)]
+    assert sing(VIRTUAL_ENV=str(home)).run(code).json() == [str(home)]
+    assert sing("--venv", "", VIRTUAL_ENV=str(home)).run(code).json() == ["/usr"]
+    assert "owt: ready, 3 threads" in wait_said(sing("-v", "--threads", "3"), "owt: ready")
+
+
+def wait_said(server: Running, text: str) -> str:
+    wait_until(lambda: text in server.said, text)
+    return server.said
+
+
+def test_sources_outlive_it(sing: Sings, tmp_path: Path) -> None:
+    code = "def run(): return 'known'"
+    code_id = f"sha256:{hashlib.sha256(code.encode()).hexdigest()}"
+    first = sing("--dir", tmp_path / 'kept $here; "odd"')
+    assert first.run(code).text == "known"
+    first.stop()
+    second = sing("--dir", first.dir)
+    assert httpx.post(second.url, json={"code_id": code_id}, trust_env=False).text == "known"
+
+
+def test_tls(sing: Sings) -> None:
+    server = sing("--tls", *certificate())
+    assert server.url.startswith("https:")
+    assert server.run("def run(): return 'ok'").text == "ok"
+
+
+# ---- who may come from elsewhere -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_address() -> str:
+    """One of this machine that is not loopback: who asks from it counts as another machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+        return str(probe.getsockname()[0])
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_with_a_login_other_machines_may_ask(sing: Sings, own_address: str, everywhere: bool) -> None:
+    address = "0.0.0.0" if everywhere else own_address
+    if not everywhere:
+        told = fails("--port", "0", "--address", own_address)
+        assert "--auth" in told and own_address in told
+    server = sing_there(sing, address, own_address)
+    url, code = f"http://{own_address}:{server.port}", "def run(): return 'ok'"
+    assert server.run(code, url=url, auth=("me", "hunter2")).text == "ok"
+    assert server.run(code, url=url, auth=("me", "wrong")).status_code == 401
+    assert server.run(code, url=url, auth=("me", "hunter2"), headers={"Host": "gpu1"}).text == "ok"
+    assert server.run(code, url=url, auth=("me", "hunter2"), headers={"Host": "gpu2"}).status_code == 421
+
+
+def sing_there(sing: Sings, address: str, reached: str) -> Running:
+    if address == reached:  # where Running's look at 127.0.0.1 finds nobody
+        with socket.create_server((address, 0)) as probe:
+            port = probe.getsockname()[1]
+        front = ["--address", address, "--port", str(port), "--auth", LOGIN, "--host", "gpu1"]
+        return sing(*front)
+    return sing("--address", address, "--auth", LOGIN, "--host", "gpu1")
+
+
+def test_without_a_login_it_does_not_listen_for_other_machines() -> None:
+    told = fails("--address", "0.0.0.0")
+    assert "0.0.0.0 can be reached from other machines" in told
+    assert "--auth user:sha256" in told
+
+
+# ---- what is wrong ---------------------------------------------------------------------------------------------------
+
+
+def test_a_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        told = fails("--port", str(port))
+    assert f"port {port} of 127.0.0.1 is taken" in told
+    assert "--port" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--nginx", "/not/there"], "no /not/there here: install nginx"),
+        (["--module", "/not/there.so"], r"the module is not /not/there\.so: build it"),
+        (["--address", "192.0.2.1"], "no address of this machine"),
+        (["--port", "70000"], "no port"),
+        (["--auth", "me:secret"], "'me': a login is user:sha256"),
+        (["--dir", "/not/there/either"], "cannot make the directory /not/there/either"),
+    ],
+)
+def test_what_cannot_be_is_said(arguments: list[str], told: str) -> None:
+    assert re.search(told, fails("--port", "0", *arguments))
+
+
+@pytest.mark.parametrize("arguments", [["--threads", "0"], ["--venv", "/usr"], ["--module", "/dev/../etc/passwd"]])
+def test_what_nginx_refuses_is_said_by_nginx(tmp_path: Path, arguments: list[str]) -> None:
+    assert "[emerg]" in fails("--port", "0", *arguments, TMPDIR=str(tmp_path))
+
+
+def test_a_directory_that_others_can_read(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o755)
+    (tmp_path / "private").mkdir(0o700)
+    (tmp_path / "link").symlink_to("private")
+    for name in ("open", "link"):
+        assert "mode 0700" in fails("--port", "0", "--dir", tmp_path / name)
+
+
+# ---- its configuration -----------------------------------------------------------------------------------------------
+
+
+def test_the_conf_is_printed_and_says_what_conf_nginx_conf_says() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = words("--print-conf", "--port", port, "--threads", "8")
+        done = subprocess.run(command, env=environment(HOME="/"), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+    def lines(text: str) -> set[str]:
+        return {" ".join(line.split()) for line in re.sub(r"^ *#.*", "", text, flags=re.MULTILINE).splitlines()}
+
+    model = (
+        (ROOT / "conf/nginx.conf")
+        .read_text()
+        .replace("9876", port)
+        .replace("owt_instance default { threads 8; }", "threads 8;")
+    )
+    missing = {
+        line for line in lines(model) - lines(done.stdout) if not re.match(r"env |load_module|\}|listen \[::1\]", line)
+    }
+    assert missing == {
+        "include /etc/nginx/mime.types;",  # quoted
+        "error_log stderr info;",
+        "location /examples/ {",
+        "root ../..;",
+        "charset utf-8;",
+    }
+
+
+# ---- from Python -----------------------------------------------------------------------------------------------------
+
+
+def call(address: str, port: int) -> str:
+    return httpx.post(
+        f"http://{address}:{port}", json={"code": "def run(): print('aho' + 'y'); return 'ok'"}, trust_env=False
+    ).text
+
+
+def test_a_server_sings_where_it_is() -> None:
+    with Server(module=MODULE, nginx=NGINX) as server:
+        address, port = server.sing()
+        assert (address, server.sing()) == ("127.0.0.1", (address, port))
+        assert call(address, port) == "ok"
+        assert " ahoy" in server.log()
+        with Server(module=MODULE, nginx=NGINX) as another:
+            assert another.sing() != (address, port)
+            assert call(*another.sing()) == "ok"
+    with pytest.raises(httpx.ConnectError):
+        call(address, port)
+
+
+def test_a_server_ends_with_the_program() -> None:
+    code = (
+        "from owt.server import Server; import sys\n"
+        "print(*Server(module=sys.argv[1], nginx=sys.argv[2]).sing(), flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    env = environment(PYTHONPATH=str(ROOT / "python"))
+    command = ["/usr/bin/python3", "-c", code, MODULE, NGINX]
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdin and program.stdout
+        address, port = program.stdout.readline().split()
+        assert call(address, int(port)) == "ok"
+        program.stdin.close()
+        assert program.wait(60) == 0
+    with pytest.raises(httpx.ConnectError):
+        call(address, int(port))
+
+
+def test_a_server_that_cannot_start_says_why() -> None:
+    with pytest.raises(ServerError, match=r"\[emerg\].*threads"):
+        Server(threads=0, module=MODULE, nginx=NGINX).sing()
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ServerError, match="is taken"):
+        Server(port=taken.getsockname()[1], module=MODULE, nginx=NGINX)
+    with pytest.raises(ServerError, match="--auth"):
+        Server("0.0.0.0", module=MODULE, nginx=NGINX)
+
+
+# ---- installed -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(BUILD != ROOT / "build", reason="make install takes the build without a sanitizer")
+def test_make_install_brings_the_programs(tmp_path: Path) -> None:
+    make = ["make", "-o", "build/ngx_http_owt_module.so", f"DESTDIR={tmp_path}"]
+    env = {name: value for name, value in environment().items() if not name.startswith("MAKE")}
+    done = subprocess.run([*make, "install"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    env["PYTHONPATH"] = str(tmp_path / "usr/lib/python3/dist-packages")
+    with Server(module=MODULE, nginx=NGINX) as server:
+        address = "{}:{}".format(*server.sing())
+        command = [tmp_path / "usr/bin/owt", "--address", address, "--run", "lambda: 'ok'"]
+        assert subprocess.run(command, env=env, capture_output=True, timeout=60).stdout == b"ok"
+    module = tmp_path / "usr/lib/nginx/modules/ngx_http_owt_module.so"
+    command = [tmp_path / "usr/bin/owt-server", "--nginx", NGINX, "--module", module, "--print-conf"]
+    assert (
+        f'load_module "{module}";'
+        in subprocess.run(command, env=env, capture_output=True, text=True, timeout=60).stdout
+    )
+    done = subprocess.run([*make, "uninstall"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() or path.is_symlink()]
