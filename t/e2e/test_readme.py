@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from harness import ROOT, Server, wait_until
+from harness import BUILD, ROOT, Server, wait_until
 
 CONF = """
 server {
@@ -26,18 +26,24 @@ EXPECTED = [
     r"Hello, owt!",
     r"0\n1\n2",
     r'\{"count":5,"letter":"a"\}',
+    r"(?s)daemon off;\n.*threads 2;.*\n}",
+    r"Hello, owt!",
+    r"64 of \d{5}",
+    r"http://\S+/\?code=lambda\+name%3A\S+&name=owt",
     r"\S{32}\n[0-9a-f]{64}  -",
 ]
 
 
-def shell(command: str) -> subprocess.CompletedProcess[str]:
+def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = re.sub(r"\bcurl\b", "curl -sS --fail-with-body", command)
-    return subprocess.run(["bash", "-euc", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    command = re.sub(r"^owt-server\b", f"owt-server --module {BUILD}/ngx_http_owt_module.so", command)
+    env = {**os.environ, "PATH": f"{ROOT}/bin:{os.environ['PATH']}", **environment}
+    return subprocess.run(["bash", "-euc", command], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize(("command", "expected"), zip(COMMANDS, EXPECTED, strict=True))
 def test_commands_of_the_readme(server: Server, command: str, expected: str) -> None:
-    done = shell(command.replace("localhost:9876", server.url))
+    done = shell(command.replace("localhost:9876", server.url), OWT_ADDRESS="127.0.0.1", OWT_PORT=str(server.port))
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.fullmatch(expected, done.stdout.strip())
 

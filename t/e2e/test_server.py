@@ -13,6 +13,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -40,14 +41,20 @@ class Running:
         first = self.process.stderr.readline()
         where = re.search(r"owt-server: (https?://\S+), .*; files in (\S.*)$", first)
         self.said = first
-        self._reader = threading.Thread(target=self._read)
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if not where:
             self.stop()
             raise AssertionError(self.said)
         self.url, self.dir = where[1], Path(where[2])
-        self.port = int(self.url.rpartition(":")[2])
-        wait_until(self._up, "owt-server to listen", 30)
+        parts = urlsplit(self.url)
+        assert parts.hostname and parts.port
+        self.host, self.port = parts.hostname, parts.port
+        try:
+            wait_until(self._up, "owt-server to listen", 30)
+        except BaseException:
+            self.stop()
+            raise
 
     def _read(self) -> None:
         assert self.process.stderr
@@ -57,7 +64,7 @@ class Running:
     def _up(self) -> bool:
         assert self.process.poll() is None, self.said
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            return probe.connect_ex((self.host, self.port)) == 0
 
     def run(self, code: str, **options: object) -> httpx.Response:
         with httpx.Client(trust_env=False, timeout=60, verify=str(certificate()[0])) as client:
@@ -248,21 +255,12 @@ def test_with_a_login_other_machines_may_ask(sing: Sings, own_address: str, ever
     if not everywhere:
         told = fails("--port", "0", "--address", own_address)
         assert "--auth" in told and own_address in told
-    server = sing_there(sing, address, own_address)
+    server = sing("--address", address, "--auth", LOGIN, "--host", "gpu1")
     url, code = f"http://{own_address}:{server.port}", "def run(): return 'ok'"
     assert server.run(code, url=url, auth=("me", "hunter2")).text == "ok"
     assert server.run(code, url=url, auth=("me", "wrong")).status_code == 401
     assert server.run(code, url=url, auth=("me", "hunter2"), headers={"Host": "gpu1"}).text == "ok"
     assert server.run(code, url=url, auth=("me", "hunter2"), headers={"Host": "gpu2"}).status_code == 421
-
-
-def sing_there(sing: Sings, address: str, reached: str) -> Running:
-    if address == reached:  # where Running's look at 127.0.0.1 finds nobody
-        with socket.create_server((address, 0)) as probe:
-            port = probe.getsockname()[1]
-        front = ["--address", address, "--port", str(port), "--auth", LOGIN, "--host", "gpu1"]
-        return sing(*front)
-    return sing("--address", address, "--auth", LOGIN, "--host", "gpu1")
 
 
 def test_without_a_login_it_does_not_listen_for_other_machines() -> None:
@@ -385,6 +383,8 @@ def test_a_server_ends_with_the_program() -> None:
 def test_a_server_that_cannot_start_says_why() -> None:
     with pytest.raises(ServerError, match=r"\[emerg\].*threads"):
         Server(threads=0, module=MODULE, nginx=NGINX).sing()
+    with Server("0.0.0.0", auth=[LOGIN], module=MODULE, nginx=NGINX) as server:
+        assert server.sing()[0] == "127.0.0.1"
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ServerError, match="is taken"):
         Server(port=taken.getsockname()[1], module=MODULE, nginx=NGINX)
     with pytest.raises(ServerError, match="--auth"):

@@ -17,7 +17,7 @@ from pathlib import Path
 from owt.server.conf import Settings, conf
 from owt.server.errors import ServerError
 from owt.server.nginx import Nginx
-from owt.server.places import free_port, resolve
+from owt.server.places import free_port, reachable, resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,10 +61,10 @@ class Server:
         self._directory = Path()
 
     def sing(self) -> tuple[str, int]:
-        """Starts it unless it runs; returns, once it answers, the (first) address and the port it listens on."""
+        """Starts it unless it runs; returns, once it answers, an address to reach it by and the port."""
         if self._process is None:
             self._start()
-        return self._settings.listen[0], self._settings.port
+        return reachable(self._settings.listen), self._settings.port
 
     def log(self) -> str:
         """nginx's error log, where adaptors print to; empty before the start and after the end."""
@@ -98,7 +98,7 @@ class Server:
                 what = "is not up in time" if left <= 0 else "did not start"
                 raise ServerError(f"nginx {what}; its log:\n{self.log()[-5000:]}")
             try:
-                with socket.create_connection((_reachable(self._settings.listen[0]), self._settings.port), left) as one:
+                with socket.create_connection((reachable(self._settings.listen), self._settings.port), left) as one:
                     one.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                     if one.recv(1):
                         return
@@ -130,7 +130,3 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _reachable(address: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)

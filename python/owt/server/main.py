@@ -12,7 +12,7 @@ from pathlib import Path
 from owt.server.conf import Settings, conf, spelled
 from owt.server.errors import ServerError
 from owt.server.nginx import Nginx
-from owt.server.places import free_port, private, resolve
+from owt.server.places import free_port, private, reachable, resolve
 
 _DESCRIPTION = """\
 Run owt until Ctrl-C, without knowing nginx: writes a configuration and becomes nginx. Adaptors run as you, with your
@@ -108,6 +108,7 @@ def _run(options: Namespace) -> int:
     directory = private(options.dir or Path(tempfile.gettempdir()) / name)
     (directory / "nginx.conf").write_text(text)
     scheme = "https" if settings.tls else "http"
-    print(f"owt-server: {scheme}://{spelled(addresses[0], port)}, until Ctrl-C; files in {directory}", file=sys.stderr)
+    url = f"{scheme}://{spelled(reachable(addresses), port)}"
+    print(f"owt-server: {url}, until Ctrl-C; files in {directory}", file=sys.stderr)
     command = nginx.command(directory)
     os.execv(command[0], command)

@@ -49,6 +49,11 @@ def free_port(addresses: Sequence[str], port: int) -> int:
             continue  # free on the first address, taken on another
 
 
+def reachable(addresses: Sequence[str]) -> str:
+    """Where this machine finds who listens on these addresses."""
+    return {"0.0.0.0": _LOCALHOST[0], "::": _LOCALHOST[1]}.get(addresses[0], addresses[0])
+
+
 def _is_ours(address: str) -> bool:
     try:
         _bind(address, 0).close()
