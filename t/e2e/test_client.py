@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pty
+import select
 import shlex
 import signal
 import socket
@@ -167,6 +168,8 @@ def test_a_header_and_the_accept_of_ones_own(server: Server) -> None:
         (["--code", "x", "--address", "ftp://x"], "is no address"),
         (["--code", "x", "--address", "host:port"], "is no address"),
         (["--code", "x", "--header", "x"], "Name: value"),
+        (["--code", "x", "--header", "x: ☃"], "no header"),
+        (["--code", "x", "--header", "x y: z"], "no header"),
         (["--code", "x", "--auth", "me"], "OWT_PASSWORD"),
         (["--code", "x", "--arg", "a", "@/dev/null", "--url"], "needs a POST"),
         (["--code", "x", "--address", "unix:/x", "--url"], "no URL"),
@@ -240,6 +243,12 @@ def test_a_unix_socket(server: Server) -> None:
     assert said(owt(server, "--address", f"unix:{server.dir}/owt.sock", "--code", ECHO, "--arg", "a", "1")) == {
         "a": "1"
     }
+
+
+def test_a_path_is_escaped(server: Server) -> None:
+    run = ["--run", "lambda request: [request.path]", "--path", "/below/naïve x%2Cy#z"]
+    assert said(owt(server, *run)) == ["/below/naïve x,y#z"]
+    assert server.get(owt(server, *run, "--url").stdout.decode().strip()).json() == ["/below/naïve x,y#z"]
 
 
 def test_a_path_in_the_address(server: Server) -> None:
@@ -420,6 +429,7 @@ def test_progress_is_shown_on_a_terminal(server: Server, tmp_path: Path) -> None
         reader.start()
         shown = b""
         while b"B/s" not in shown:
+            assert select.select([screen], [], [], 30 * SLOW)[0], shown
             shown += os.read(screen, 1000)
         process.send_signal(signal.SIGINT)
         assert process.wait(60 * SLOW) == 130
@@ -479,16 +489,17 @@ def wire(server: Server) -> Iterator[Wire]:
     wire.close()
 
 
-def test_the_source_is_sent_once(wire: Wire) -> None:
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_the_source_is_sent_once(wire: Wire, method: str) -> None:
     """What the server has seen goes by its hash."""
-    code = f"def run(name): return name  # {'x' * 50_000}"
+    code = f"def run(name): return name  # {method}{'x' * 50_000}"
     client = Client(wire.url)
-    assert client.call(code, {"name": "a"}).text() == "a"
+    assert client.call(code, {"name": "a"}, method=method).text() == "a"
     asked, sent = wire.requests
     assert b"code_id=sha256%3A" + hashlib.sha256(code.encode()).hexdigest().encode() in asked
     assert len(asked) < 600
     assert len(sent) > 50_000
-    assert client.call(code, {"name": "b"}).text() == "b"
+    assert client.call(code, {"name": "b"}, method=method).text() == "b"
     assert len(wire.requests) == 3
     assert len(wire.requests[2]) < 600
 

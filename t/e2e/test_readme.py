@@ -26,7 +26,7 @@ EXPECTED = [
     r"Hello, owt!",
     r"0\n1\n2",
     r'\{"count":5,"letter":"a"\}',
-    r"(?s)daemon off;\n.*threads 2;.*\n}",
+    r"(?s)# Relative.*\ndaemon off;\n.*threads 2;.*\n}",
     r"Hello, owt!",
     r"64 of \d{5}",
     r"http://\S+/\?code=lambda\+name%3A\S+&name=owt",

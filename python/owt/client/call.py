@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from owt.client.address import Address
 from owt.client.answer import PROBLEM, Answer, CallError
@@ -33,6 +35,7 @@ RESERVED = frozenset(
     )
 )
 
+_TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _NOT_FOUND = "urn:owt:code-not-found"
 
 
@@ -40,8 +43,8 @@ class Call:
     """An adaptor's source and its arguments, for one server.
 
     kwargs is the text of the arguments, JSON or a Python expression; fields are arguments of their
-    own: text, or files. ValueError if one has a name that is the server's, or if method is GET and
-    there are files.
+    own: text, or files. What a URL cannot hold is escaped in path. ValueError if an argument has a
+    name that is the server's, if method is GET and there are files, or if a header cannot be sent.
     """
 
     def __init__(
@@ -65,8 +68,11 @@ class Call:
             arguments.insert(0, ("fn_name", os.fsencode(fn_name)))
         self.source = source
         self.method = method
-        self.path = path
+        self.path = quote(path, safe="%/:?[]@!$&'()*+,;=~")
         self.headers = {name.title(): value for name, value in (headers or {}).items()}
+        for name, value in self.headers.items():
+            if not value.isprintable() or not value.isascii() or not _TOKEN.fullmatch(name):
+                raise ValueError(f"no header for HTTP: {name!r}: {value!r}")
         self._arguments = arguments
         if method == "GET":
             self.form().query()

@@ -49,6 +49,7 @@ class Settings:
 def conf(nginx: Nginx, settings: Settings) -> str:
     """Relative paths begin at nginx's prefix."""
     main = [
+        "# Relative paths begin at a directory of one's own: mkdir -m 700 DIR && nginx -p DIR -c $PWD/nginx.conf",
         "daemon off;",
         f"load_module {quoted(nginx.module)};",
         "pid nginx.pid;",
