@@ -418,6 +418,14 @@ def test_who_reads_no_more_ends_the_call(server: Server, tmp_path: Path) -> None
     wait_until((tmp_path / "ended").exists, "the call to end")
 
 
+def test_a_full_disk(server: Server, tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [ROOT / "bin/owt", "--address", server.url, "--code", ENDLESS, "--arg", "file", f"{tmp_path}/ended"]
+        done = subprocess.run(command, env=environment(), stdout=full, stderr=subprocess.PIPE, timeout=60 * SLOW)
+    assert (done.returncode, done.stderr) == (1, b"owt: cannot write what comes: No space left on device\n")
+    wait_until((tmp_path / "ended").exists, "the call to end")
+
+
 def test_progress_is_shown_on_a_terminal(server: Server, tmp_path: Path) -> None:
     screen, terminal = pty.openpty()
     try:

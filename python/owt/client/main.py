@@ -88,15 +88,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         parser.error(str(error))
     try:
-        answer = call.send(address)
+        try:
+            answer = call.send(address)
+        except OSError as error:
+            print(f"owt: cannot reach {_address(options.address)}: {error.strerror or error}", file=sys.stderr)
+            return _FAILED
         if not answer.ok:
             raise answer.error()
         return _write(answer)
     except CallError as error:
         return _tell(error)
-    except OSError as error:
-        print(f"owt: cannot reach {_address(options.address)}: {error.strerror or error}", file=sys.stderr)
-        return _FAILED
     except KeyboardInterrupt:
         return _INTERRUPTED
 
@@ -166,24 +167,27 @@ def _write(answer: Answer) -> int:
     with answer:
         try:
             for chunk in answer:
-                if not _put(chunk):
-                    return _PIPE_CLOSED
+                if status := _put(chunk):
+                    return status
                 progress.add(len(chunk))
         finally:
             progress.end()
     return 0
 
 
-def _put(chunk: bytes) -> bool:
-    """False if nobody reads standard output any more."""
+def _put(chunk: bytes) -> int:
+    """Not 0, but the exit status, if standard output takes no more."""
     try:
         sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()
-    except BrokenPipeError:
+    except OSError as error:
         # What is left in the buffer must not fail again when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
+        if isinstance(error, BrokenPipeError):
+            return _PIPE_CLOSED
+        print(f"owt: cannot write what comes: {error.strerror}", file=sys.stderr)
+        return _FAILED
+    return 0
 
 
 def _tell(error: CallError) -> int:
