@@ -47,6 +47,7 @@ need_build += pybind11-dev         # C++ to Python
 need_build += libssl-dev           # hashes, and comparing them in constant time
 need_build += libsimdjson-dev      # JSON bodies
 need_build += python3-werkzeug     # requests, responses and multipart in Python
+need_build += python3-packaging    # requirements, as installing() takes them
 
 need_run += curl                   # the client that most people use
 need_run += jo                     # JSON in a shell, in the examples
@@ -151,14 +152,15 @@ $(configured): %/tree/configured: config %/flags $(nginx_tree)/configure
 	    grep embedding configure.log
 	@touch $@
 
-imported = $(PYTHON) -c 'import os, markupsafe, werkzeug; \
-    print(*(os.path.dirname(package.__file__) for package in (markupsafe, werkzeug)), sep="\n")'
+packages := markupsafe packaging werkzeug
+imported = $(PYTHON) -c 'import os.path, sys; \
+    print(*(os.path.dirname(__import__(name).__file__) for name in sys.argv[1:]), sep="\n")' $(packages)
 
 # Rewritten when the flags or the set of headers change, so that these configure anew.
 flags := $(configured:/tree/configured=/flags)
 $(flags): %/flags: .always | .check
 	@mkdir -p $*
-	@echo '$(PYTHON) $(nginx_tree) $(NGX_FLAGS) $(CXX_FLAGS) $(LD_FLAGS) $(filter %.hpp,$(SOURCES))' > $@.new
+	@echo '$(PYTHON) $(nginx_tree) $(NGX_FLAGS) $(CXX_FLAGS) $(LD_FLAGS) $(filter %.hpp,$(SOURCES)) $(packages)' > $@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 .always: ;

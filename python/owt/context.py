@@ -21,6 +21,9 @@ class Cancelled(BaseException):
 #: The request of the call that runs here. Each call has a context of its own.
 current: ContextVar[Request] = ContextVar("owt.request")
 
+#: The threads that run calls, by identity: Cancelled comes to them by itself, as soon as it may.
+call_threads: set[int] = set()
+
 
 def current_request() -> Request:
     """The request of the running call; RuntimeError where no call runs, in a thread of one's own too."""

@@ -15,7 +15,7 @@ import _owt
 from werkzeug.exceptions import HTTPException
 
 from owt import aio, arguments, endpoint, failure, flasks, form, loaded, output, shutdown, signals, stream
-from owt.context import Cancelled, current
+from owt.context import Cancelled, call_threads, current
 from owt.refusal import Refusal
 from owt.request import Request
 from owt.response import HTML, File, Later, Stream, Whole, coerce
@@ -60,6 +60,7 @@ def preloaded() -> None:
 def thread_started(index: int) -> None:
     """Names the calling thread, which will run calls."""
     threading.current_thread().name = f"owt-{index}"
+    call_threads.add(get_ident())
 
 
 def run(call: Call, code_id: str, fn_name: str, kwargs: dict[str, Any], kwargs_text: str | None) -> Whole | None:

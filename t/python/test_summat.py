@@ -61,7 +61,7 @@ def test_errors_name_block_and_stage():
 
     with pytest.raises(KeyError) as caught:
         pipe().const(1).f(broken)()
-    assert caught.value.__notes__[0].startswith("in stage 2, f(test_errors")
+    assert caught.value.__notes__ == ["stage 2, f(test_errors_name_block_and_stage.<locals>.broken): KeyError"]
     with pytest.raises(TypeError, match=r"call\(\) returned a int"):
         pipe().to(Stage(5))()
     with pytest.raises(TypeError, match="there is f"):

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 LAST = "__last__"
+
+#: What a stage makes.
+V = TypeVar("V", covariant=True)
+
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = 100
+#: A stage's argument as text, short, whatever its ``__repr__`` does.
+show = _repr.repr
 
 
 class Nullary:
@@ -59,18 +68,18 @@ class Passthrough:
 Result = KeepKWs | DropKWs | PassKWs | Passthrough
 
 
-class Adaptor(ABC):
-    """A stage. Subclasses say in ``call`` what it does; it keeps nothing of a call in itself.
+class Adaptor(ABC, Generic[V]):
+    """A stage that makes a V. Subclasses say in ``call`` what it does; it keeps nothing of a call in itself.
 
     Calling a stage with keyword arguments, ``__last__`` among them if there is a value, gives the next
     value and the next keyword arguments, with the value as their ``__last__``.
     """
 
     @abstractmethod
-    def call(self, *, __last__: Any, **kwargs: Any) -> Result:
+    def call(self, /, *, __last__: Any, **kwargs: Any) -> Result:
         """Does the stage's work. ``__last__`` is the previous value, Nullary() if there is none."""
 
-    def __call__(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+    def __call__(self, /, **kwargs: Any) -> tuple[V, dict[str, Any]]:
         last = kwargs.pop(LAST, _NOTHING)
         result = self.call(__last__=last, **kwargs)
         if isinstance(result, KeepKWs):
@@ -103,3 +112,14 @@ def _next(value: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     if not isinstance(value, Nullary):
         kwargs[LAST] = value
     return value, kwargs
+
+
+def with_last(value: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """kwargs, to which the value is added as ``__last__`` if there is one."""
+    return _next(value, kwargs)[1]
+
+
+def stage(made: object, where: str) -> None:
+    """TypeError for anything but an Adaptor, as the argument of the method called where."""
+    if not isinstance(made, Adaptor):
+        raise TypeError(f"{where} takes an Adaptor, not {type(made).__name__}: for a function there is f()")

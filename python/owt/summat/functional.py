@@ -1,68 +1,150 @@
-"""Blocks that work on values: functions, constants."""
+"""Blocks that work on whatever came: functions, constants, branches."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-from owt.summat.adaptor import LAST, Adaptor, DropKWs, Nullary, Result
+from owt.summat.adaptor import LAST, Adaptor, DropKWs, Nullary, Passthrough, Result, show, stage, with_last
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Caller:
     """Calls a function as the stages do that take one.
 
     A value alone is passed by position, else everything by keyword, the value as ``__last__`` only if
-    the signature takes that.
+    the signature takes that. Where nothing came, a lone parameter whose name begins with ``_`` gets
+    Nullary().
     """
 
-    __slots__ = ("fn", "takes_last")
+    __slots__ = ("fn", "ignores", "takes_last")
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         if not callable(fn):
-            raise TypeError(f"a function is needed here, not {type(fn).__name__}: {fn!r}")
+            raise TypeError(f"a function is needed here, not {type(fn).__name__}: {show(fn)}")
         self.fn = fn
+        self.takes_last = self.ignores = False
         try:
             parameters = inspect.signature(fn).parameters
         except (ValueError, TypeError):
-            self.takes_last = False
-        else:
-            self.takes_last = LAST in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+            return
+        self.takes_last = LAST in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        required = [p for p in parameters.values() if p.default is p.empty and p.kind not in _VARIADIC]
+        self.ignores = (
+            len(required) == 1 and required[0].kind is not _KEYWORD_ONLY and required[0].name.startswith("_")
+        )
 
     def __call__(self, last: Any, kwargs: dict[str, Any]) -> Any:
-        if isinstance(last, Nullary):
-            return self.fn(**kwargs)
         if not kwargs:
-            return self.fn(last)
-        if self.takes_last:
+            if not isinstance(last, Nullary) or self.ignores:
+                return self.fn(last)
+            return self.fn()
+        if self.takes_last and not isinstance(last, Nullary):
             return self.fn(**kwargs, __last__=last)
         return self.fn(**kwargs)
 
     def __repr__(self) -> str:
-        return getattr(self.fn, "__qualname__", None) or repr(self.fn)
+        return getattr(self.fn, "__qualname__", None) or show(self.fn)
 
 
-class F(Adaptor):
+_KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+class F(Adaptor[T]):
     """``f(fn)``: calls fn; its result is the value, and no keyword arguments remain."""
 
-    def __init__(self, fn: Callable[..., Any]) -> None:
+    def __init__(self, fn: Callable[..., T]) -> None:
         self.fn = Caller(fn)
 
-    def call(self, *, __last__: Any, **kwargs: Any) -> Result:
+    def call(self, /, *, __last__: Any, **kwargs: Any) -> Result:
         return DropKWs(self.fn(__last__, kwargs))
 
     def __repr__(self) -> str:
-        return f"f({self.fn!r})"
+        return f"{type(self).__name__.lower()}({self.fn!r})"
 
 
-class Const(Adaptor):
-    """``const(v)``: v, whatever came."""
+class Cast(F[T]):
+    """``cast(fn)``: ``f`` by the name that reads well with a type."""
 
-    def __init__(self, value: Any) -> None:
+
+class Exec(Adaptor[Any]):
+    """``exec(fn)``: calls fn as ``f`` does; value and keyword arguments pass on."""
+
+    def __init__(self, fn: Callable[..., object]) -> None:
+        self.fn = Caller(fn)
+
+    def call(self, /, *, __last__: Any, **kwargs: Any) -> Result:
+        self.fn(__last__, kwargs)
+        return Passthrough()
+
+    def __repr__(self) -> str:
+        return f"exec({self.fn!r})"
+
+
+class Const(Adaptor[T]):
+    """``const(v)``: v, whatever came; the same object for every call."""
+
+    def __init__(self, value: T) -> None:
         self.value = value
 
-    def call(self, *, __last__: Any, **kwargs: Any) -> Result:
+    def call(self, /, *, __last__: Any, **kwargs: Any) -> Result:
         return DropKWs(self.value)
 
     def __repr__(self) -> str:
-        return f"const({self.value!r})"
+        return f"const({show(self.value)})"
+
+
+class Clear(Adaptor[Nullary]):
+    """``clear()``: neither a value nor keyword arguments."""
+
+    def call(self, /, *, __last__: Any, **kwargs: Any) -> Result:
+        return DropKWs(Nullary())
+
+
+class Identity(Adaptor[Any]):
+    """``identity()``: value and keyword arguments as they came."""
+
+    def call(self, /, *, __last__: Any, **kwargs: Any) -> Result:
+        return Passthrough()
+
+
+class Cond(Adaptor[T]):
+    """``cond(then, else_)``: what then makes of value and keyword arguments if the value is true, else else_."""
+
+    def __init__(self, then: Adaptor[T], else_: Adaptor[T]) -> None:
+        stage(then, "cond()")
+        stage(else_, "cond()")
+        self.then = then
+        self.else_ = else_
+
+    def call(self, /, *, __last__: Any, **kwargs: Any) -> Result:
+        branch = self.then if __last__ else self.else_
+        return Passthrough(*branch(**with_last(__last__, kwargs)))
+
+    def __repr__(self) -> str:
+        return f"cond({self.then!r}, {self.else_!r})"
+
+
+class Fork(Adaptor[tuple[T, U]]):
+    """``fork(left, right)``: what each makes of value and keyword arguments, left first, as a tuple.
+
+    None stands for a side without a value. No keyword arguments remain.
+    """
+
+    def __init__(self, left: Adaptor[T], right: Adaptor[U]) -> None:
+        stage(left, "fork()")
+        stage(right, "fork()")
+        self.left = left
+        self.right = right
+
+    def call(self, /, *, __last__: Any, **kwargs: Any) -> Result:
+        kwargs = with_last(__last__, kwargs)
+        values = (self.left(**kwargs)[0], self.right(**kwargs)[0])
+        return DropKWs(tuple(None if isinstance(value, Nullary) else value for value in values))
+
+    def __repr__(self) -> str:
+        return f"fork({self.left!r}, {self.right!r})"

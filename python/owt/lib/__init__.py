@@ -1,0 +1,1 @@
+"""Small helpers for adaptors; each module imports what it wraps only when called."""
