@@ -66,6 +66,9 @@ need_test += python3-matplotlib    # adaptors that return figures,
 need_test += python3-numpy         # arrays
 need_test += python3-pil           # and images
 
+need_venv := python3-venv          # virtualenvs that have pip: for tests, and for ruff, which Debian 12 lacks
+need_test += $(need_venv)
+
 need_examples += nodejs            # callers: JavaScript,
 need_examples += golang-go         # Go,
 need_examples += ghc               # Haskell,
@@ -80,7 +83,7 @@ need_fuzz += libclang-rt-dev       # libFuzzer
 need_lint += clang-format          # the layout of C++
 need_lint += clang-tidy            # mistakes in C++
 need_lint += mypy                  # types in Python
-need_lint += python3-venv          # for ruff, which Debian 12 lacks
+need_lint += $(need_venv)
 RUFF := ruff==0.11.13
 
 # ---- the module ------------------------------------------------------------------------------------------------------

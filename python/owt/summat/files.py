@@ -36,7 +36,7 @@ class Open(Adaptor[io.BytesIO]):
         if path is None:
             raise self._outside(name)
         # Not blocking: opening a fifo would wait for whoever writes to it.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             # Where the file is that has been opened, whatever links the name went through.
             real = Path(f"/proc/self/fd/{file.fileno()}").readlink()
             if self.root_dir is not None and not real.is_relative_to(os.path.realpath(self.root_dir)):

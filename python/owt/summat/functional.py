@@ -33,9 +33,7 @@ class Caller:
             return
         self.takes_last = LAST in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
         required = [p for p in parameters.values() if p.default is p.empty and p.kind not in _VARIADIC]
-        self.ignores = (
-            len(required) == 1 and required[0].kind is not _KEYWORD_ONLY and required[0].name.startswith("_")
-        )
+        self.ignores = len(required) == 1 and required[0].kind is not _KEYWORD_ONLY and required[0].name.startswith("_")
 
     def __call__(self, last: Any, kwargs: dict[str, Any]) -> Any:
         if not kwargs:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from owt.summat.adaptor import LAST, Adaptor, Nullary, Passthrough, Result, V, stage, with_last
+from owt.summat.adaptor import Adaptor, Nullary, Passthrough, Result, V, stage, with_last
 from owt.summat.commands import Shell
 from owt.summat.files import Open
 from owt.summat.functional import Cast, Clear, Cond, Const, Exec, F, Fork, Identity

@@ -125,16 +125,21 @@ class Foldl(_OverItems[T]):
             acc = self.fn(acc, item)
         return DropKWs(acc)
 
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, {show(self.acc)})"
+
 
 class Foldl1(_OverItems[T]):
     """``foldl1(fn)``: ``foldl`` that begins with the first item. ValueError for an empty list."""
 
     def call(self, /, *, __last__: Any, **kwargs: Any) -> Result:
         items = iter(self.items(__last__))
-        for acc in items:
-            break
-        else:
+        acc: Any = next(items, _NONE)
+        if acc is _NONE:
             raise ValueError("foldl1() of an empty list: foldl() takes a value to begin with")
         for item in items:
             acc = self.fn(acc, item)
         return DropKWs(acc)
+
+
+_NONE = object()
