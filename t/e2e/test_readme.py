@@ -30,6 +30,12 @@ EXPECTED = [
     r"Hello, owt!",
     r"64 of \d{5}",
     r"http://\S+/\?code=lambda\+name%3A\S+&name=owt",
+    r"hi owt",
+    r"HI OWT",
+    r"hi world",
+    r"sl ;two",
+    r"\[4\.0,9\.0\]",
+    r"the cat sat on the cat sat on the",
     r"\S{32}\n[0-9a-f]{64}  -",
 ]
 

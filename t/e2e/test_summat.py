@@ -90,6 +90,12 @@ def test_only_the_first_name_of_a_chain_is_the_pipelines(server: Server) -> None
     assert (answer.status_code, "NameError: name 'const' is not defined" in answer.text) == (500, True)
 
 
+def test_the_last_value_may_be_asynchronous(server: Server) -> None:
+    later = "async def later(name): return f'hi {name}'\nrun = pipe().f(later)"
+    stream = "async def stream(name):\n    yield 'hi '\n    yield name\nrun = pipe().f(stream)"
+    assert [server.run(code, name="owt").text for code in (later, stream)] == ["hi owt", "hi owt"]
+
+
 def test_a_stage_of_ones_own(server: Server) -> None:
     code = """
 from owt.summat import Adaptor, KeepKWs

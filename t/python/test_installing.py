@@ -1,0 +1,77 @@
+"""installing() where no pip is run: what counts as there, and what is refused."""
+
+from importlib import metadata
+
+import pytest
+from owt import pipe
+from owt.summat import modules
+
+
+@pytest.mark.parametrize(
+    ("package", "satisfied"),
+    [
+        ("werkzeug", True),
+        ("Werkzeug", True),
+        ("werkzeug>=1", True),
+        (f"werkzeug=={metadata.version('werkzeug')}", True),
+        ("werkzeug<1", False),
+        ("werkzeug>1000", False),
+        ("owt-nowhere", False),
+        ("owt-nowhere; python_version < '3'", True),
+        ("owt-nowhere; python_version > '3'", False),
+        # Only pip can tell.
+        ("werkzeug[watchdog]", False),
+        ("werkzeug @ https://example.org/werkzeug.whl", False),
+        ("https://example.org/werkzeug.whl", False),
+        ("./werkzeug.whl", False),
+        ("", False),
+    ],
+)
+def test_what_is_satisfied(package, satisfied):
+    assert modules.is_satisfied(package) is satisfied
+
+
+def test_satisfied_requirements_need_no_virtualenv(monkeypatch):
+    monkeypatch.setattr(modules, "_pip", lambda packages: pytest.fail(f"pip is asked for {packages}"))
+    assert pipe().installing("werkzeug").kwargs(a=1)(__last__=2) == (2, {"a": 1, "__last__": 2})
+
+
+def test_only_what_is_missing_is_given_to_pip_and_once(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(modules, "_pip", asked.append)
+    monkeypatch.setattr(modules, "_installed", set())
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    made = pipe().installing("werkzeug", "owt-nowhere", tmp_path / "a.whl")
+    made()
+    made()
+    pipe().installing("owt-nowhere")()
+    assert asked == [["owt-nowhere", f"{tmp_path}/a.whl"]]
+
+
+def test_what_failed_is_tried_again(monkeypatch, tmp_path):
+    asked = []
+
+    def fail(packages):
+        asked.append(packages)
+        raise modules.InstallFailed("no")
+
+    monkeypatch.setattr(modules, "_pip", fail)
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    for _ in range(2):
+        with pytest.raises(modules.InstallFailed) as caught:
+            pipe().installing("owt-nowhere-either")()
+    assert len(asked) == 2
+    assert caught.value.__notes__ == ["stage 1, installing('owt-nowhere-either'): InstallFailed"]
+
+
+def test_outside_of_a_virtualenv(monkeypatch):
+    monkeypatch.setattr("sys.prefix", "/usr")
+    monkeypatch.setattr("sys.base_prefix", "/usr")
+    with pytest.raises(modules.InstallFailed, match="python3 -m venv DIR.*python_home DIR"):
+        pipe().installing("owt-nowhere")()
+
+
+@pytest.mark.parametrize("option", ["-r", "--index-url=https://example.org", "-e."])
+def test_options_are_no_packages(option):
+    with pytest.raises(ValueError, match="not pip's option.*PIP_INDEX_URL"):
+        pipe().installing("werkzeug", option)
