@@ -180,7 +180,8 @@ def test_a_cancelled_call_ends_all_that_its_command_started(cancelled, tmp_path)
     wait_until(lambda: all(map(gone, pids)))
 
 
-def test_a_command_may_clean_up(cancelled, tmp_path):
+def test_a_command_may_clean_up(cancelled, tmp_path, monkeypatch):
+    monkeypatch.setattr("owt.lib.shell._PATIENCE", 60)
     file, end = tmp_path / "pid", tmp_path / "end"
     running = cancelled(lambda: shell(f"trap 'echo cleaned > {end}; exit' TERM; echo $$ > {file}; sleep 1000 & wait"))
     pid_in(file)
@@ -219,7 +220,7 @@ def test_cancelled_while_it_begins(monkeypatch, tmp_path):
 
     def interrupted(*_):
         assert begun.wait(30)
-        threading.Timer(0.1, go_on.set).start()
+        go_on.set()
         raise Cancelled
 
     monkeypatch.setattr("owt.waiting._abandoned", interrupted)

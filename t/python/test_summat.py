@@ -46,8 +46,9 @@ def test_pipes_are_stages_and_keep_nothing():
     assert pipe().done()(a=1) is None
 
 
-def test_kwargs_cls():
-    @dataclass
+@pytest.mark.parametrize("slots", [False, True])
+def test_kwargs_cls(slots):
+    @dataclass(slots=slots)
     class Arguments:
         a: int
         b: int = 2

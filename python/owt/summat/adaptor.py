@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +17,17 @@ _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 100
 #: A stage's argument as text, short, whatever its ``__repr__`` does.
 show = _repr.repr
+
+
+def show_function(fn: object) -> str:
+    """A function by its name, anything else as ``show`` does."""
+    return getattr(fn, "__qualname__", None) or show(fn)
+
+
+def need_function(fn: Callable[..., Any]) -> None:
+    """TypeError for what cannot be called."""
+    if not callable(fn):
+        raise TypeError(f"a function is needed here, not {type(fn).__name__}: {show(fn)}")
 
 
 class Nullary:
@@ -119,7 +130,7 @@ def with_last(value: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     return _next(value, kwargs)[1]
 
 
-def stage(made: object, where: str) -> None:
+def need_adaptor(made: object, where: str) -> None:
     """TypeError for anything but an Adaptor, as the argument of the method called where."""
     if not isinstance(made, Adaptor):
         raise TypeError(f"{where} takes an Adaptor, not {type(made).__name__}: for a function there is f()")

@@ -6,7 +6,19 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from owt.summat.adaptor import LAST, Adaptor, DropKWs, Nullary, Passthrough, Result, show, stage, with_last
+from owt.summat.adaptor import (
+    LAST,
+    Adaptor,
+    DropKWs,
+    Nullary,
+    Passthrough,
+    Result,
+    need_adaptor,
+    need_function,
+    show,
+    show_function,
+    with_last,
+)
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -23,8 +35,7 @@ class Caller:
     __slots__ = ("fn", "ignores", "takes_last")
 
     def __init__(self, fn: Callable[..., Any]) -> None:
-        if not callable(fn):
-            raise TypeError(f"a function is needed here, not {type(fn).__name__}: {show(fn)}")
+        need_function(fn)
         self.fn = fn
         self.takes_last = self.ignores = False
         try:
@@ -45,7 +56,7 @@ class Caller:
         return self.fn(**kwargs)
 
     def __repr__(self) -> str:
-        return getattr(self.fn, "__qualname__", None) or show(self.fn)
+        return show_function(self.fn)
 
 
 _KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
@@ -114,8 +125,8 @@ class Cond(Adaptor[T]):
     """``cond(then, else_)``: what then makes of value and keyword arguments if the value is true, else else_."""
 
     def __init__(self, then: Adaptor[T], else_: Adaptor[T]) -> None:
-        stage(then, "cond()")
-        stage(else_, "cond()")
+        need_adaptor(then, "cond()")
+        need_adaptor(else_, "cond()")
         self.then = then
         self.else_ = else_
 
@@ -134,8 +145,8 @@ class Fork(Adaptor[tuple[T, U]]):
     """
 
     def __init__(self, left: Adaptor[T], right: Adaptor[U]) -> None:
-        stage(left, "fork()")
-        stage(right, "fork()")
+        need_adaptor(left, "fork()")
+        need_adaptor(right, "fork()")
         self.left = left
         self.right = right
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from owt.summat.adaptor import Adaptor, Passthrough, Result, show
+from owt.summat.adaptor import Adaptor, Passthrough, Result, show, show_function
 from owt.waiting import apart
 
 _IMPORT = re.compile(r"\s*(?P<module>\w+(\.\w+)*)(\s+as\s+(?P<name>\w+))?\s*")
@@ -49,7 +49,7 @@ class Importing(Adaptor[Any]):
         return Passthrough()
 
     def __repr__(self) -> str:
-        return f"importing({', '.join(getattr(m, '__qualname__', None) or show(m) for m in self.modules)})"
+        return f"importing({', '.join(map(show_function, self.modules))})"
 
 
 class Installing(Adaptor[Any]):

@@ -8,9 +8,10 @@ import os
 import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
-from owt.summat.adaptor import Adaptor, Nullary, Passthrough, Result, V, stage, with_last
+from owt.summat.adaptor import Adaptor, Nullary, Passthrough, Result, V, need_adaptor, with_last
 from owt.summat.commands import Shell
 from owt.summat.files import Open
 from owt.summat.functional import Cast, Clear, Cond, Const, Exec, F, Fork, Identity
@@ -39,7 +40,7 @@ class Pipe(Adaptor[V]):
 
     def to(self, adaptor: Adaptor[T]) -> Pipe[T]:
         """adaptor is the next stage. TypeError for anything but an Adaptor."""
-        stage(adaptor, "to()")
+        need_adaptor(adaptor, "to()")
         return Pipe(self._kwargs_cls, (*self._stages, adaptor))
 
     def done(self) -> Callable[..., V]:
@@ -207,7 +208,7 @@ class Pipe(Adaptor[V]):
 
     def _run(self, value: Any, kwargs: dict[str, Any]) -> Result:
         made = self._kwargs_cls(**kwargs)
-        kwargs = with_last(value, dict(made if isinstance(made, Mapping) else vars(made)))
+        kwargs = with_last(value, _items(made))
         for number, adaptor in enumerate(self._stages, 1):
             try:
                 value, kwargs = adaptor(**kwargs)
@@ -219,6 +220,12 @@ class Pipe(Adaptor[V]):
     def __repr__(self) -> str:
         start = "pipe()" if self._kwargs_cls is dict else f"pipe({self._kwargs_cls.__name__})"
         return ".".join((start, *map(repr, self._stages)))
+
+
+def _items(made: Any) -> dict[str, Any]:
+    if is_dataclass(made):
+        return {field.name: getattr(made, field.name) for field in fields(made)}
+    return dict(made if isinstance(made, Mapping) else vars(made))
 
 
 def _note(error: Exception, text: str) -> None:

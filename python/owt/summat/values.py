@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any, TypeVar
 
-from owt.summat.adaptor import Adaptor, DropKWs, Nullary, Result, show
+from owt.summat.adaptor import Adaptor, DropKWs, Nullary, Result, need_function, show, show_function
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -87,8 +87,7 @@ class Get(Adaptor[Any]):
 
 class _OverItems(Adaptor[T]):
     def __init__(self, fn: Callable[..., Any]) -> None:
-        if not callable(fn):
-            raise TypeError(f"a function is needed here, not {type(fn).__name__}: {show(fn)}")
+        need_function(fn)
         self.fn = fn
 
     def items(self, value: Any) -> Iterable[Any]:
@@ -97,7 +96,7 @@ class _OverItems(Adaptor[T]):
         return value
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__.lower()}({getattr(self.fn, '__qualname__', None) or show(self.fn)})"
+        return f"{type(self).__name__.lower()}({show_function(self.fn)})"
 
 
 class Map(_OverItems[list[T]]):
