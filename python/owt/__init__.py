@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from owt.context import Cancelled
     from owt.lib.shell import shell
-    from owt.summat import pipe
+    from owt.summat.pipe import pipe
 
 __all__ = ["Cancelled", "pipe", "shell"]
 
