@@ -4,12 +4,14 @@ import base64
 import io
 import subprocess
 import sys
+import threading
+import time
 import wave
 from itertools import islice
 
 import numpy
 import pytest
-from owt.lib import audio, encoding, stream, tts
+from owt.lib import audio, bark, encoding, stream, tts
 
 
 def heard(data):
@@ -247,3 +249,39 @@ def test_over_sentences_makes_each_batch_when_it_is_asked_for():
 def test_over_sentences_wants_a_batch():
     with pytest.raises(ValueError, match="at least one"):
         list(tts.over_sentences("A.", list, batch_size=0))
+
+
+# ---- bark ------------------------------------------------------------------------------------------------------------
+
+
+def wait_taken(lock):
+    """Until another thread has the lock."""
+    deadline = time.monotonic() + 30
+    while lock.acquire(blocking=False):
+        lock.release()
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_who_waits_comes_before_who_wants_another_turn():
+    turns = []
+    other = threading.Thread(target=bark._alone, args=[lambda: turns.append("other")])
+
+    def first():
+        turns.append("first")
+        other.start()
+        wait_taken(bark._next)
+
+    bark._alone(first)
+    bark._alone(lambda: turns.append("again"))
+    other.join()
+    assert turns == ["first", "other", "again"]
+
+
+def test_work_that_fails_gives_its_turn_up():
+    with pytest.raises(ZeroDivisionError):
+        bark._alone(lambda: 1 / 0)
+    done = threading.Thread(target=bark._alone, args=[lambda: None])
+    done.start()
+    done.join(30)
+    assert not done.is_alive()

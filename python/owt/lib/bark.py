@@ -21,17 +21,20 @@ LONGEST = 200
 
 T = TypeVar("T")
 
-# Only its owner can release an RLock, which is what _alone relies on.
-_lock = threading.RLock()
+RLock = type(threading.RLock())
+# To be had in this order. Only its owner can release an RLock, which is what _alone relies on.
+_next = threading.RLock()
+_model = threading.RLock()
 _loaded = False
 
 
 def load() -> None:
     """Loads the models unless they are: gigabytes, which Bark downloads when it is used for the first time.
 
-    ImportError if the package bark is not there.
+    ImportError if its package is not there.
     """
-    _alone(_load)
+    if not _loaded:  # else there is nothing to wait for, though somebody may be speaking
+        _alone(_load)
 
 
 def check_speaker(speaker: str) -> None:
@@ -39,7 +42,10 @@ def check_speaker(speaker: str) -> None:
     from bark.generation import ALLOWED_PROMPTS  # type: ignore[import]
 
     if speaker not in ALLOWED_PROMPTS:
-        raise ValueError(f"Bark has no speaker {speaker!r}: try {SPEAKER!r}, or one of {sorted(ALLOWED_PROMPTS)}")
+        raise ValueError(
+            f"Bark has no speaker {speaker!r}: there are v2/en_speaker_0 to v2/en_speaker_9, and as many for de, es,"
+            " fr, hi, it, ja, ko, pl, pt, ru, tr and zh"
+        )
 
 
 def speak(text: str, speaker: str = SPEAKER, temperature: float = 0.6) -> Any:
@@ -71,23 +77,42 @@ def run(text: str, speaker: str = SPEAKER) -> tuple[Iterator[bytes], dict[str, s
 
 def _load() -> None:
     global _loaded
-    if not _loaded:
+    if _loaded:
+        return
+    try:
         from bark.generation import preload_models
-
-        preload_models()
-        _loaded = True
+    except ModuleNotFoundError as error:
+        if error.name != "bark":
+            raise
+        raise ImportError(
+            "this Python has no package bark: install https://github.com/suno-ai/bark into a virtualenv and name that"
+            " in owt_instance's python_home"
+        ) from None
+    preload_models()
+    _loaded = True
 
 
 def _alone(work: Callable[[], T]) -> T:
-    """What work returns, nobody else being at it.
+    """What work returns, nobody else being at it. Who waits comes before whoever wants another turn.
 
     A caller that has left must be able to stop waiting: owt.Cancelled comes between two instructions, also right after
-    the lock is taken. So the wait has pauses, and who releases the lock need not know whether it has it.
+    a lock is taken. So the wait has pauses, and who releases a lock need not know whether it has it.
     """
     try:
-        while not _lock.acquire(timeout=0.1):
-            pass
+        _take(_next)
+        _take(_model)
+        _release(_next)
         return work()
     finally:
-        with suppress(RuntimeError):
-            _lock.release()
+        _release(_next)
+        _release(_model)
+
+
+def _take(lock: RLock) -> None:
+    while not lock.acquire(timeout=0.1):
+        pass
+
+
+def _release(lock: RLock) -> None:
+    with suppress(RuntimeError):  # not the owner
+        lock.release()
