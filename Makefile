@@ -263,7 +263,8 @@ drill:
 examples:
 	@.ci/need $(need_build) $(need_run) $(need_test) $(need_examples)
 	@$(MAKE) all
-	@$(pytest) t/e2e/test_readme.py t/e2e/test_callers.py t/browser/test_callers.py
+	@$(pytest) t/e2e/test_readme.py t/e2e/test_callers.py t/e2e/test_bark.py \
+	    t/browser/test_callers.py t/browser/test_bark.py
 
 bench:
 	@.ci/need $(need_build) $(need_test) $(need_bench)

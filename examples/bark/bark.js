@@ -20,6 +20,7 @@ const LANGUAGES = {
   pl: 'Polski', pt: 'Português', ru: 'Русский', tr: 'Türkçe', zh: '中文',
 };
 const HEADER = 44;  // bytes before a WAV's samples
+const BROKEN = "The answer broke off: the server's error log says why.";
 
 for (const [code, language] of Object.entries(LANGUAGES)) {
   const group = document.createElement('optgroup');
@@ -92,12 +93,14 @@ class Speech {
 
 // The data of each event. EventSource would reconnect, and run the model again.
 async function* events(answer) {
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  const reader = answer.body.getReader();
+  const decoder = new TextDecoder();
   let text = '';
   for (;;) {
-    const {done, value} = await reader.read();
-    if (done) break;
-    const parts = (text + value).split('\n\n');
+    // A browser drops what it has not read, perhaps the reason, when an answer breaks off.
+    const {done, value} = await reader.read().catch(() => ({done: true}));
+    if (done) throw new Error(BROKEN);
+    const parts = (text + decoder.decode(value, {stream: true})).split('\n\n');
     text = parts.pop();
     for (const part of parts) {
       const lines = part.split('\n');
@@ -107,7 +110,6 @@ async function* events(answer) {
       yield JSON.parse(data);
     }
   }
-  throw new Error('The answer broke off.');
 }
 
 async function speak(speech, signal) {
@@ -120,25 +122,21 @@ async function speak(speech, signal) {
     }),
   });
   if (!answer.ok) throw new Error(await answer.text());
-  for await (const {sentences, number, wav} of events(answer)) {
-    if (sentences) {
-      words.replaceChildren(...sentences.flatMap(sentence => {
-        const span = document.createElement('span');
-        span.textContent = sentence;
-        return [span, ' '];
-      }));
-      progress.max = sentences.length || 1;
-    } else {
-      speech.add(Uint8Array.from(atob(wav), letter => letter.charCodeAt(0)));
-      progress.value = number + 1;
-      main.dataset.state = 'speaking';
-    }
+  for await (const {number, of, text, wav} of events(answer)) {
+    speech.add(Uint8Array.from(atob(wav), letter => letter.charCodeAt(0)));
+    const sentence = document.createElement('span');
+    sentence.textContent = text;
+    words.append(sentence, ' ');
+    progress.max = of;
+    progress.value = number;
+    main.dataset.state = 'speaking';
   }
 }
 
 // ---- the page -------------------------------------------------------------------------------------------------------
 
 let stop = null;  // what the button does while there is speech
+let shown = null;  // the speech
 
 const SAYS = {
   waiting: 'Waiting for the first sentence …', speaking: 'Speaking, and making more …', playing: 'Speaking …',
@@ -155,7 +153,7 @@ function show(speech) {
   const spans = words.querySelectorAll('span');
   speech.pieces.forEach(({begins, seconds}, index) => {
     const over = heard >= begins + seconds - 1e-6;
-    spans[index].className = over ? 'heard' : heard > begins ? 'now' : 'ready';
+    spans[index].className = over ? 'heard' : heard > begins ? 'now' : '';
   });
   draw(speech, heard);
 }
@@ -171,7 +169,7 @@ function draw({pieces, made}, heard) {
   const bars = Math.floor(width / step);
   const seconds = Math.max(made, 4) / bars;  // of each bar
   for (let bar = 0; bar < bars; bar++) {
-    const loud = loudness(pieces, bar * seconds, seconds);
+    const loud = Math.sqrt(loudness(pieces, bar * seconds, seconds));
     const tall = Math.max(2 * scale, loud * height);
     pen.globalAlpha = bar * seconds < heard ? 1 : loud ? 0.35 : 0.15;
     pen.beginPath();
@@ -209,13 +207,17 @@ function heard(speech, signal) {
   });
 }
 
+for (const change of [window, matchMedia('(prefers-color-scheme: dark)')]) {
+  for (const kind of ['resize', 'change']) change.addEventListener(kind, () => shown && draw(shown, shown.heard));
+}
+
 form.addEventListener('submit', async event => {
   event.preventDefault();
   if (stop) {
     stop();
     return;
   }
-  const speech = new Speech();
+  const speech = shown = new Speech();
   const leaving = new AbortController();
   stop = () => leaving.abort();
   button.textContent = 'Stop';
@@ -238,7 +240,7 @@ form.addEventListener('submit', async event => {
   clearInterval(frames);
   show(speech);
   if (speech.made) offer(speech);
-  await speech.context.close();
+  speech.context.close();
   stop = null;
   button.textContent = 'Speak';
 });

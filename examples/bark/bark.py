@@ -1,6 +1,6 @@
 """Text to speech by Bark, sentence by sentence: a WAV that can be played while it grows.
 
-Who accepts text/event-stream gets events instead: first all sentences, then the number and the sound of each.
+Who accepts text/event-stream gets an event for each sentence instead, with its text and its sound.
 """
 
 from owt.lib import audio, bark, encoding, stream, tts
@@ -28,6 +28,7 @@ def spoken(text, speaker):
 
 
 def events(text, speaker):
-    yield stream.event(sentences=tts.sentences(text, bark.LONGEST))
+    sentences = tts.sentences(text, bark.LONGEST)
     for number, samples in enumerate(spoken(text, speaker)):
-        yield stream.event(number=number, wav=encoding.base64_wav(samples, bark.SAMPLE_RATE))
+        wav = encoding.base64_wav(samples, bark.SAMPLE_RATE)
+        yield stream.event(number=number + 1, of=len(sentences), text=sentences[number], wav=wav)

@@ -14,7 +14,6 @@ from harness import SLOW, Server, wait_until
 
 pytest.importorskip("selenium", reason="package python3-selenium")
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -137,39 +136,6 @@ def server() -> Iterator[Server]:
     with Server(CONF) as server:
         (server.dir / "pages").mkdir()
         yield server
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    # Chromium by itself holds some pages back from this machine. Others do not, and the server must not rely on it.
-    options.add_argument("--disable-features=LocalNetworkAccessChecks")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for argument in (
-        *("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"),
-        *("disable-component-update", "disable-sync", "disable-dev-shm-usage", "no-proxy-server"),
-        "host-resolver-rules=MAP evil.test 127.0.0.1",
-        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
-        "window-size=1000,900",
-    ):
-        options.add_argument(f"--{argument}")
-    driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
-    driver.set_page_load_timeout(20 * SLOW)
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture
-def browser(chromium: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
-    """With a single tab."""
-    first = chromium.current_window_handle
-    yield chromium
-    for handle in set(chromium.window_handles) - {first}:
-        chromium.switch_to.window(handle)
-        chromium.close()
-    chromium.switch_to.window(first)
-    chromium.get("about:blank")
 
 
 class Attacker:

@@ -73,9 +73,8 @@ def test_who_accepts_events_gets_them(server: Server) -> None:
     assert answer.headers["Vary"] == "Accept"
     *events, done, end = answer.text.split("\n\n")
     assert (done, end) == ("data: [DONE]", "")
-    told, *spoken = [json.loads(event.removeprefix("data: ")) for event in events]
-    assert told == {"sentences": ["One.", "And two."]}
-    assert [event["number"] for event in spoken] == [0, 1]
+    spoken = [json.loads(event.removeprefix("data: ")) for event in events]
+    assert [(event["number"], event["of"], event["text"]) for event in spoken] == [(1, 2, "One."), (2, 2, "And two.")]
     sounds = [samples(base64.b64decode(event["wav"])) for event in spoken]
     assert [len(sound) for sound in sounds] == [duration("One."), duration("And two.")]
 
@@ -201,11 +200,27 @@ def test_a_failure_in_mid_speech_cuts_it_off(server: Server) -> None:
 def test_a_failure_in_mid_events_is_told(server: Server) -> None:
     told = b""
     asked = {"code": CODE, "text": "Go. Now fail now."}
-    with server.client() as client, client.stream("POST", "/", json=asked, headers=EVENTS) as answer:
-        with pytest.raises(httpx.RemoteProtocolError):
-            for chunk in answer.iter_raw():
-                told += chunk
+    calling = server.client().stream("POST", "/", json=asked, headers=EVENTS)
+    with calling as answer, pytest.raises(httpx.RemoteProtocolError):
+        for chunk in answer.iter_raw():
+            told += chunk
+    assert told.startswith(b'data: {"number": 1')
     assert told.endswith(b"event: error\ndata: RuntimeError: the model failed\n\n")
+
+
+def test_a_virtualenv_set_up_as_the_readme_says(start: Callable[..., Server], tmp_path: Path) -> None:
+    venv = tmp_path / "venv"
+    options = ["--without-pip", "--system-site-packages"]  # the stand-in needs no more than NumPy
+    subprocess.run(["/usr/bin/python3", "-m", "venv", *options, venv], check=True)
+    (package,) = venv.glob("lib/python3*/site-packages")
+    (package / "bark").symlink_to(ROOT / "t/stand_in/bark")
+    (block,) = re.findall(r"^```nginx\n(.*?)^```", (BARK / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    conf = block.replace("/opt/venvs/bark", str(venv)).replace("/var/cache/bark", str(tmp_path))
+    conf = conf.replace("    env ", f"    env BARK_STAND_IN={tmp_path};\n    env ")
+    server = start(re.sub(r"owt_instance default \{.*?\n\}\n", conf, CONF, flags=re.DOTALL))
+    assert len(samples(server.run(CODE, text="Hello.").content)) == duration("Hello.")
+    where = "import os, bark\ndef run(): return [bark.__file__, os.environ['SUNO_USE_SMALL_MODELS']]"
+    assert server.run(where).json() == [str(package / "bark/__init__.py"), "True"]
 
 
 # ---- the scripts -----------------------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ LONGEST = 200
 
 T = TypeVar("T")
 
-RLock = type(threading.RLock())
 # To be had in this order. Only its owner can release an RLock, which is what _alone relies on.
 _next = threading.RLock()
 _model = threading.RLock()
@@ -108,11 +107,11 @@ def _alone(work: Callable[[], T]) -> T:
         _release(_model)
 
 
-def _take(lock: RLock) -> None:
+def _take(lock: threading._RLock) -> None:
     while not lock.acquire(timeout=0.1):
         pass
 
 
-def _release(lock: RLock) -> None:
+def _release(lock: threading._RLock) -> None:
     with suppress(RuntimeError):  # not the owner
         lock.release()
