@@ -15,9 +15,9 @@ page() {
 }
 
 adaptor() {
-    printf "PAGE = r'''"
+    printf "def run(request):\n    return PAGE\n\n\nPAGE = r'''"
     page
-    printf "'''\n\n\ndef run(request):\n    return PAGE\n"
+    echo "'''"
 }
 
 if grep -q "'''" bark.html bark.js bark.py || grep -q '</script' bark.js bark.py; then

@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -20,16 +20,9 @@ BARK = ROOT / "examples/bark"
 EVENTS = {"Accept": "text/event-stream"}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(CONF) as server:
-        server.stand_in = StandIn(server)  # type: ignore[attr-defined]
-        yield server
-
-
-@pytest.fixture
+@pytest.fixture(scope="module", autouse=True)
 def stand_in(server: Server) -> StandIn:
-    return server.stand_in  # type: ignore[attr-defined, no-any-return]
+    return StandIn(server)
 
 
 def ask(server: Server, text: str, **fields: object) -> Asking:
