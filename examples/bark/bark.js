@@ -32,8 +32,7 @@ for (const [code, language] of Object.entries(LANGUAGES)) {
   form.speaker.append(group);
 }
 
-// The code: a file beside this page, or in the page that a URL carries. That one was answered by an owt; where files
-// are, the one for code is at the root.
+// The code is a file beside this page, or lies in it if a URL has brought both: then code runs where that URL points.
 const adaptor = document.querySelector('#adaptor');
 const endpoint = adaptor.src ? '/bark' : location.pathname;
 async function code() {
@@ -49,7 +48,7 @@ async function code() {
 class Speech {
   constructor() {
     this.context = new AudioContext();
-    this.pieces = [];  // {samples, rate, begins: in the speech, starts: on the context's clock, seconds}
+    this.pieces = [];  // {wav, samples, rate, seconds, starts: on the context's clock, begins: in the speech}
     this.made = 0;
   }
 
@@ -196,8 +195,8 @@ function offer(speech) {
   result.hidden = false;
 }
 
-// All that was made has been heard.
-function heard(speech, signal) {
+// Until all that was made has been heard.
+function wholeHeard(speech, signal) {
   return new Promise(settle => {
     const look = () => {
       if (signal.aborted || speech.heard >= speech.made - 1e-6) settle();
@@ -230,7 +229,7 @@ form.addEventListener('submit', async event => {
   try {
     await speak(speech, leaving.signal);
     main.dataset.state = 'playing';
-    await heard(speech, leaving.signal);
+    await wholeHeard(speech, leaving.signal);
     main.dataset.state = leaving.signal.aborted ? 'stopped' : 'done';
   } catch (error) {
     main.dataset.state = leaving.signal.aborted ? 'stopped' : 'failed';

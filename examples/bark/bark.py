@@ -24,7 +24,7 @@ def run(request, text, speaker="v2/en_speaker_6"):
 
 def spoken(text, speaker):
     """The samples of each sentence, made when they are asked for."""
-    return tts.over_sentences(text, lambda sentences: bark.speak(*sentences, speaker), longest=bark.LONGEST)
+    return tts.over_sentences(text, lambda sentences: bark.speak(sentences[0], speaker), longest=bark.LONGEST)
 
 
 def events(text, speaker):

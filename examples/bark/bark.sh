@@ -18,9 +18,10 @@ if [ "$outfile" = - ]; then
 fi
 
 speak > "$outfile" || {
-    cat "$outfile" >&2
+    status=$?
+    [ $status != 22 ] || cat "$outfile" >&2 # an error's text; else the sound broke off
     rm "$outfile"
-    exit 1
+    exit $status
 }
 
 # While the sound was made, nobody knew how long it would be. Now its two lengths can be filled in.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from asking import wait_access
 from harness import ROOT, Server, wait_until
-from standing_in import CONF, SAMPLE_RATE, SPEAKERS, StandIn, duration, pitch, samples
+from standing_in import CODE, CONF, SAMPLE_RATE, SPEAKERS, StandIn, duration, pitch, samples
 
 pytest.importorskip("selenium", reason="package python3-selenium")
 from selenium import webdriver
@@ -156,6 +156,17 @@ def test_what_was_said_can_be_played_again(page: Page) -> None:
     page.wait_state("done")
     length = "return document.querySelector('audio').duration"
     wait_until(lambda: page.browser.execute_script(length) == pytest.approx(seconds("Once more.")), "its length")
+
+
+def test_the_page_asks_for_the_result_to_be_kept_by_text_and_speaker(page: Page) -> None:
+    page.browser.execute_script("""
+        const {fetch} = window;
+        window.fetch = (url, options) => { if (options) window.asked = JSON.parse(options.body); return fetch(url, options); };
+    """)
+    page.speak("Hello.")
+    page.wait_state("done")
+    asked = page.browser.execute_script("return asked")
+    assert asked == {"code": CODE, "text": "Hello.", "speaker": SPEAKERS[0], "use_cache": True, "cache_kwargs": True}
 
 
 def test_stop_ends_the_work(page: Page, stand_in: StandIn, tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import http.server
 import json
 import re
 import subprocess
+import threading
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +91,12 @@ def test_unknown_speakers_are_refused(server: Server) -> None:
     answer = server.run(CODE, text="Hello.", speaker="v3/me")
     assert answer.status_code == 400
     assert answer.text.startswith("Bark has no speaker 'v3/me': there are v2/en_speaker_0 to")
+
+
+def test_the_library_has_an_adaptor(server: Server) -> None:
+    answer = server.run("from owt.lib.bark import run", text="One. Two.", speaker=SPEAKERS[1])
+    assert answer.headers["Content-Type"] == "audio/wav"
+    assert len(samples(answer.content)) == duration("One.") + duration("Two.")
 
 
 def test_the_models_are_loaded_once(start: Callable[..., Server]) -> None:
@@ -261,9 +269,29 @@ def test_bark_sh_shows_errors_and_saves_nothing(server: Server, tmp_path: Path) 
     assert not file.exists()
 
 
-def test_the_example_asks_for_its_results_to_be_kept() -> None:
-    assert "use_cache=true cache_kwargs=true" in (BARK / "bark.sh").read_text()
-    assert "use_cache: true, cache_kwargs: true" in (BARK / "bark.js").read_text()
+def test_bark_sh_removes_what_broke_off(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "out.wav"
+    done = script("bark.sh", server.url, "It begins. Then fail now.", file)
+    assert done.returncode == 18  # curl: partial file
+    assert b"RIFF" not in done.stderr
+    assert not file.exists()
+
+
+def test_bark_sh_asks_for_the_result_to_be_kept_by_text_and_speaker(tmp_path: Path) -> None:
+    asked = []
+
+    class Recorder(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_error(503)
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Recorder) as recorder:
+        answering = threading.Thread(target=recorder.handle_request)
+        answering.start()
+        script("bark.sh", f"http://127.0.0.1:{recorder.server_port}", "Hello.", tmp_path / "out.wav")
+        answering.join()
+    arguments = {"text": "Hello.", "speaker": SPEAKERS[0], "use_cache": True, "cache_kwargs": True}
+    assert asked == [{"code": CODE.rstrip("\n")} | arguments] or asked == [{"code": CODE} | arguments]
 
 
 def test_a_url_carries_the_page_its_script_and_the_adaptor(server: Server) -> None:

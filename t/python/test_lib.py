@@ -1,6 +1,7 @@
 """owt.lib, without a server."""
 
 import base64
+import contextlib
 import io
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from itertools import islice
 
 import numpy
 import pytest
+from owt import Cancelled
 from owt.lib import audio, bark, encoding, stream, tts
 
 
@@ -285,3 +287,41 @@ def test_work_that_fails_gives_its_turn_up():
     done.start()
     done.join(30)
     assert not done.is_alive()
+
+
+class Interrupted:
+    """A lock whose every use ends in tick(), as cancelling may strike at the end of any call."""
+
+    def __init__(self, tick):
+        self.lock = threading.RLock()
+        self.tick = tick
+
+    def acquire(self, timeout):
+        taken = self.lock.acquire(timeout=timeout)
+        self.tick()
+        return taken
+
+    def release(self):
+        try:
+            self.lock.release()
+        finally:
+            self.tick()
+
+
+@pytest.mark.parametrize("stop", range(1, 7))
+def test_who_is_cancelled_at_any_time_leaves_no_lock_behind(monkeypatch, stop):
+    ticks = []
+
+    def tick():
+        ticks.append(True)
+        if len(ticks) == stop:
+            raise Cancelled
+
+    locks = [Interrupted(tick), Interrupted(tick)]
+    monkeypatch.setattr(bark, "_next", locks[0])
+    monkeypatch.setattr(bark, "_model", locks[1])
+    with pytest.raises(Cancelled) if stop < 6 else contextlib.nullcontext():
+        bark._alone(tick)
+    for lock in locks:
+        with pytest.raises(RuntimeError):
+            lock.lock.release()

@@ -12,9 +12,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-#: Bytes of the header that `header` makes.
-HEADER_SIZE = 44
-
+_HEADER_SIZE = 44
 _UNKNOWN = 0xFFFFFFFF
 _PCM = 1
 _LOUDEST = 32767
@@ -27,9 +25,9 @@ def header(sample_rate: int, channels: int = 1, frames: int | None = None) -> by
     ValueError for a sound that is longer than WAV can say, 4 GiB.
     """
     size = _UNKNOWN if frames is None else frames * channels * 2
-    if frames is not None and size > _UNKNOWN - HEADER_SIZE:
+    if frames is not None and size > _UNKNOWN - _HEADER_SIZE:
         raise ValueError(f"{frames} frames are more than a WAV holds: send them as several, or as a stream")
-    riff = _UNKNOWN if frames is None else HEADER_SIZE - 8 + size
+    riff = _UNKNOWN if frames is None else _HEADER_SIZE - 8 + size
     layout = struct.pack("<HHIIHH", _PCM, channels, sample_rate, sample_rate * channels * 2, channels * 2, 16)
     return struct.pack("<4sI4s4sI16s4sI", b"RIFF", riff, b"WAVE", b"fmt ", 16, layout, b"data", size)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from owt.lib import audio, tts
@@ -66,6 +65,7 @@ def speak(text: str, speaker: str = SPEAKER, temperature: float = 0.6) -> Any:
 
 def run(text: str, speaker: str = SPEAKER) -> tuple[Iterator[bytes], dict[str, str]]:
     """The adaptor: a WAV that grows sentence by sentence. ValueError for a speaker that Bark does not have."""
+    load()
     check_speaker(speaker)
 
     def said(batch: list[str]) -> Any:
@@ -94,24 +94,24 @@ def _load() -> None:
 def _alone(work: Callable[[], T]) -> T:
     """What work returns, nobody else being at it. Who waits comes before whoever wants another turn.
 
-    A caller that has left must be able to stop waiting: owt.Cancelled comes between two instructions, also right after
-    a lock is taken. So the wait has pauses, and who releases a lock need not know whether it has it.
+    A caller that has left must be able to stop waiting, so the wait has pauses: owt.Cancelled comes between two
+    instructions, right after a lock is taken too. So a lock is released whether it was had or not, and nothing that
+    could be interrupted comes before that.
     """
     try:
-        _take(_next)
-        _take(_model)
-        _release(_next)
+        try:
+            while not _next.acquire(timeout=0.1):
+                pass
+            while not _model.acquire(timeout=0.1):
+                pass
+        finally:
+            try:  # noqa: SIM105
+                _next.release()
+            except RuntimeError:
+                pass
         return work()
     finally:
-        _release(_next)
-        _release(_model)
-
-
-def _take(lock: threading._RLock) -> None:
-    while not lock.acquire(timeout=0.1):
-        pass
-
-
-def _release(lock: threading._RLock) -> None:
-    with suppress(RuntimeError):  # not the owner
-        lock.release()
+        try:  # noqa: SIM105
+            _model.release()
+        except RuntimeError:
+            pass

@@ -68,7 +68,7 @@ def generate_text_semantic(
     assert _models, "speaks without its models"
     assert text.strip()
     assert history_prompt is None or history_prompt in ALLOWED_PROMPTS
-    assert _user.acquire(blocking=False), "two at once: the models are nobody's else while they speak"
+    assert _user.acquire(blocking=False), "two at once, where there may be one"
     try:
         note("begin", text)
         for name in re.findall(r"\bgate (\w+)", text):
