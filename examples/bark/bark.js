@@ -37,7 +37,7 @@ const adaptor = document.querySelector('#adaptor');
 const endpoint = adaptor.src ? '/bark' : location.pathname;
 async function code() {
   if (!adaptor.src) return adaptor.textContent;
-  const answer = await fetch(adaptor.src);
+  const answer = await fetch(adaptor.src, {cache: 'no-cache'});  // it may have been edited
   if (!answer.ok) throw new Error(`${adaptor.src}: ${answer.status}`);
   return answer.text();
 }
@@ -209,6 +209,9 @@ function wholeHeard(speech, signal) {
 for (const change of [window, matchMedia('(prefers-color-scheme: dark)')]) {
   for (const kind of ['resize', 'change']) change.addEventListener(kind, () => shown && draw(shown, shown.heard));
 }
+
+// A browser keeps a page that was left, its calls included, in case somebody comes back.
+addEventListener('pagehide', () => stop && stop());
 
 form.addEventListener('submit', async event => {
   event.preventDefault();
