@@ -25,6 +25,8 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import httpx
+from httpcore.backends.base import NetworkStream
+from httpcore.backends.sync import SyncBackend
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("OWT_BUILD", ROOT / "build"))
@@ -127,6 +129,15 @@ def children(pid: int) -> list[int]:
         if int(parent) == pid and state != "Z":
             found.append(int(stat.parent.name))
     return sorted(found)
+
+
+class Undelayed(SyncBackend):
+    """httpx sends head and body apart, and the kernel would hold back the body for up to 40 ms."""
+
+    def connect_tcp(self, *arguments: Any, **options: Any) -> NetworkStream:
+        stream = super().connect_tcp(*arguments, **options)
+        stream.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return stream
 
 
 class Server:
@@ -356,6 +367,7 @@ class Server:
         if (url or "").startswith("https:"):
             options.setdefault("verify", str(certificate()[0]))
         client = httpx.Client(base_url=url or self.url, trust_env=False, timeout=30 * SLOW, **options)
+        client._transport._pool._network_backend = Undelayed()  # type: ignore[attr-defined]
         self._clients.append(client)
         return client
 

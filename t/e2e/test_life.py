@@ -385,7 +385,11 @@ def test_time_that_a_slow_client_takes_is_not_the_calls(server: Server) -> None:
 
 # ---- calls that do not end ------------------------------------------------------------------------------------------
 
+# The stack of a thread is written in a signal handler.
+signals_come = pytest.mark.skipif("libtsan" in PRELOAD, reason="ThreadSanitizer holds back signals from a thread in C")
 
+
+@signals_come
 def test_a_stuck_thread_is_written_off_and_replaced(start: Callable[..., Server], tmp_path: Path) -> None:
     server = start(instance("threads 2;", "grace 200ms;"))
     fifo = Fifo(tmp_path)
@@ -471,6 +475,7 @@ def test_who_holds_the_gil_in_c_holds_up_python_and_not_nginx(server: Server, tm
     assert other.answer().status == 200
 
 
+@signals_come
 def test_who_holds_the_gil_in_c_is_written_off_with_a_stack(start: Callable[..., Server], tmp_path: Path) -> None:
     server = start(instance("threads 2;", "grace 200ms;"))
     fifo = Fifo(tmp_path)
