@@ -73,6 +73,17 @@ need_examples += nodejs            # callers: JavaScript,
 need_examples += golang-go         # Go,
 need_examples += ghc               # Haskell,
 need_examples += libghc-http-client-dev  # with this
+need_examples += espeak-ng         # speak
+need_examples += python3-pocketsphinx  # listen,
+need_examples += pocketsphinx-en-us    # its words,
+need_examples += python3-scipy     # sound at the rate that it knows
+need_examples += python3-tesserocr # ocr,
+need_examples += tesseract-ocr-eng # English letters
+need_examples += python3-opencv    # faces,
+need_examples += opencv-data       # what faces look like,
+need_examples += python3-skimage   # photos for its tests
+need_examples += python3-sklearn   # digits
+need_examples += python3-sympy     # sympy
 
 need_bench += wrk                  # makes the load
 need_bench += libnginx-mod-http-lua python3-uvicorn python3-starlette python3-gunicorn  # what owt is compared with
@@ -263,8 +274,8 @@ drill:
 examples:
 	@.ci/need $(need_build) $(need_run) $(need_test) $(need_examples)
 	@$(MAKE) all
-	@$(pytest) t/e2e/test_readme.py t/e2e/test_callers.py t/e2e/test_bark.py \
-	    t/browser/test_callers.py t/browser/test_bark.py
+	@$(pytest) t/e2e/test_readme.py t/e2e/test_examples.py t/e2e/test_callers.py t/e2e/test_bark.py \
+	    t/browser/test_digits.py t/browser/test_plot.py t/browser/test_callers.py t/browser/test_bark.py
 
 bench:
 	@.ci/need $(need_build) $(need_test) $(need_bench)

@@ -20,7 +20,8 @@ warm = Warm()
 
 
 def run(request, photo: FileStorage):
-    image = cv2.imdecode(np.frombuffer(photo.read(), np.uint8), cv2.IMREAD_COLOR)
+    data = np.frombuffer(photo.read(), np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if image is None:
         return "Send a photo, as JPEG or PNG.\n", 400, {"Content-Type": "text/plain"}
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
