@@ -184,21 +184,45 @@ def errors(said: str, heard: str) -> int:
     return row[-1]
 
 
+SAID = [
+    "Thank you very much.",
+    "Please call me tomorrow morning.",
+    "I would like a cup of coffee.",
+    "We need more information about the problem.",
+]
+
+
+def listen(server: Server, recording: bytes, **fields: str) -> str:
+    return call(server, "listen/listen", {"recording": recording}, **fields).text
+
+
 @speaks
 @listens
 def test_what_is_spoken_is_heard(server: Server) -> None:
-    said = [
-        "Thank you very much.",
-        "Open the door and close the window.",
-        "Please call me tomorrow morning.",
-        "The president of the United States.",
-    ]
-    heard = [call(server, "listen/listen", {"recording": say(server, text)}).text for text in said]
-    wrong = sum(map(errors, said, heard))
-    assert wrong <= 0.15 * len(" ".join(said).split()), heard
+    heard = [listen(server, say(server, text)) for text in SAID]
+    assert sum(map(errors, SAID, heard)) <= 0.15 * len(" ".join(SAID).split()), heard
     # What was heard before has no say in it.
-    again = [call(server, "listen/listen", {"recording": say(server, text)}).text for text in reversed(said)]
-    assert again[::-1] == heard
+    assert [listen(server, say(server, text)) for text in reversed(SAID)] == heard[::-1]
+
+
+@speaks
+@listens
+def test_sentences_are_lines(server: Server) -> None:
+    lines = listen(server, say(server, " ".join(SAID))).splitlines()
+    assert len(lines) == len(SAID)
+    assert sum(map(errors, SAID, lines)) <= 0.15 * len(" ".join(SAID).split()), lines
+
+
+@speaks
+@listens
+def test_who_stops_listening_is_no_hindrance(server: Server) -> None:
+    recording = say(server, SAID[0] + " There is more to come, and then more." * 100)
+    with server.client() as client:
+        files = {"code": (EXAMPLES / "listen/listen.py").read_bytes(), "recording": recording}
+        with client.stream("POST", "/", files=files) as answer:
+            assert next(answer.iter_lines()).strip() == "thank you very much"
+            assert '"POST / HTTP/1.1" 200' not in server.access_log.splitlines()[-1]
+    assert listen(server, say(server, SAID[0])) == "thank you very much\n"
 
 
 GRAMMAR = """#JSGF V1.0;
@@ -212,10 +236,8 @@ public <order> = turn the ( light | heating | radio ) ( on | off ) [ in the ( ki
 def test_a_grammar_says_what_to_listen_for(server: Server) -> None:
     orders = ["turn the light off in the bedroom", "turn the radio on", "turn the heating off in the kitchen"]
     for order in orders:
-        recording = say(server, order + ".")
-        assert call(server, "listen/listen", {"recording": recording}, grammar=GRAMMAR).text == f"{order}\n"
-    recording = say(server, "Thank you very much.")
-    assert call(server, "listen/listen", {"recording": recording}).text == "thank you very much\n"
+        assert listen(server, say(server, order + "."), grammar=GRAMMAR) == f"{order}\n"
+    assert listen(server, say(server, SAID[0])) == "thank you very much\n"
 
 
 @listens
@@ -225,7 +247,7 @@ def test_silence_has_no_words(server: Server, channels: int) -> None:
     with wave.open(file, "wb") as silence:
         silence.setparams((channels, 2, 44100, 0, "NONE", ""))
         silence.writeframes(bytes(44100 * 2 * channels))
-    assert call(server, "listen/listen", {"recording": file.getvalue()}).text == "\n"
+    assert listen(server, file.getvalue()) == ""
 
 
 @listens
