@@ -42,12 +42,12 @@ def prepared(ink: Image.Image) -> np.ndarray:
 
 
 def fitted(ink: Image.Image) -> Image.Image:
-    """Cut out, and as large as fits the frame."""
-    return ImageOps.contain(ink.crop(dots(ink).getbbox()), (SIDE, SIDE), Image.Resampling.BOX)
+    """Cut out, as large as fits the frame, and black again where that made thin lines pale."""
+    return ImageOps.autocontrast(ImageOps.contain(ink.crop(dots(ink).getbbox()), (SIDE, SIDE), Image.Resampling.BOX))
 
 
 def thickness(ink: Image.Image) -> float:
-    """Of a line twice as long as wide or more: twice its area by its edge."""
+    """Of its lines: twice their area by the length of their edge."""
     line = ImageOps.expand(dots(ink), 1)
     edge = ImageChops.subtract(line, line.filter(ImageFilter.MinFilter(3)))
     return 2 * np.count_nonzero(line) / np.count_nonzero(edge)

@@ -34,7 +34,7 @@ def run(request, recording: FileStorage, grammar: str = ""):
 
 def words(utterance: np.ndarray, grammar: str) -> str:
     with turn:
-        with contextlib.suppress(RuntimeError):  # there is none but if a caller left in its middle
+        with contextlib.suppress(RuntimeError):  # of a caller who left in the middle of one
             decoder.end_utt()
         if grammar:
             decoder.set_jsgf_string("grammar", grammar)
