@@ -47,6 +47,7 @@ def _there(name: str) -> bool:
 
 speaks = needs("espeak-ng")
 listens = needs("pocketsphinx", "scipy", "/usr/share/pocketsphinx/model/en-us/en-us.lm.bin")
+photos = needs(str(ASTRONAUT))
 reads = needs("tesserocr", "PIL", "/usr/share/tesseract-ocr/5/tessdata/eng.traineddata")
 sees = needs("cv2", "/usr/share/opencv4/haarcascades", str(ASTRONAUT))
 learns = needs("sklearn", "PIL")
@@ -81,7 +82,7 @@ def png(image: Any) -> bytes:
 TYPED = [
     pytest.param("speak", rb"RIFF....WAVEfmt .*", marks=speaks),
     pytest.param("listen", rb"thank you very much", marks=[speaks, listens]),
-    pytest.param("ocr", rb".*determine markers of the coins.*", marks=[reads, needs(str(ASTRONAUT))]),
+    pytest.param("ocr", rb".*determine markers of the coins.*", marks=[reads, photos]),
     pytest.param("faces", rb"\{.faces.:\[\{.height.:\d+,.width.:\d+,.x.:\d+,.y.:\d+\}\]\}", marks=sees),
     pytest.param("digits", rb"\{.chances.:.*,.digit.:7,.seen.:.*\}", marks=learns),
     pytest.param("plot", rb"\x89PNG.*", marks=draws),
@@ -117,7 +118,7 @@ SCRIPTS = [
         rb"please call me tomorrow morning",
         marks=[speaks, listens],
     ),
-    pytest.param(f"ocr/ocr.sh {{url}} < {PACKAGES}/skimage/data/page.png", rb".*segmentation.*", marks=[reads, sees]),
+    pytest.param(f"ocr/ocr.sh {{url}} < {PACKAGES}/skimage/data/page.png", rb".*segmentation.*", marks=[reads, photos]),
     pytest.param(f"faces/faces.sh {{url}} < {ASTRONAUT}", rb'\{"faces":\[\{.*\}\]\}', marks=sees),
     pytest.param("plot/plot.sh {url} 'x**2'", rb"\x89PNG.*", marks=draws),
     pytest.param("sympy/integrate.sh {url} 'cos(x)'", rb"sin\(x\)", marks=reckons),
