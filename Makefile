@@ -248,7 +248,7 @@ else
 endif
 
 # What knows neither nginx nor Python.
-pure := params problem call guard auth confirm
+pure := params problem call guard auth confirm key kept flights
 unit_tests := $(patsubst t/%.cpp,$(B)/%,$(wildcard t/unit/*_test.cpp))
 unit_objects := $(pure:%=$(B)/unit/%.o)
 unit_flags := -std=c++20 -g -O1 -Wall -Wextra -Werror -Isrc -MMD -MP $(CXX_FLAGS)

@@ -32,6 +32,15 @@ class Call:
         Returns the code's id, the function's name, the keyword arguments and the text of ``kwargs``, as ``run`` gets
         them. Raises ValueError whose text is what to tell the client (a 400).
         """
+    @property
+    def looks_later(self) -> bool:
+        """The parameters, now that they have been read, ask for the cache: the call is to be parked."""
+    @property
+    def key_has_arguments(self) -> bool:
+        """The key in the cache is made of the arguments too."""
+    def park(self, further: str, rest: object) -> None:
+        """Leaves the call to nginx, which looks for a kept result once this thread is done with it. If there is none,
+        ``runtime.run`` gets the call again, and with it rest. further tells apart arguments that are no text."""
     def loaded(self, seconds: float) -> None:
         """Says how long loading the endpoint took (Server-Timing)."""
     def refuse(self, status: int, type: str, detail: str) -> None:

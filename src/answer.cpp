@@ -60,29 +60,29 @@ bool set_content_type(ngx_http_request_t* request, std::string_view type) {
     return out.content_type.data != nullptr;
 }
 
-bool set_header(ngx_http_request_t* request, const Header& given) {
+bool set_header(ngx_http_request_t* request, std::string_view name, std::string_view value) {
     auto& out = request->headers_out;
-    if (same(given.name, "Content-Type")) {
-        return set_content_type(request, given.value);
+    if (same(name, "Content-Type")) {
+        return set_content_type(request, value);
     }
-    if (is_nginx_own(given.name)) {
+    if (is_nginx_own(name)) {
         return true;
     }
-    ngx_table_elt_t* header = add_header(request, given.name, given.value);
+    ngx_table_elt_t* header = add_header(request, name, value);
     if (header == nullptr) {
         return false;
     }
     // Where nginx's filters look for them.
-    if (same(given.name, "ETag")) {
+    if (same(name, "ETag")) {
         out.etag = header;
-    } else if (same(given.name, "Last-Modified")) {
+    } else if (same(name, "Last-Modified")) {
         out.last_modified = header;
         out.last_modified_time = ngx_parse_http_time(header->value.data, header->value.len);
-    } else if (same(given.name, "Content-Encoding")) {
+    } else if (same(name, "Content-Encoding")) {
         out.content_encoding = header;
-    } else if (same(given.name, "Date")) {
+    } else if (same(name, "Date")) {
         out.date = header;
-    } else if (same(given.name, "Server")) {
+    } else if (same(name, "Server")) {
         out.server = header;
     }
     return true;
@@ -92,10 +92,25 @@ bool may_send_body(ngx_http_request_t* request, ngx_int_t rc) {
     return rc != NGX_ERROR && rc <= NGX_OK && !request->header_only;
 }
 
+ngx_int_t send_body(ngx_http_request_t* request, std::string_view body) {
+    auto* buffer = static_cast<ngx_buf_t*>(ngx_calloc_buf(request->pool));
+    if (buffer == nullptr) {
+        return NGX_ERROR;
+    }
+    auto* bytes = reinterpret_cast<u_char*>(const_cast<char*>(body.data()));
+    buffer->pos = buffer->start = bytes;
+    buffer->last = buffer->end = bytes + body.size();
+    buffer->memory = !body.empty();
+    buffer->last_buf = request == request->main;
+    buffer->last_in_chain = 1;
+    buffer->sync = body.empty();
+    ngx_chain_t chain{buffer, nullptr};
+    return ngx_http_output_filter(request, &chain);
+}
+
 ngx_int_t send_whole(ngx_http_request_t* request, int status, std::string_view type, std::string_view text) {
     ngx_str_t body = to_ngx_str(request->pool, text);
-    auto* buffer = static_cast<ngx_buf_t*>(ngx_calloc_buf(request->pool));
-    if (body.data == nullptr || buffer == nullptr || !set_content_type(request, type)) {
+    if (body.data == nullptr || !set_content_type(request, type)) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     request->headers_out.status = static_cast<ngx_uint_t>(status);
@@ -104,14 +119,7 @@ ngx_int_t send_whole(ngx_http_request_t* request, int status, std::string_view t
     if (!may_send_body(request, rc)) {
         return rc;
     }
-    buffer->pos = buffer->start = body.data;
-    buffer->last = buffer->end = body.data + body.len;
-    buffer->memory = body.len > 0;
-    buffer->last_buf = request == request->main;
-    buffer->last_in_chain = 1;
-    buffer->sync = body.len == 0;
-    ngx_chain_t chain{buffer, nullptr};
-    return ngx_http_output_filter(request, &chain);
+    return send_body(request, to_view(body));
 }
 
 ngx_int_t send_problem(ngx_http_request_t* request, const Problem& problem) {

@@ -33,10 +33,13 @@ std::string_view find_header(ngx_list_t& list, std::string_view name);
 ngx_table_elt_t* add_header(ngx_http_request_t* request, std::string_view name, std::string_view value);
 bool set_content_type(ngx_http_request_t* request, std::string_view type);
 // Puts an adaptor's header where nginx's filters look for it. What nginx says itself is passed over.
-bool set_header(ngx_http_request_t* request, const Header& header);
+bool set_header(ngx_http_request_t* request, std::string_view name, std::string_view value);
 
 // What ngx_http_send_header() returned allows a body to follow.
 bool may_send_body(ngx_http_request_t* request, ngx_int_t rc);
+
+// The whole of a body behind a head that has been sent; it has to live as long as the request.
+ngx_int_t send_body(ngx_http_request_t* request, std::string_view body);
 
 // Each sends a complete answer and returns what the request is to be finalized with.
 ngx_int_t send_whole(ngx_http_request_t* request, int status, std::string_view type, std::string_view body);

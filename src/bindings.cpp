@@ -201,17 +201,24 @@ std::string read_all(int fd) {
     }
 }
 
-// Parameters in a body that nginx spooled to a file are read here, where it holds up nobody else.
+// Parameters in a body that nginx spooled to a file are read here, where it holds up nobody else. False if the call
+// does not run now.
 bool parse(Call& call) {
     Call::Asked& asked = call.asked;
-    if (asked.parsed || asked.place == Place::multipart) {
+    if (asked.place == Place::multipart || (asked.parsed && !asked.looks_later)) {
         return true;
     }
     py::gil_scoped_release detached;
     std::string body = read_all(asked.body_file.get());
-    auto complaint = asked.place == Place::json ? read_json(body, asked.params) : read_urlencoded(body, asked.params);
-    if (complaint) {
+    if (asked.place == Place::query) {
+        asked.further = sha256_hex(body);
+    } else if (auto complaint =
+                   asked.place == Place::json ? read_json(body, asked.params) : read_urlencoded(body, asked.params)) {
         call.refuse({400, "bad-parameters", *complaint});
+        return false;
+    }
+    if (asked.looks_later && asked.params.use_cache) {
+        call.park(nullptr);
         return false;
     }
     return true;
@@ -231,6 +238,7 @@ void run_in_python(const CallPtr& call) {
         return;
     }
     const Params& params = call->asked.params;
+    auto rest = call->take_rest();
     py::dict kwargs;
     try {
         kwargs = keywords(params);
@@ -243,9 +251,11 @@ void run_in_python(const CallPtr& call) {
     py::object fn_name = params.fn_name == "run" ? py::reinterpret_borrow<py::object>(runtime().name_run)
                                                  : py::object(py::str(params.fn_name));
     py::object text = kwargs_text(params);
-    std::array<PyObject*, 5> arguments = {handle.ptr(), code_id.ptr(), fn_name.ptr(), kwargs.ptr(), text.ptr()};
-    auto result = py::reinterpret_steal<py::object>(
-        PyObject_Vectorcall(runtime().run, arguments.data(), arguments.size(), nullptr));
+    std::array<PyObject*, 6> arguments = {handle.ptr(),  code_id.ptr(),
+                                          fn_name.ptr(), kwargs.ptr(),
+                                          text.ptr(),    static_cast<PyObject*>(const_cast<void*>(rest.get()))};
+    auto result =
+        py::reinterpret_steal<py::object>(PyObject_Vectorcall(runtime().run, arguments.data(), rest ? 6 : 5, nullptr));
     stay_in_worker();
     if (!result) {
         throw py::error_already_set();
@@ -300,6 +310,19 @@ OWT_MODULE(_owt, module) {
         .def("body", [](const Call& call) { return py::bytes(call.asked.body); })
         .def("body_fd", &body_fd)
         .def("read_form", &read_form)
+        .def_property_readonly("looks_later",
+                               [](const Call& call) { return call.asked.looks_later && call.asked.params.use_cache; })
+        .def_property_readonly("key_has_arguments",
+                               [](const Call& call) {
+                                   const Params& params = call.asked.params;
+                                   return params.cache_kwargs && !params.cache_key_override;
+                               })
+        .def("park",
+             [](Call& call, std::string further, py::handle rest) {
+                 stay_in_worker();
+                 call.asked.further = std::move(further);
+                 call.park(hold(rest.ptr()));
+             })
         .def("loaded", &Call::loaded)
         .def("refuse",
              [](Call& call, int status, const std::string& type, const std::string& detail) {

@@ -85,11 +85,13 @@ bool Call::sent(std::size_t n) {
 }
 
 bool Call::cancel() {
+    std::shared_ptr<const void> rest;
     std::lock_guard lock(mutex_);
     if (cancelled() || ended_ || state() == State::done) {
         return false;
     }
     cancelled_ = true;
+    rest.swap(rest_);
     outbox_ = {};
     fresh_ = false;
     room_.notify_all();
@@ -100,7 +102,9 @@ Timing Call::timing() const {
     std::lock_guard lock(mutex_);
     Timing timing;
     if (started_at_ == Clock::time_point{}) {
-        timing.queue = seconds(Clock::now() - queued_at_);
+        if (state() != State::done) {
+            timing.queue = seconds(Clock::now() - queued_at_);
+        }
         return timing;
     }
     timing.queue = seconds(started_at_ - queued_at_);
@@ -117,8 +121,34 @@ void Call::run() {
 }
 
 void Call::finished() {
+    std::shared_ptr<const void> rest;
     std::lock_guard lock(mutex_);
+    rest.swap(rest_);
     state_ = State::done;
+}
+
+void Call::park(std::shared_ptr<const void> rest) {
+    std::lock_guard lock(mutex_);
+    parked_ = true;
+    rest_ = std::move(rest);
+}
+
+bool Call::hand_back() {
+    std::unique_lock lock(mutex_);
+    if (!std::exchange(parked_, false) || cancelled()) {
+        return false;
+    }
+    state_ = State::queued;
+    queued_at_ = Clock::now();
+    started_at_ = {};
+    outbox_.parked = true;
+    ring(lock);
+    return true;
+}
+
+std::shared_ptr<const void> Call::take_rest() {
+    std::lock_guard lock(mutex_);
+    return std::exchange(rest_, nullptr);
 }
 
 void Call::loaded(double seconds) {

@@ -88,7 +88,8 @@ struct Batch {
     std::optional<FileAnswer> file;
     std::vector<Piece> pieces;
     End end = End::open;
-    bool whole = false;  // head, body and end came at once: the length is known
+    bool whole = false;   // head, body and end came at once: the length is known
+    bool parked = false;  // nothing yet, but its parameters
 };
 
 class Doorbell;
@@ -106,6 +107,8 @@ class Call : public std::enable_shared_from_this<Call> {
         Place place = Place::query;
         bool parsed = false;  // params have been read on the loop
         Params params;
+        std::string further;       // a digest of arguments that are no parameters: see key_of()
+        bool looks_later = false;  // its key needs what a Python thread reads: then it is parked
         std::uint64_t connection = 0;
         bool show_traceback = true;
     };
@@ -131,6 +134,11 @@ class Call : public std::enable_shared_from_this<Call> {
 
     void run();       // it leaves the queue
     void finished();  // nothing of it runs any more
+    // Its parameters are known now, and the loop is to look for a kept result before it runs. What has been read so far
+    // is there when it comes out of the queue again. It goes back once its thread is done with it.
+    void park(std::shared_ptr<const void> rest);
+    bool hand_back();  // false if it is not parked
+    std::shared_ptr<const void> take_rest();
     void loaded(double seconds);
 
     void refuse(Problem problem);
@@ -175,6 +183,9 @@ class Call : public std::enable_shared_from_this<Call> {
     bool ended_ = false;
     bool wants_room_ = false;  // an asynchronous writer waits
     std::size_t unsent_ = 0;   // bytes in the outbox or in nginx's hands
+
+    bool parked_ = false;
+    std::shared_ptr<const void> rest_;
 
     Clock::time_point queued_at_ = Clock::now();
     Clock::time_point started_at_;

@@ -12,6 +12,8 @@
 
 #include "access.hpp"
 #include "answer.hpp"
+#include "asked.hpp"
+#include "cache.hpp"
 #include "hooks.hpp"
 #include "module.hpp"
 #include "params.hpp"
@@ -25,6 +27,9 @@ struct Exchange {
 
     ngx_http_request_t* request;
     CallPtr call;
+    std::size_t body_size = 0;
+    std::optional<Caching> caching;  // if its result is to be kept
+    bool submitted = false;
     bool attached = false;  // the worker is held for it, the call knows it
     bool head_sent = false;
     ngx_event_t timer{};
@@ -33,7 +38,8 @@ struct Exchange {
     ngx_chain_t* busy = nullptr;
     ngx_chain_t* free = nullptr;
     End end = End::open;
-    off_t missing = -1;  // of the length that the adaptor has declared; negative if it has not
+    off_t length = -1;   // as the adaptor has declared it; negative if it has not
+    off_t missing = -1;  // of that
 };
 
 namespace {
@@ -45,12 +51,14 @@ Exchange* exchange_of(ngx_http_request_t* request) {
 
 // --- Heads.
 
-bool set_server_timing(ngx_http_request_t* request, const Call& call) {
-    Timing timing = call.timing();
+// Server-Timing, and what the cache has to say. False if memory is short.
+bool set_report(Exchange& exchange) {
+    Timing timing = exchange.call->timing();
     std::array<char, 128> text;
     int n = std::snprintf(text.data(), text.size(), "queue;dur=%.3f, load;dur=%.3f, run;dur=%.3f", timing.queue * 1e3,
                           timing.load * 1e3, timing.run * 1e3);
-    return add_header(request, "Server-Timing", {text.data(), static_cast<std::size_t>(n)}) != nullptr;
+    return add_header(exchange.request, "Server-Timing", {text.data(), static_cast<std::size_t>(n)}) != nullptr &&
+           (!exchange.caching || exchange.caching->report(exchange.request));
 }
 
 // A stream whose adaptor knows its length; -1 if it does not.
@@ -74,6 +82,12 @@ void detach(Exchange& exchange) {
         ngx_del_timer(&exchange.timer);
     }
     exchange.call->exchange = nullptr;
+    if (exchange.caching) {
+        exchange.caching->step_aside();
+    }
+    if (!exchange.submitted) {
+        exchange.call->finished();
+    }
     Worker* worker = Worker::get();
     worker->pool().cancel(exchange.call);
     worker->let_go();
@@ -86,7 +100,7 @@ void finalize(Exchange& exchange, ngx_int_t rc) {
 
 void refuse(Exchange& exchange, const Problem& problem) {
     ngx_int_t rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
-    if (set_server_timing(exchange.request, *exchange.call)) {
+    if (set_report(exchange)) {
         rc = send_problem(exchange.request, problem);
     }
     finalize(exchange, rc);
@@ -149,8 +163,9 @@ void restart_timer(Exchange& exchange) {
 bool set_head(Exchange& exchange, const Head& head) {
     ngx_http_request_t* request = exchange.request;
     request->headers_out.status = static_cast<ngx_uint_t>(head.status);
-    return std::ranges::all_of(head.headers, [&](const Header& header) { return set_header(request, header); }) &&
-           set_server_timing(request, *exchange.call);
+    return std::ranges::all_of(head.headers,
+                               [&](const Header& header) { return set_header(request, header.name, header.value); }) &&
+           set_report(exchange);
 }
 
 ngx_int_t send_head(Exchange& exchange, const Batch& batch) {
@@ -165,7 +180,7 @@ ngx_int_t send_head(Exchange& exchange, const Batch& batch) {
             out.content_length_n += static_cast<off_t>(piece.bytes.size());
         }
     } else {
-        out.content_length_n = exchange.missing = declared_length(*batch.head);
+        out.content_length_n = exchange.length;
         // A proxy in front would gather the chunks.
         if (add_header(request, "X-Accel-Buffering", "no") == nullptr) {
             return NGX_ERROR;
@@ -248,6 +263,9 @@ ngx_buf_t* append_buffer(Exchange& exchange, ngx_chain_t**& last) {
 // What is shorter than the length that it declares must not be taken for complete; what is longer, for the beginning of
 // the connection's next answer.
 void keep_to_length(Exchange& exchange, Batch& batch) {
+    if (batch.head && !batch.whole) {
+        exchange.length = exchange.missing = declared_length(*batch.head);
+    }
     if (exchange.missing < 0) {
         return;
     }
@@ -264,7 +282,7 @@ void keep_to_length(Exchange& exchange, Batch& batch) {
         ngx_log_error(NGX_LOG_ERR, exchange.request->connection->log, 0,
                       "owt: the stream is %s than the Content-Length that its adaptor has set",
                       too_long ? "longer" : "shorter");
-        exchange.end = batch.end = too_long ? End::finished : End::aborted;
+        batch.end = too_long ? End::finished : End::aborted;
     }
 }
 
@@ -344,9 +362,87 @@ bool pass(Exchange& exchange, ngx_chain_t* out) {
     return true;
 }
 
+// A result that was kept, or that another call has just brought.
+ngx_int_t send_kept(ngx_http_request_t* request, Caching& caching) {
+    const Zone::Result& result = caching.result();
+    auto& out = request->headers_out;
+    out.status = static_cast<ngx_uint_t>(status_in(result.head));
+    out.content_length_n = static_cast<off_t>(result.body_size);
+    bool set = caching.report(request);
+    each_header_in(result.head, [&](std::string_view name, std::string_view value) {
+        set = set && set_header(request, name, value);
+    });
+    if (result.limited) {
+        set = set && add_header(request, "Age", std::to_string(ngx_time() - result.kept_at)) != nullptr;
+    }
+    if (!set) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    request->allow_ranges = request->method != NGX_HTTP_POST;
+    ngx_int_t rc = ngx_http_send_header(request);
+    if (!may_send_body(request, rc)) {
+        return rc;
+    }
+    auto body = caching.body(request);
+    if (!body) {
+        ngx_log_error(NGX_LOG_ERR, request->connection->log, 0, "owt: the result has been forgotten meanwhile");
+        return NGX_ERROR;
+    }
+    return send_body(request, *body);
+}
+
+// False if the exchange is over.
+bool submit(Exchange& exchange) {
+    Call::Asked& asked = exchange.call->asked;
+    if (asked.environ.empty()) {
+        asked.environ = environ_of(exchange.request, exchange.body_size);
+    }
+    exchange.submitted = Worker::get()->submit(exchange.call);
+    if (!exchange.submitted) {
+        refuse(exchange, {503, "queue-full",
+                          "All threads are busy and the queue is full: try again in a second. "
+                          "The server's owt_instance sets threads and queue."});
+    }
+    return exchange.submitted;
+}
+
+// False if the exchange is over.
+bool go(Exchange& exchange, Caching::Step step) {
+    switch (step) {
+        case Caching::Step::wait:
+            return true;
+        case Caching::Step::run:
+            return submit(exchange);
+        default:
+            exchange.call->finished();
+            ngx_int_t rc = send_kept(exchange.request, *exchange.caching);
+            finalize(exchange, rc);
+            return false;
+    }
+}
+
+// A Python thread has read the call's parameters, and they ask for the cache. False if the exchange is over.
+bool look_now(Exchange& exchange) {
+    Call::Asked& asked = exchange.call->asked;
+    asked.parsed = true;
+    asked.looks_later = false;
+    exchange.submitted = false;
+    return go(exchange, exchange.caching.emplace(exchange).look(exchange.request, asked));
+}
+
 // False if the exchange is over.
 bool send_batch(Exchange& exchange, Batch& batch) {
     ngx_http_request_t* request = exchange.request;
+    if (batch.parked) {
+        return look_now(exchange);
+    }
+    keep_to_length(exchange, batch);
+    if (!exchange.caching && exchange.call->asked.params.use_cache) {
+        exchange.caching.emplace(exchange);  // there is no cache here, which the head says
+    }
+    if (exchange.caching) {
+        exchange.caching->record(batch);
+    }
     if (batch.problem) {
         refuse(exchange, *batch.problem);
         return false;
@@ -368,7 +464,6 @@ bool send_batch(Exchange& exchange, Batch& batch) {
             return false;
         }
     }
-    keep_to_length(exchange, batch);
     ngx_chain_t* out = nullptr;
     if (!make_chain(exchange, batch, out)) {
         finalize(exchange, NGX_ERROR);
@@ -425,127 +520,13 @@ void arm(Exchange& exchange) {
             ngx_del_timer(connection->write);
         }
     }
+    if (exchange.busy != nullptr && exchange.caching) {
+        exchange.caching->step_aside();  // a slow client holds up nobody else
+    }
     restart_timer(exchange);
 }
 
 // --- The request becomes a call.
-
-void put(std::string& environ, std::string_view name, std::string_view value) {
-    environ.append(name).push_back('\0');
-    // A NUL in a decoded path would end the value early, and no program expects one.
-    environ.append(value.substr(0, value.find('\0'))).push_back('\0');
-}
-
-void put_header(std::string& environ, std::string_view name, std::string_view value) {
-    environ.append("HTTP_");
-    for (char c : name) {
-        environ.push_back(c == '-' ? '_' : static_cast<char>(ngx_toupper(c)));
-    }
-    environ.push_back('\0');
-    environ.append(value).push_back('\0');
-}
-
-std::string_view port_of(sockaddr* address, std::array<char, 8>& text) {
-    int n = std::snprintf(text.data(), text.size(), "%u", static_cast<unsigned>(ngx_inet_get_port(address)));
-    return {text.data(), static_cast<std::size_t>(n)};
-}
-
-// The CGI variables (RFC 3875) that PEP 3333 asks for. HEAD is run as GET; nginx leaves the body out.
-std::string environ_of(ngx_http_request_t* request, std::size_t body_size) {
-    ngx_connection_t* connection = request->connection;
-    auto* server = static_cast<ngx_http_core_srv_conf_t*>(ngx_http_get_module_srv_conf(request, ngx_http_core_module));
-    std::array<char, 8> port;
-    std::string environ;
-    environ.reserve(1024);
-    put(environ, "REQUEST_METHOD", request->method == NGX_HTTP_HEAD ? "GET" : to_view(request->method_name));
-    put(environ, "SCRIPT_NAME", "");
-    put(environ, "PATH_INFO", to_view(request->uri));
-    put(environ, "QUERY_STRING", to_view(request->args));
-    put(environ, "REQUEST_URI", to_view(request->unparsed_uri));
-    put(environ, "SERVER_PROTOCOL", to_view(request->http_protocol));
-    std::string_view host = to_view(request->headers_in.server);
-    put(environ, "SERVER_NAME", host.empty() ? to_view(server->server_name) : host);
-    if (ngx_connection_local_sockaddr(connection, nullptr, 0) == NGX_OK) {
-        put(environ, "SERVER_PORT", port_of(connection->local_sockaddr, port));
-    }
-    put(environ, "REMOTE_ADDR", to_view(connection->addr_text));
-    put(environ, "REMOTE_PORT", port_of(connection->sockaddr, port));
-    bool https = false;
-#if (NGX_HTTP_SSL)
-    https = connection->ssl != nullptr;
-#endif
-    put(environ, "REQUEST_SCHEME", https ? "https" : "http");
-    if (request->headers_in.content_type != nullptr) {
-        put(environ, "CONTENT_TYPE", to_view(request->headers_in.content_type->value));
-    }
-    if (body_size > 0) {
-        put(environ, "CONTENT_LENGTH", std::to_string(body_size));
-    }
-    each_header(request->headers_in.headers, [&](const ngx_table_elt_t& header) {
-        std::string_view name = to_view(header.key);
-        if (!same(name, "Content-Type") && !same(name, "Content-Length")) {
-            put_header(environ, name, to_view(header.value));
-        }
-    });
-    return environ;
-}
-
-// Copies a body in memory, shares the file of one that nginx has spooled. The body's size, or nullopt.
-std::optional<std::size_t> take_body(ngx_http_request_t* request, Call::Asked& asked) {
-    ngx_http_request_body_t* body = request->request_body;
-    if (body == nullptr || body->bufs == nullptr) {
-        return 0;
-    }
-    if (body->temp_file != nullptr) {
-        asked.body_file = Fd(::fcntl(body->temp_file->file.fd, F_DUPFD_CLOEXEC, 0));
-        if (!asked.body_file) {
-            return std::nullopt;
-        }
-        return static_cast<std::size_t>(body->temp_file->file.offset);
-    }
-    std::size_t size = 0;
-    for (ngx_chain_t* link = body->bufs; link != nullptr; link = link->next) {
-        size += static_cast<std::size_t>(ngx_buf_size(link->buf));
-    }
-    asked.body.reserve(size);
-    for (ngx_chain_t* link = body->bufs; link != nullptr; link = link->next) {
-        asked.body.append(reinterpret_cast<char*>(link->buf->pos),
-                          static_cast<std::size_t>(link->buf->last - link->buf->pos));
-    }
-    return size;
-}
-
-// The first bytes of a body, to tell JSON.
-std::string_view body_start(const Call::Asked& asked, std::array<char, 64>& block) {
-    if (!asked.body_file) {
-        return asked.body;
-    }
-    ssize_t n = ::pread(asked.body_file.get(), block.data(), block.size(), 0);
-    return {block.data(), n > 0 ? static_cast<std::size_t>(n) : 0};
-}
-
-// Reads the parameters where that costs the loop nothing to speak of; a spooled body is read by a Python thread.
-Complaint read_params(ngx_http_request_t* request, Call::Asked& asked) {
-    std::array<char, 64> block;
-    std::string_view query = to_view(request->args);
-    ngx_table_elt_t* type = request->headers_in.content_type;
-    asked.place = locate(query, type ? to_view(type->value) : "", body_start(asked, block));
-    if (asked.place == Place::nowhere) {
-        return no_code_text();
-    }
-    if (asked.place == Place::multipart || (asked.place != Place::query && asked.body_file)) {
-        return std::nullopt;
-    }
-    asked.parsed = true;
-    switch (asked.place) {
-        case Place::query:
-            return read_urlencoded(query, asked.params);
-        case Place::json:
-            return read_json(asked.body, asked.params);
-        default:
-            return read_urlencoded(asked.body, asked.params);
-    }
-}
 
 // A client that leaves after its request has been read is seen only by who looks.
 void watch_client(ngx_http_request_t* request) {
@@ -580,6 +561,8 @@ void begin(ngx_http_request_t* request) {
     Exchange* exchange = exchange_of(request);
     exchange->call = std::make_shared<Call>(worker->doorbell(), conf.stream_buffer);
     Call::Asked& asked = exchange->call->asked;
+    asked.connection = request->connection->number;
+    asked.show_traceback = conf.traceback;
     auto size = take_body(request, asked);
     if (!size) {
         ngx_log_error(NGX_LOG_ERR, request->connection->log, ngx_errno, "owt: sharing the request body's file failed");
@@ -590,18 +573,18 @@ void begin(ngx_http_request_t* request) {
         refuse(*exchange, {400, asked.place == Place::nowhere ? "no-code" : "bad-parameters", *complaint});
         return;
     }
-    asked.environ = environ_of(request, *size);
-    asked.connection = request->connection->number;
-    asked.show_traceback = conf.traceback;
-    if (!attach(*exchange)) {
+    exchange->body_size = *size;
+    asked.looks_later = conf.zone != nullptr && !complete_key(asked);
+    auto step = Caching::Step::run;
+    if (asked.params.use_cache && !asked.looks_later) {
+        step = exchange->caching.emplace(*exchange).look(request, asked);
+    }
+    // What is answered at once needs nobody to watch over it.
+    if (step != Caching::Step::answer && !attach(*exchange)) {
         finalize(*exchange, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return;
     }
-    if (!worker->submit(exchange->call)) {
-        exchange->call->finished();
-        refuse(*exchange, {503, "queue-full",
-                           "All threads are busy and the queue is full: try again in a second. "
-                           "The server's owt_instance sets threads and queue."});
+    if (!go(*exchange, step)) {
         return;
     }
     watch_client(request);
@@ -665,6 +648,25 @@ void advance(Call& call) noexcept {
         }
     });
     ngx_http_run_posted_requests(connection);
+}
+
+void resume(Exchange& exchange, KeptPtr kept) noexcept {
+    ngx_connection_t* connection = exchange.request->connection;
+    ngx_http_set_log_request(connection->log, exchange.request);
+    guarded(exchange, [&] {
+        if (go(exchange, exchange.caching->resume(exchange.request, std::move(kept)))) {
+            restart_timer(exchange);
+        }
+    });
+    ngx_http_run_posted_requests(connection);
+}
+
+std::optional<std::string> cache_status_of(ngx_http_request_t* request) {
+    Exchange* exchange = exchange_of(request);
+    if (exchange == nullptr || !exchange->caching) {
+        return std::nullopt;
+    }
+    return std::string(exchange->caching->state());
 }
 
 const Call* call_of(ngx_http_request_t* request) {

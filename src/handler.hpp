@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include "cache.hpp"
 #include "call.hpp"
 #include "ngx.hpp"
 
@@ -13,7 +14,11 @@ ngx_int_t handle(ngx_http_request_t* request) noexcept;
 // The call has news for the exchange that waits for it.
 void advance(Call& call) noexcept;
 
-// Variables: the call of this request, or null.
+// A call that waited for another's result has it, or (null) is to run.
+void resume(Exchange& exchange, KeptPtr kept) noexcept;
+
+// Variables: the call of this request, or null; how it fared with the cache, if it asked for that.
 const Call* call_of(ngx_http_request_t* request);
+std::optional<std::string> cache_status_of(ngx_http_request_t* request);
 
 }  // namespace owt

@@ -6,6 +6,8 @@
 #include <cstdio>
 
 #include "access.hpp"
+#include "asked.hpp"
+#include "cache.hpp"
 #include "handler.hpp"
 #include "worker.hpp"
 
@@ -53,7 +55,8 @@ void* create_main_conf(ngx_conf_t* cf) noexcept {
     }
     main->instances = make_in_pool<std::vector<Instance>>(cf->pool, 1);
     main->exposed = make_in_pool<std::vector<Exposed>>(cf->pool);
-    if (main->instances == nullptr || main->exposed == nullptr) {
+    main->zones = make_in_pool<std::vector<Zone*>>(cf->pool);
+    if (main->instances == nullptr || main->exposed == nullptr || main->zones == nullptr) {
         return nullptr;
     }
     main->instances->front().name = "default";
@@ -100,6 +103,8 @@ void* create_location_conf(ngx_conf_t* cf) noexcept {
         conf->guard_given = NGX_CONF_UNSET;
         conf->allowed = static_cast<Allowed*>(NGX_CONF_UNSET_PTR);
         conf->logins = static_cast<Logins*>(NGX_CONF_UNSET_PTR);
+        conf->cache = static_cast<CacheName*>(NGX_CONF_UNSET_PTR);
+        conf->cache_max = NGX_CONF_UNSET_SIZE;
     }
     return conf;
 }
@@ -111,7 +116,8 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
     ngx_conf_merge_msec_value(inner.timeout, outer.timeout, 0);
     ngx_conf_merge_size_value(inner.stream_buffer, outer.stream_buffer, 1024 * 1024);
     try {
-        return merge_access(cf, outer, inner);
+        char* result = merge_cache(cf, outer, inner);
+        return result == NGX_CONF_OK ? merge_access(cf, outer, inner) : result;
     } catch (const std::exception& error) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s", error.what());
         return static_cast<char*>(NGX_CONF_ERROR);
@@ -120,43 +126,72 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
 
 // --- Variables.
 
-enum Variable : uintptr_t { code_id, function, queue_time, run_time };
+enum Variable : uintptr_t { code_id, function, queue_time, run_time, cache_status };
 
-std::string text_of(Variable variable, const Call& call) {
-    auto seconds = [](double value) {
-        std::array<char, 32> text;
-        int n = std::snprintf(text.data(), text.size(), "%.6f", value);
-        return std::string(text.data(), static_cast<std::size_t>(n));
-    };
+// Found out once: the body is read but for a while, and this takes its time.
+std::optional<std::string> proxied_code_id(ngx_http_request_t* request) {
+    RequestState* state = ensure_state(request);
+    if (state == nullptr || location_conf(request).owt) {
+        return std::nullopt;
+    }
+    if (!state->code_id) {
+        state->code_id = code_id_of(request);
+    }
+    return state->code_id;
+}
+
+std::string seconds_text(double value) {
+    std::array<char, 32> text;
+    int n = std::snprintf(text.data(), text.size(), "%.6f", value);
+    return {text.data(), static_cast<std::size_t>(n)};
+}
+
+// nullopt: there is no such thing, or not yet.
+std::optional<std::string> text_of(Variable variable, ngx_http_request_t* request) {
+    const Call* call = call_of(request);
+    if (call == nullptr) {
+        return variable == code_id ? proxied_code_id(request) : std::nullopt;
+    }
+    if (variable == cache_status) {
+        return cache_status_of(request);
+    }
+    // Parameters that a Python thread reads may be looked at when it has answered.
+    if (!call->asked.parsed && !call->answered()) {
+        return std::nullopt;
+    }
     switch (variable) {
         case code_id:
-            return call.asked.params.code_id;
+            return call->asked.params.code_id;
         case function:
-            return call.asked.params.fn_name;
+            return call->asked.params.fn_name;
         case queue_time:
-            return seconds(call.timing().queue);
+            return seconds_text(call->timing().queue);
         default:
-            return seconds(call.timing().run);
+            return seconds_text(call->timing().run);
     }
 }
 
 ngx_int_t get_variable(ngx_http_request_t* request, ngx_http_variable_value_t* value, uintptr_t data) noexcept {
-    const Call* call = call_of(request);
-    // Parameters that a Python thread reads may be looked at when it has answered.
-    if (call == nullptr || !(call->asked.parsed || call->answered())) {
-        value->not_found = 1;
+    try {
+        auto text = text_of(static_cast<Variable>(data), request);
+        if (!text) {
+            value->not_found = 1;
+            return NGX_OK;
+        }
+        ngx_str_t copy = to_ngx_str(request->pool, *text);
+        if (copy.data == nullptr) {
+            return NGX_ERROR;
+        }
+        value->data = copy.data;
+        value->len = static_cast<unsigned>(copy.len);
+        value->valid = 1;
+        value->no_cacheable = 0;
+        value->not_found = 0;
         return NGX_OK;
-    }
-    ngx_str_t text = to_ngx_str(request->pool, text_of(static_cast<Variable>(data), *call));
-    if (text.data == nullptr) {
+    } catch (const std::exception& error) {
+        ngx_log_error(NGX_LOG_ERR, request->connection->log, 0, "owt: a variable has no value: %s", error.what());
         return NGX_ERROR;
     }
-    value->data = text.data;
-    value->len = static_cast<unsigned>(text.len);
-    value->valid = 1;
-    value->no_cacheable = 0;
-    value->not_found = 0;
-    return NGX_OK;
 }
 
 ngx_int_t add_variables(ngx_conf_t* cf) noexcept {
@@ -165,7 +200,8 @@ ngx_int_t add_variables(ngx_conf_t* cf) noexcept {
         Variable variable;
     };
     std::array entries = {Entry{ngx_string("owt_code_id"), code_id}, Entry{ngx_string("owt_fn"), function},
-                          Entry{ngx_string("owt_queue_time"), queue_time}, Entry{ngx_string("owt_run_time"), run_time}};
+                          Entry{ngx_string("owt_queue_time"), queue_time}, Entry{ngx_string("owt_run_time"), run_time},
+                          Entry{ngx_string("owt_cache_status"), cache_status}};
     for (Entry& entry : entries) {
         ngx_http_variable_t* added = ngx_http_add_variable(cf, &entry.name, NGX_HTTP_VAR_NOCACHEABLE);
         if (added == nullptr) {
@@ -235,6 +271,11 @@ std::array commands = {
                   NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocationConf, traceback), nullptr},
     ngx_command_t{ngx_string("owt_dir"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, ngx_conf_set_path_slot,
                   NGX_HTTP_MAIN_CONF_OFFSET, offsetof(MainConf, sources), nullptr},
+    ngx_command_t{ngx_string("owt_zone"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE2, set_zone, NGX_HTTP_MAIN_CONF_OFFSET, 0,
+                  nullptr},
+    ngx_command_t{ngx_string("owt_cache"), anywhere | NGX_CONF_TAKE1, set_cache, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    ngx_command_t{ngx_string("owt_cache_max"), anywhere | NGX_CONF_TAKE1, set_cache_max, NGX_HTTP_LOC_CONF_OFFSET, 0,
+                  nullptr},
     ngx_command_t{ngx_string("owt_instance"), NGX_HTTP_MAIN_CONF | NGX_CONF_BLOCK | NGX_CONF_TAKE1, set_instance_block,
                   NGX_HTTP_MAIN_CONF_OFFSET, 0, nullptr},
     ngx_command_t{ngx_string("owt_instance"), NGX_HTTP_SRV_CONF | NGX_CONF_TAKE1, set_instance_of_server,

@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "auth.hpp"
@@ -25,6 +27,14 @@ struct Allowed {
     std::string place;
 };
 
+class Zone;
+
+// What owt_cache says, and where.
+struct CacheName {
+    std::string name;
+    std::string place;
+};
+
 struct MainConf {
     std::vector<Instance>* instances;    // the first is the ordinary workers', "default"
     std::size_t ordinary_workers;        // nginx's worker_processes, as configured
@@ -32,6 +42,7 @@ struct MainConf {
     bool used;                           // some location has owt
     ngx_path_t* sources;                 // owt_dir
     std::vector<Exposed>* exposed;
+    std::vector<Zone*>* zones;  // of owt_zone
 };
 
 struct ServerConf {
@@ -51,6 +62,10 @@ struct LocationConf {
     Allowed* allowed;  // by owt_allow, here or further out
     Rules* rules;      // with guard: all that it goes by
     Logins* logins;    // of owt_auth; null: none needed
+    CacheName* cache;
+    std::size_t cache_max;  // as given, else unset
+    Zone* zone;             // of owt_cache; null: off
+    std::size_t limit;      // with zone: a larger result is not kept
 };
 
 inline const LocationConf& location_conf(ngx_http_request_t* request) {
@@ -64,6 +79,7 @@ struct RequestState {
     const Rules* judged_by = nullptr;  // whose guard has let it pass
     Verdict verdict;
     Exchange* exchange = nullptr;
+    std::optional<std::string> code_id;  // where the request goes elsewhere
 };
 
 inline RequestState* find_state(ngx_http_request_t* request) {

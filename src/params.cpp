@@ -246,7 +246,10 @@ class Intake {
             return complaint;
         }
         if (named_ == Key::code_b64) {
-            params_.fields.clear();
+            params_.beside.swap(params_.fields);
+            if (about_fields_ && params_.cache_kwargs) {
+                params_.use_cache = false;  // not all of them are known, to tell results apart by
+            }
         } else if (about_fields_) {
             return about_fields_;
         }
@@ -717,6 +720,21 @@ bool names_code(std::string_view query) {
     return found;
 }
 
+std::string without_parameters(std::string_view query) {
+    std::string out;
+    for_each_pair(query, [&](std::string_view name, std::string_view value) {
+        Key key = key_of(name);
+        if (key == Key::other && name.find_first_of("%+") != std::string_view::npos) {
+            key = key_of(decode_percent(name));
+        }
+        if (key == Key::other) {
+            out.append(out.empty() ? "" : "&").append(name).append("=").append(value);
+        }
+        return true;
+    });
+    return out;
+}
+
 Place locate(std::string_view query, std::string_view content_type, std::string_view body) {
     if (names_code(query)) {
         return Place::query;
@@ -827,24 +845,33 @@ std::optional<std::string> decode_base64(std::string_view text) {
     return out;
 }
 
-std::string sha256_hex(std::string_view bytes) {
+Digest sha256(std::string_view bytes) {
     thread_local std::unique_ptr<EVP_MD, FreeDigest> digest(EVP_MD_fetch(nullptr, "SHA256", nullptr));
     thread_local std::unique_ptr<EVP_MD_CTX, FreeDigest> context(EVP_MD_CTX_new());
-    std::array<unsigned char, EVP_MAX_MD_SIZE> hash;
-    unsigned int size = 0;
+    Digest hash;
+    static_assert(sizeof(hash) == 32);
     if (!digest || !context || !EVP_DigestInit_ex2(context.get(), digest.get(), nullptr) ||
         !EVP_DigestUpdate(context.get(), bytes.data(), bytes.size()) ||
-        !EVP_DigestFinal_ex(context.get(), hash.data(), &size)) {
+        !EVP_DigestFinal_ex(context.get(), hash.data(), nullptr)) {
         // A hash that is not one would name another's code. Only lack of memory leads here.
         std::abort();
     }
-    constexpr std::string_view hex = "0123456789abcdef";
-    std::string out(size_t(size) * 2, '\0');
-    for (size_t i = 0; i < size; ++i) {
-        out[2 * i] = hex[hash[i] >> 4];
-        out[2 * i + 1] = hex[hash[i] & 15];
+    return hash;
+}
+
+std::string hex(std::string_view bytes) {
+    constexpr std::string_view digits = "0123456789abcdef";
+    std::string out(bytes.size() * 2, '\0');
+    for (size_t i = 0; i < bytes.size(); ++i) {
+        out[2 * i] = digits[uint8_t(bytes[i]) >> 4];
+        out[2 * i + 1] = digits[uint8_t(bytes[i]) & 15];
     }
     return out;
+}
+
+std::string sha256_hex(std::string_view bytes) {
+    Digest hash = sha256(bytes);
+    return hex({reinterpret_cast<const char*>(hash.data()), hash.size()});
 }
 
 bool is_utf8(std::string_view bytes) {

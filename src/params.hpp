@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,6 +11,9 @@
 #include <vector>
 
 namespace owt {
+
+// A SHA-256.
+using Digest = std::array<unsigned char, 32>;
 
 // A field that the parameter table does not name: a keyword argument.
 struct Field {
@@ -27,6 +31,7 @@ struct Params {
     bool cache_kwargs = false;
     std::optional<std::string> cache_key_override;
     std::vector<Field> fields;  // stays empty where the code came as code_b64
+    std::vector<Field> beside;  // what came beside code_b64: no arguments, but the adaptor may look at them
 };
 
 // What is wrong with the request and what to do about it, for the client to read.
@@ -37,6 +42,9 @@ enum class Place { query, json, urlencoded, multipart, nowhere };
 
 // True if the query string has a non-empty field that names code.
 bool names_code(std::string_view query);
+
+// The query string without the fields that the parameter table names, as they came.
+std::string without_parameters(std::string_view query);
 
 // content_type is the header's whole value; body its first bytes.
 Place locate(std::string_view query, std::string_view content_type, std::string_view body);
@@ -54,7 +62,9 @@ std::string no_code_text();
 // Parts of the above that stand alone.
 // Standard and URL-safe alphabets, missing padding, white space ignored but a space standing for '+'.
 std::optional<std::string> decode_base64(std::string_view text);
+Digest sha256(std::string_view bytes);
 std::string sha256_hex(std::string_view bytes);
+std::string hex(std::string_view bytes);
 bool is_utf8(std::string_view bytes);
 
 }  // namespace owt

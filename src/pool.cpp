@@ -267,7 +267,7 @@ void Pool::Impl::run(Slot& slot, const CallPtr& call) {
         }
         slot.call = nullptr;
     }
-    if (!call->detached()) {
+    if (!call->detached() && !call->hand_back()) {
         call->finished();
     }
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -61,6 +62,19 @@ def read(call: Call, request: Request) -> tuple[str, str, dict[str, Any], str | 
             if name not in _OWN:
                 kwargs.setdefault(_utf8(name, name), file)
     return code_id, fn_name, kwargs, text
+
+
+def digest(request: Request) -> str:
+    """A SHA-256 of the form's files, with their names and types: the files among the keyword arguments."""
+    total = hashlib.sha256()
+    for name, file in request.files.items(multi=True):
+        if name not in _OWN:
+            content = hashlib.sha256()
+            while block := file.read(1 << 20):
+                content.update(block)
+            file.seek(0)
+            total.update(repr((name, file.filename, file.headers.items(), content.digest())).encode(errors="replace"))
+    return total.hexdigest()
 
 
 def _utf8(name: str, text: str) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from _owt import Call
 
 _Result = Whole | aio.Pending | None
+_Parked = tuple[Request, dict[str, Any]]
 
 _new = Request.__new__
 _endpoints = loaded.endpoints
@@ -63,15 +64,23 @@ def thread_started(index: int) -> None:
     call_threads.add(get_ident())
 
 
-def run(call: Call, code_id: str, fn_name: str, kwargs: dict[str, Any], kwargs_text: str | None) -> Whole | None:
+def run(
+    call: Call,
+    code_id: str,
+    fn_name: str,
+    kwargs: dict[str, Any],
+    kwargs_text: str | None,
+    parked: _Parked | None = None,
+) -> Whole | None:
     """Runs one call on the thread of the caller.
 
     code_id is 64 hex digits, or empty where a multipart form has yet to be read; kwargs is the call's
-    own; kwargs_text the text of ``kwargs`` or ``kwargs_b64``. The answer, if it is complete and has
+    own; kwargs_text the text of ``kwargs`` or ``kwargs_b64``; parked what was read of a form before the
+    call was parked. The answer, if it is complete and has
     headers that need no check; None if it went, or will go, through call. Raises Cancelled.
     """
     context = Context()
-    result = context.run(_run, call, code_id, fn_name, kwargs, kwargs_text)
+    result = context.run(_run, call, code_id, fn_name, kwargs, kwargs_text, parked)
     if type(result) is aio.Pending:
         try:
             aio.submit(result, context)
@@ -81,14 +90,27 @@ def run(call: Call, code_id: str, fn_name: str, kwargs: dict[str, Any], kwargs_t
     return result  # type: ignore[return-value]
 
 
-def _run(call: Call, code_id: str, fn_name: str, kwargs: dict[str, Any], kwargs_text: str | None) -> _Result:
-    request = _new(Request)
-    request._call = call
+def _run(
+    call: Call,
+    code_id: str,
+    fn_name: str,
+    kwargs: dict[str, Any],
+    kwargs_text: str | None,
+    parked: _Parked | None,
+) -> _Result:
+    if parked is None:
+        request = _new(Request)
+        request._call = call
+    else:
+        request, kwargs = parked
     current.set(request)
     path = ""
     try:
         if not code_id:
             code_id, fn_name, kwargs, kwargs_text = form.read(call, request)
+            if call.looks_later:
+                call.park(form.digest(request) if call.key_has_arguments else "", (request, kwargs))
+                return None
         found = _endpoints.get(code_id)
         if found is None:
             path = endpoint.path_of(code_id)

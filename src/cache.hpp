@@ -1,0 +1,67 @@
+// A call that wants its result kept: where it looks before it runs, whom it waits for, what it records while its answer
+// goes out, and what its head says of all that (Cache-Status, RFC 9211). And the directives of it.
+
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "flights.hpp"
+#include "kept.hpp"
+#include "module.hpp"
+#include "ngx.hpp"
+#include "zone.hpp"
+
+namespace owt {
+
+class Caching {
+  public:
+    // What a call is to do next.
+    enum class Step { answer, wait, run };
+
+    explicit Caching(Exchange& exchange) : ticket_(&exchange) {}
+
+    // Looks whether there is a result, or somebody who is about to have one.
+    Step look(ngx_http_request_t* request, const Call::Asked& asked);
+    // After Step::wait: nobody brought a result (null) or somebody did.
+    Step resume(ngx_http_request_t* request, KeptPtr kept);
+    // After Step::answer.
+    const Zone::Result& result() const { return result_; }
+    // Its body, if it was not copied at first; nullopt if it has been forgotten since.
+    std::optional<std::string_view> body(ngx_http_request_t* request);
+
+    // After Step::run: this is about to be sent. To a head something may be added.
+    void record(Batch& batch);
+    // The client is slow, or gone: others need not wait for it.
+    void step_aside() { ticket_.leave(); }
+
+    // $owt_cache_status
+    std::string_view state() const;
+    // Adds Cache-Status. False if memory is short.
+    bool report(ngx_http_request_t* request) const;
+
+  private:
+    enum class State { bypassed, refreshed, missed, collapsed, hit };
+
+    bool find(ngx_http_request_t* request);
+    void keep();
+
+    Flights::Ticket ticket_;
+    State state_ = State::bypassed;
+    Zone* zone_ = nullptr;
+    Digest key_{};  // of the call,
+    Digest at_{};   // and where its result was found
+    std::string accept_;
+    std::optional<Recording> recording_;
+    bool stored_ = false;
+    Zone::Result result_;
+    KeptPtr kept_;  // what the result points to, unless that is the request's memory
+};
+
+// The directives owt_zone, owt_cache and owt_cache_max.
+char* set_zone(ngx_conf_t* cf, ngx_command_t* command, void* conf) noexcept;
+char* set_cache(ngx_conf_t* cf, ngx_command_t* command, void* conf) noexcept;
+char* set_cache_max(ngx_conf_t* cf, ngx_command_t* command, void* conf) noexcept;
+char* merge_cache(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner);
+
+}  // namespace owt
