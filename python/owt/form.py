@@ -65,16 +65,17 @@ def read(call: Call, request: Request) -> tuple[str, str, dict[str, Any], str | 
 
 
 def digest(request: Request) -> str:
-    """A SHA-256 of the form's files, with their names and types: the files among the keyword arguments."""
-    total = hashlib.sha256()
+    """A SHA-256 of the files among the arguments, with their names and types; empty if there are none."""
+    total = None
     for name, file in request.files.items(multi=True):
         if name not in _OWN:
             content = hashlib.sha256()
             while block := file.read(1 << 20):
                 content.update(block)
             file.seek(0)
-            total.update(repr((name, file.filename, file.headers.items(), content.digest())).encode(errors="replace"))
-    return total.hexdigest()
+            total = total or hashlib.sha256()
+            total.update(repr((name, list(file.headers), content.digest())).encode(errors="backslashreplace"))
+    return total.hexdigest() if total else ""
 
 
 def _utf8(name: str, text: str) -> str:
