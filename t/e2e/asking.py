@@ -90,6 +90,13 @@ class Asking:
         """Whether anything of the answer has come."""
         return bool(select.select([self.socket], [], [], 0)[0])
 
+    def answer_or_none(self) -> Answer | None:
+        """None if the connection ends without one."""
+        try:
+            return self.answer()
+        except (http.client.BadStatusLine, ConnectionError):
+            return None
+
     def leave(self, *, reset: bool = False) -> None:
         """Closes the connection, or resets it."""
         if reset:
