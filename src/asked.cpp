@@ -58,8 +58,11 @@ std::optional<std::string> whole_body(ngx_http_request_t* request) {
     std::string text;
     for (ngx_chain_t* link = body->bufs; link != nullptr; link = link->next) {
         ngx_buf_t* part = link->buf;
-        // From its start: by now a proxy may have sent it.
         bool in_memory = ngx_buf_in_memory(part);
+        if (!in_memory && !part->in_file) {
+            continue;  // it only says that this is the end
+        }
+        // From its start: by now a proxy may have sent it.
         off_t size = in_memory ? part->last - part->start : part->file_last;
         if (size > largest_body - static_cast<off_t>(text.size())) {
             return std::nullopt;
