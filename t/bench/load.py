@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import measure
-from peers import ECHO, HERE, BenchError, Server
+from peers import HERE, BenchError, Server
 
 CLIENT = HERE / "client.py"
 CHUNK = 65536
@@ -49,9 +49,9 @@ class Download:
 
 
 def echo(server: Server, connections: int, seconds: int) -> Echo:
-    """wrk posts `ECHO` over so many kept-alive connections, from one thread."""
+    """wrk posts the peer's echo over so many kept-alive connections, from one thread."""
     command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--timeout", "10s"]
-    command += ["-s", str(HERE / "post.lua"), f"http://127.0.0.1:{server.port}/", "--", ECHO]
+    command += ["-s", str(HERE / "post.lua"), f"http://127.0.0.1:{server.port}/", "--", server.peer.echo]
     before = measure.cpu_seconds(server.pid)
     output = _output(server, command, timeout=seconds + 30)
     cpu = measure.cpu_seconds(server.pid) - before

@@ -18,7 +18,10 @@ from types import TracebackType
 HERE = Path(__file__).parent
 MODULES = Path("/usr/lib/nginx/modules")
 
-ECHO = json.dumps({"code": 'def run(request, name): return f"Hello, {name}!"', "name": "owt"})
+_ECHO = {"code": 'def run(request, name): return f"Hello, {name}!"', "name": "owt"}
+ECHO = json.dumps(_ECHO)
+#: The same, answered with a result that is kept.
+KEPT = json.dumps(_ECHO | {"use_cache": True, "cache_kwargs": True})
 REPLY = b"Hello, owt!"
 
 # Idle connections and their events take memory too; a server that has to hold many is asked for as many.
@@ -39,11 +42,12 @@ class Tools:
 
 @dataclass(frozen=True)
 class Peer:
-    """A server that answers `ECHO` with `REPLY`. `command` lays out its directory and says what to execute there."""
+    """A server that answers `echo` with `REPLY`. `command` lays out its directory and says what to execute there."""
 
     name: str
     title: str
     command: Callable[[Tools, Path, int], list[str]]
+    echo: str = ECHO
 
 
 def nginx(
@@ -94,6 +98,7 @@ PEERS = [
     Peer("lua", "nginx+Lua, reads the body", nginx("lua", "ndk_http_module.so", "ngx_http_lua_module.so")),
     owt(1),
     owt(),
+    Peer("kept", "owt, a kept result", nginx("owt", "owt", threads=8), KEPT),
     Peer("starlette", "uvicorn+Starlette, h11+asyncio", uvicorn("h11", "asyncio")),
     Peer("flask", "gunicorn+Flask, sync", gunicorn),
 ]
@@ -157,7 +162,7 @@ class Server:
     def _echo(self) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
-            connection.request("POST", "/", ECHO, {"Content-Type": "application/json"})
+            connection.request("POST", "/", self.peer.echo, {"Content-Type": "application/json"})
             response = connection.getresponse()
             return response.status, response.read()
         finally:

@@ -128,6 +128,7 @@ ECHO_RATIOS = [
         "owt-1",
         64,
     ),
+    Ratio("kept result, 64 connections: CPU per call / nginx+Lua", "kept", "lua", 64, Goal(1.5, "x", aim=1.2)),
 ]
 
 
@@ -141,6 +142,28 @@ def echoes(run: Run) -> Iterator[Row]:
         if run.find(ratio.peer) and run.find(ratio.other):
             value = run.echoes.ratio(ratio.peer, ratio.other, ratio.connections)
             yield Row(ratio.measure, value, "x", ratio.goal)
+
+
+SPIN = """\
+def run(request):
+    yield "open\\n"
+    while True:
+        pass
+"""
+
+
+def hits(run: Run) -> Iterator[Row]:
+    """Kept results while Python's threads do something else, all of them."""
+    peer = run.find("kept")
+    if not peer:
+        return
+    with run.server(peer) as server:
+        load.echo(server, 64, 1)
+        idle = [load.echo(server, 64, run.sizes.seconds).rate for _ in range(run.sizes.rounds)]
+        with load.held(server, load.post(SPIN), 8):
+            busy = [load.echo(server, 64, run.sizes.seconds).rate for _ in range(run.sizes.rounds)]
+    yield Row("kept results, 64 connections: calls a second, Python idle", median(idle), "/s")
+    yield Row("kept results, 64 connections: calls a second, Python's 8 threads busy", median(busy), "/s")
 
 
 STREAM = f"""\
@@ -281,6 +304,7 @@ def calls(run: Run) -> Iterator[Row]:
 
 SECTIONS: dict[str, Callable[[Run], Iterator[Row]]] = {
     "echo": echoes,
+    "hits": hits,
     "stream": stream,
     "lag": lag,
     "streams": streams,

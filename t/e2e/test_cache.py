@@ -197,9 +197,7 @@ def multipart(path: str = "/", **fields: Any) -> Call:
 
 def query(path: str = "/", method: str = "GET", content: bytes | None = None, **fields: str) -> Call:
     def call(server: Server, code: str) -> httpx.Response:
-        return server._client.request(
-            method, path, params={"code": code, "use_cache": "1", **fields}, content=content
-        )
+        return server._client.request(method, path, params={"code": code, "use_cache": "1", **fields}, content=content)
 
     return call
 
@@ -438,7 +436,9 @@ def test_a_file_is_not_kept(server: Server, tmp_path: Path) -> None:
 
 
 def test_an_abandoned_call_is_not_kept(server: Server, tmp_path: Path) -> None:
-    source = fresh(f"import uuid\ndef run(_, gate):\n    yield 'begun'\n    pause(gate)\n    yield uuid.uuid4().hex\n{PAUSE}")
+    source = fresh(
+        f"import uuid\ndef run(_, gate):\n    yield 'begun'\n    pause(gate)\n    yield uuid.uuid4().hex\n{PAUSE}"
+    )
     gate = Gate(tmp_path)
     asked = Asking(server, source, use_cache=True, gate=str(gate))
     gate.wait_reached()
@@ -623,7 +623,9 @@ def run(_, pipe):
 
 def test_a_multipart_hit_runs_nothing(server: Server, tmp_path: Path) -> None:
     """It is parsed on a Python thread, then answered by nginx; the adaptor does not run."""
-    source = fresh("import pathlib\ndef run(_, file, data):\n    with open(file, 'a') as out:\n        out.write('ran ')\n    return data.read()\n")
+    source = fresh(
+        "import pathlib\ndef run(_, file, data):\n    with open(file, 'a') as out:\n        out.write('ran ')\n    return data.read()\n"
+    )
     file = tmp_path / "ran"
     for _ in range(3):
         answer = multipart(cache_kwargs="1", file=str(file), data=("d", b"z" * 100_000))(server, source)
@@ -727,7 +729,11 @@ def test_after_a_failure_the_next_one_serves_the_rest(server: Server, tmp_path: 
 
 
 def test_what_serves_nobody_else_is_run_by_each(server: Server, tmp_path: Path) -> None:
-    crowd = Crowd(server, GATED.format("return uuid.uuid4().hex, {{'Cache-Control': 'no-store'}}".replace("{{", "{").replace("}}", "}")), tmp_path)
+    crowd = Crowd(
+        server,
+        GATED.format("return uuid.uuid4().hex, {{'Cache-Control': 'no-store'}}".replace("{{", "{").replace("}}", "}")),
+        tmp_path,
+    )
     asked = [crowd.ask() for _ in range(4)]
     crowd.gate.wait_reached()
     crowd.gate.open()

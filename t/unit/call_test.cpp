@@ -249,6 +249,58 @@ void timing_adds_up(void**) {
     assert_true(timing.queue >= 0);
 }
 
+void a_parked_call_goes_back_once_its_thread_is_done(void**) {
+    Fixture f;
+    Batch batch;
+    f.call->run();
+    auto rest = std::make_shared<const int>(1);
+    f.call->park(rest);
+    assert_int_equal(f.rung().size(), 0);
+    assert_true(f.call->hand_back());
+    assert_int_equal(f.rung().size(), 1);
+    assert_true(f.call->take(batch));
+    assert_true(batch.parked);
+    assert_true(f.call->state() == Call::State::queued);
+    assert_false(f.call->hand_back());
+    f.call->run();
+    assert_ptr_equal(f.call->take_rest().get(), rest.get());
+    assert_null(f.call->take_rest().get());
+    f.call->respond({200, {}}, Piece::copy("x"));
+    assert_true(f.call->take(batch));
+    assert_false(batch.parked);
+}
+
+void nobody_waits_for_a_parked_call(void**) {
+    Fixture f;
+    Batch batch;
+    std::weak_ptr<const int> kept;
+    f.call->run();
+    {
+        auto rest = std::make_shared<const int>(1);
+        kept = rest;
+        f.call->park(rest);
+    }
+    assert_true(f.call->cancel());
+    assert_false(f.call->hand_back());
+    assert_false(f.call->take(batch));
+    assert_true(kept.expired());
+}
+
+void what_was_read_goes_with_a_call_that_need_not_run(void**) {
+    Fixture f;
+    std::weak_ptr<const int> kept;
+    f.call->run();
+    {
+        auto rest = std::make_shared<const int>(1);
+        kept = rest;
+        f.call->park(rest);
+    }
+    assert_true(f.call->hand_back());
+    f.call->finished();
+    assert_true(kept.expired());
+    assert_false(f.call->cancel());
+}
+
 void a_descriptor_is_closed_once(void**) {
     int ends[2];
     assert_int_equal(pipe(ends), 0);
@@ -284,6 +336,9 @@ int main() {
         cmocka_unit_test(the_doorbell_rings_once_until_it_is_answered),
         cmocka_unit_test(a_head_is_looked_at),
         cmocka_unit_test(timing_adds_up),
+        cmocka_unit_test(a_parked_call_goes_back_once_its_thread_is_done),
+        cmocka_unit_test(nobody_waits_for_a_parked_call),
+        cmocka_unit_test(what_was_read_goes_with_a_call_that_need_not_run),
         cmocka_unit_test(a_descriptor_is_closed_once),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
