@@ -169,7 +169,8 @@ bool complete_key(Call::Asked& asked) {
     if (!asked.parsed) {
         return false;
     }
-    if (asked.place != Place::query || !asked.params.use_cache || !asked.params.cache_kwargs) {
+    if (asked.place != Place::query || !asked.params.use_cache || !asked.params.cache_kwargs ||
+        asked.params.cache_key_override) {
         return true;
     }
     asked.further = sha256_hex(asked.body);

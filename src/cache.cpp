@@ -4,6 +4,7 @@
 
 #include "answer.hpp"
 #include "handler.hpp"
+#include "hooks.hpp"
 #include "key.hpp"
 
 namespace owt {
@@ -12,6 +13,9 @@ namespace {
 
 // All processes run the ordinary workers' Python.
 constexpr std::string_view instance = "default";
+
+// Who waits for a stream does so for so long: it may have no end.
+constexpr std::chrono::seconds patience(for_tests(30, 1));
 
 constexpr std::size_t least_pages = 8;
 constexpr std::size_t usual_most = 1 << 20;
@@ -48,10 +52,8 @@ Digest key_for(ngx_http_request_t* request, const Call::Asked& asked) {
         static_cast<ngx_http_core_loc_conf_t*>(ngx_http_get_module_loc_conf(request, ngx_http_core_module));
     std::string_view path = to_view(request->unparsed_uri);
     Scope scope{to_view(server->server_name), to_view(location->name), instance};
-    Target target{to_view(request->method_name), path.substr(0, path.find('?')), to_view(request->args)};
-    if (request != request->main) {
-        target.path = to_view(request->uri);  // the other is the main request's
-    }
+    Target target{to_view(request->method_name), path.substr(0, path.find('?')), to_view(request->uri),
+                  to_view(request->args)};
     return key_of(scope, target, asked.place, asked.params, asked.further);
 }
 
@@ -148,14 +150,15 @@ void Caching::record(Batch& batch) {
         recording_->give_up("file");
     } else if (batch.head) {
         recording_->begin(*batch.head, batch.whole, batch.pieces);
+        begun_ = Clock::now();
     }
     if (!batch.whole) {
         recording_->add(batch.pieces);
     }
-    if (recording_->refused() != nullptr) {
-        ticket_.land(nullptr);
-    } else if (batch.end == End::finished) {
+    if (recording_->refused() == nullptr && batch.end == End::finished) {
         keep();
+    } else if (recording_->refused() != nullptr || Clock::now() - begun_ > patience) {
+        ticket_.land(nullptr);
     }
 }
 

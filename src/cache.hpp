@@ -53,6 +53,7 @@ class Caching {
     Digest at_{};   // and where its result was found
     std::string accept_;
     std::optional<Recording> recording_;
+    Clock::time_point begun_;  // when the head came
     bool stored_ = false;
     Zone::Result result_;
     KeptPtr kept_;  // what the result points to, unless that is the request's memory

@@ -653,11 +653,7 @@ void advance(Call& call) noexcept {
 void resume(Exchange& exchange, KeptPtr kept) noexcept {
     ngx_connection_t* connection = exchange.request->connection;
     ngx_http_set_log_request(connection->log, exchange.request);
-    guarded(exchange, [&] {
-        if (go(exchange, exchange.caching->resume(exchange.request, std::move(kept)))) {
-            restart_timer(exchange);
-        }
-    });
+    guarded(exchange, [&] { go(exchange, exchange.caching->resume(exchange.request, std::move(kept))); });
     ngx_http_run_posted_requests(connection);
 }
 

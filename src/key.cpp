@@ -42,7 +42,7 @@ Digest key_of(const Scope& scope, const Target& target, Place place, const Param
         return parts.add("override").add(*params.cache_key_override).digest();
     }
     parts.add("call").add(params.code_id).add(params.fn_name);
-    parts.add(target.method == "HEAD" ? "GET" : target.method).add(target.path);
+    parts.add(target.method == "HEAD" ? "GET" : target.method).add(target.path).add(target.uri);
     if (place == Place::query) {
         parts.add(without_parameters(target.query));
     } else {

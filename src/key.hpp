@@ -18,7 +18,8 @@ struct Scope {
 // What a call is apart from its parameters.
 struct Target {
     std::string_view method;
-    std::string_view path;   // as it came
+    std::string_view path;   // as it came,
+    std::string_view uri;    // and decoded, or as nginx has rewritten it
     std::string_view query;  // the whole one
 };
 

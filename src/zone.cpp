@@ -268,6 +268,9 @@ Zone::Entry* Zone::add(const Digest& key, std::string_view head, std::string_vie
     entry->each_part([&](u_char* part, std::size_t size) {
         for (std::string_view* text : {&head, &body}) {
             std::size_t n = std::min(size, text->size());
+            if (n == 0) {
+                continue;
+            }
             part = ngx_copy(part, text->data(), n);
             text->remove_prefix(n);
             size -= n;

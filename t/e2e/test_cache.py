@@ -15,7 +15,7 @@ import httpx
 import pytest
 from asking import Asking, leave
 from gate import PAUSE, Gate
-from harness import SLOW, Server, wait_until
+from harness import PRELOAD, SLOW, Server, wait_until
 
 CONF = """
 log_format owt '$request_method $uri $status [$owt_cache_status] [$owt_code_id] [$owt_run_time]';
@@ -394,7 +394,7 @@ UUID = "__import__('uuid').uuid4().hex"
         (f"({UUID}, {{'Vary': 'accept, accept-language'}})", "vary"),
         (f"({UUID}, {{'Vary': '*'}})", "vary"),
         (f"{UUID} * 7000", "too-large"),
-        (f"iter([{UUID}, 'x' * 100_000, 'y' * 100_000, 'z' * 10_000])", ""),
+        (f"iter([{UUID}, 'x' * 100_000, 'y' * 100_000, 'z' * 10_000])", "too-large"),
         (f"({UUID} + str(n) for n in ['a', 'b', 1/0])", "error"),
     ],
 )
@@ -403,7 +403,8 @@ def test_not_kept(server: Server, returned: str, why: str) -> None:
     first, second = cached(server, source), cached(server, source)
     assert first.status_code == second.status_code
     assert first.text != second.text or why == "error"
-    assert status(second) == ("owt; fwd=miss" + (f"; detail={why}" if why else ""))
+    streams = "iter(" in returned  # its head may have gone before it was too large
+    assert status(second) in (f"owt; fwd=miss; detail={why}", "owt; fwd=miss" if streams else "")
 
 
 def test_a_stream_that_breaks_off_is_not_kept(server: Server, tmp_path: Path) -> None:
@@ -473,6 +474,7 @@ def test_a_request_can_ask_for_a_new_result(server: Server, code: str) -> None:
     assert cached(server, code).text == new.text
 
 
+@pytest.mark.skipif(bool(PRELOAD), reason="a sanitizer keeps what is freed")
 def test_recording_costs_nothing_beyond_the_limit(server: Server) -> None:
     """A stream is recorded up to owt_cache_max and no further: one of 200 MB leaves no trace in the worker."""
     source = fresh("def run(_):\n    for _ in range(3200):\n        yield b'x' * 65536\n")

@@ -51,7 +51,7 @@ def test_a_worker_killed_in_mid_change(start: Callable[..., Server]) -> None:
     with server.hold("zone_change") as hold:
         asked = Asking(server, lost, use_cache=True)
         hold.wait_reached()
-        (killed,) = [pid for pid in before if _in_hook(pid)]
+        killed = wait_until(lambda: next((pid for pid in before if _in_hook(pid)), 0), "a worker in the hook")
         server.expect("exited on signal 9")
         server.expect('shared memory zone "results" was locked by')
         os.kill(killed, signal.SIGKILL)
@@ -105,12 +105,11 @@ def test_a_change_survives_a_reload(start: Callable[..., Server]) -> None:
 
 
 def _in_hook(pid: int) -> bool:
-    """Whether the worker's event loop sleeps in usleep(), and not in epoll_wait()."""
-    number = Path(f"/proc/{pid}/syscall").read_text().split()[0]
-    return number != str(EPOLL_WAIT)
+    """Whether the worker's event loop sleeps, and not in epoll_wait()."""
+    return Path(f"/proc/{pid}/syscall").read_text().split()[0] == str(CLOCK_NANOSLEEP)
 
 
-EPOLL_WAIT = 232 if os.uname().machine == "x86_64" else 22
+CLOCK_NANOSLEEP = 230 if os.uname().machine == "x86_64" else 115
 
 
 # ---- those who wait ---------------------------------------------------------------------------------------------------
@@ -237,3 +236,19 @@ def test_a_form_whose_client_leaves_while_it_is_parsed(start: Callable[..., Serv
             wait_until(lambda before=before: server.access_log.count("\n") > before, "the client's end")
         assert server.run("def run(): return 'next'").text == "next"
         assert not file.exists()
+
+
+def test_a_stream_without_end_holds_up_nobody(start: Callable[..., Server], tmp_path: Path) -> None:
+    """Who waits for one gives up some time: within a second, in a module with hooks."""
+    server = start(ZONE, hooks=True)
+    crowd = Crowd(server, tmp_path)
+    crowd.source = fresh(
+        "import pathlib, time\ndef run(_, gate, file):\n    with open(file, 'a') as out:\n        out.write('ran ')\n"
+        "    while not pathlib.Path(gate).exists():\n        yield 'x'\n        time.sleep(0.02)\n"
+    )
+    first = crowd.ask()
+    assert first.read(1) == b"x"
+    others = [crowd.ask() for _ in range(2)]
+    wait_until(lambda: crowd.runs == 3, "the others to run")
+    crowd.gate.open()
+    assert all(one.answer().whole for one in [first, *others])

@@ -12,7 +12,7 @@ namespace {
 
 struct Asked {
     Scope scope{"server", "/", "default"};
-    Target target{"POST", "/path", "a=1"};
+    Target target{"POST", "/path", "/path", "a=1"};
     Place place = Place::json;
     Params params;
     std::string further;
@@ -49,9 +49,10 @@ const Case cases[] = {
     {"code", [](Asked& a) { a.params.code_id[0] = 'b'; }, false},
     {"function", [](Asked& a) { a.params.fn_name = "other"; }, false},
     {"path", [](Asked& a) { a.target.path = "/other"; }, false},
+    {"rewritten path", [](Asked& a) { a.target.uri = "/other"; }, false},
     {"path and query",
      [](Asked& a) {
-         a.target = {"POST", "/patha", "=1"};
+         a.target = {"POST", "/patha", "/path", "=1"};
      },
      false},
     {"query", [](Asked& a) { a.target.query = "a=2"; }, false},
@@ -86,7 +87,7 @@ const Case cases[] = {
     {"other code, one override", [](Asked& a) { a.params.code_id[0] = 'b'; }, true, named},
     {"other path, one override",
      [](Asked& a) {
-         a.target = {"GET", "/", ""};
+         a.target = {"GET", "/", "/", ""};
      },
      true, named},
     {"other server, one override", [](Asked& a) { a.scope.server = "other"; }, false, named},
