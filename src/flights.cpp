@@ -56,7 +56,7 @@ void Flights::next(const Digest& key) {
     wake(*ticket, Ticket::Role::leads, nullptr);
 }
 
-void Flights::Ticket::land(KeptPtr kept) {
+void Flights::Ticket::land(const KeptPtr& kept) {
     if (leads()) {
         role_ = Role::none;
         flights_->wake_all(key_, kept);

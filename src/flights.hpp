@@ -30,7 +30,7 @@ class Flights {
 
         bool leads() const { return role_ == Role::leads; }
         // As the one who leads: it brings this; or what it brings serves nobody else.
-        void land(KeptPtr kept);
+        void land(const KeptPtr& kept);
         void disperse();
         // Leads or waits no longer. Where it led, the next one does.
         void leave();

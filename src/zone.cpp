@@ -126,13 +126,15 @@ bool Zone::make_root() {
                         auto key = [](ngx_rbtree_node_t* of) -> const Digest& {
                             return (ngx_rbtree_data(of, Entry, node))->key;
                         };
-                        ngx_rbtree_node_t** at = nullptr;
-                        for (ngx_rbtree_node_t* here = node; here != sentinel; here = *at) {
-                            node = here;
-                            bool left = added->key != here->key ? added->key < here->key : key(added) < key(here);
-                            at = left ? &here->left : &here->right;
+                        for (;;) {
+                            bool left = added->key != node->key ? added->key < node->key : key(added) < key(node);
+                            ngx_rbtree_node_t*& next = left ? node->left : node->right;
+                            if (next == sentinel) {
+                                next = added;
+                                break;
+                            }
+                            node = next;
                         }
-                        *at = added;
                         added->parent = node;
                         added->left = sentinel;
                         added->right = sentinel;
