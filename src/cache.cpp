@@ -11,9 +11,6 @@ namespace owt {
 
 namespace {
 
-// All processes run the ordinary workers' Python.
-constexpr std::string_view instance = "default";
-
 // Who waits for a stream does so for so long: it may have no end.
 constexpr std::chrono::seconds patience(for_tests(30, 1));
 
@@ -46,12 +43,19 @@ std::string all_of(ngx_http_request_t* request, std::string_view name) {
     return values;
 }
 
+// Whose Python the request is for.
+std::string_view instance_of(ngx_http_request_t* request) {
+    auto& main = *static_cast<MainConf*>(ngx_http_get_module_main_conf(request, ngx_http_owt_module));
+    auto& server = *static_cast<ServerConf*>(ngx_http_get_module_srv_conf(request, ngx_http_owt_module));
+    return (*main.instances)[server.instance].name;
+}
+
 Digest key_for(ngx_http_request_t* request, const Call::Asked& asked) {
     auto* server = static_cast<ngx_http_core_srv_conf_t*>(ngx_http_get_module_srv_conf(request, ngx_http_core_module));
     auto* location =
         static_cast<ngx_http_core_loc_conf_t*>(ngx_http_get_module_loc_conf(request, ngx_http_core_module));
     std::string_view path = to_view(request->unparsed_uri);
-    Scope scope{to_view(server->server_name), to_view(location->name), instance};
+    Scope scope{to_view(server->server_name), to_view(location->name), instance_of(request)};
     Target target{to_view(request->method_name), path.substr(0, path.find('?')), to_view(request->uri),
                   to_view(request->args)};
     return key_of(scope, target, asked.place, asked.params, asked.further);

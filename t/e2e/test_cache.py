@@ -356,6 +356,27 @@ def test_they_never_share_a_result(server: Server, code: str, pair: str) -> None
     assert (one(server, code).text, other(server, code).text) == (first.text, second.text)
 
 
+def test_instances_never_share_a_result(start: Callable[..., Server], code: str) -> None:
+    """Servers of one name and with the same location, whose Python is not the same."""
+    server = start(
+        """
+owt_zone results 1m;
+owt_cache results;
+owt_instance other { threads 1; }
+server { listen 127.0.0.1:{port}; server_name one.example; location / { owt; } }
+server { listen 127.0.0.1:{port2}; server_name one.example; owt_instance other; location / { owt; } }
+server { listen 127.0.0.1:{port3}; server_name one.example; location / { owt; } }
+"""
+    )
+    body = {"code": code, "use_cache": True, "cache_key_override": "k"}
+    one, other, third = (
+        server.client(f"http://127.0.0.1:{server.port_of(name)}").post("/", json=body)
+        for name in ("port", "port2", "port3")
+    )
+    assert [status(answer) for answer in (one, other, third)] == ["owt; fwd=miss; stored"] * 2 + ["owt; hit"]
+    assert one.text == third.text != other.text
+
+
 def test_an_answer_chosen_by_accept(server: Server) -> None:
     """Each Accept has its own; what a client that accepts something else gets is never another's."""
     source = fresh(
