@@ -33,6 +33,9 @@ class Call:
         self.chunks = []
         self.ended = ""
         self.full_after = None
+        self.looks_later = False
+        self.key_has_arguments = False
+        self.parked = None
         self.released = threading.Event()
         self.released.set()
 
@@ -53,6 +56,9 @@ class Call:
         fields = dict(form)
         self.code = fields.pop("code").encode()
         return hashlib.sha256(self.code).hexdigest(), fields.pop("fn_name", "run"), fields, None
+
+    def park(self, further, rest):
+        self.parked = further, rest
 
     def refuse(self, status, type, detail):
         if self.status is None:

@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import io
 
 import fake_owt
@@ -201,3 +202,26 @@ def test_forms(call):
     assert done.text == "éyé"
     assert post(code=(io.BytesIO(b"\xff"), "a.py")).status == 400
     assert "'name' is not UTF-8" in post(code="x", name=b"\xff").text
+
+
+def test_a_form_that_is_parked(call):
+    """It is read once: what comes back runs with the files that were there."""
+    from owt import runtime
+
+    def park(**files):
+        source = "def run(request, file): return file.read().decode() + request.form['code'][:3]"
+        data = {"code": source, **{name: (io.BytesIO(content), "name") for name, content in files.items()}}
+        built = EnvironBuilder(method="POST", data=data).get_environ()
+        body = built["wsgi.input"].read()
+        made = fake_owt.Call(environ={k: v for k, v in built.items() if isinstance(v, str)}, body=body)
+        made.looks_later = made.key_has_arguments = True
+        assert call(made=made, code_id="").status is None
+        return made, *made.parked
+
+    made, further, rest = park(file=b"one")
+    made._body = b""
+    code_id = hashlib.sha256(made.code).hexdigest()
+    assert runtime.run(made, code_id, "run", {}, None, rest)[2] == "onedef"
+    assert park(file=b"one")[1] == further
+    assert len({further, park(file=b"two")[1], park(other=b"one")[1], park()[1]}) == 4
+    assert park()[1] == ""
