@@ -108,9 +108,13 @@ Caching::Step Caching::look(ngx_http_request_t* request, const Call::Asked& aske
     }
     key_ = key_for(request, asked);
     accept_ = all_of(request, "Accept");
-    recording_.emplace(conf.limit);
-    // RFC 9111, 5.2.1.4: nothing that was kept before is to be sent.
-    if (says_no_cache(all_of(request, "Cache-Control"))) {
+    // RFC 9111, 5.2.1: nothing that was kept before is to be sent; nothing is to be kept.
+    std::string wish = all_of(request, "Cache-Control");
+    bool keeps = !has_directive(wish, "no-store");
+    if (keeps) {
+        recording_.emplace(conf.limit);
+    }
+    if (!keeps || has_directive(wish, "no-cache")) {
         state_ = State::refreshed;
         return Step::run;
     }

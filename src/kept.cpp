@@ -118,11 +118,9 @@ Terms terms_of(const Head& head) {
     return terms;
 }
 
-bool says_no_cache(std::string_view cache_control) {
+bool has_directive(std::string_view cache_control, std::string_view name) {
     bool found = false;
-    each_member(cache_control, [&](std::string_view member) {
-        found = found || same(member, "no-cache") || same(member, "no-store");
-    });
+    each_member(cache_control, [&](std::string_view member) { found = found || same(member, name); });
     return found;
 }
 

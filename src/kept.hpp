@@ -30,8 +30,8 @@ std::string write_head(const Head& head);
 int status_in(std::string_view text);
 template <typename Visit>
 void each_header_in(std::string_view text, Visit visit);
-// Whether a request's Cache-Control wants nothing that was kept before.
-bool says_no_cache(std::string_view cache_control);
+// Whether a Cache-Control has a directive.
+bool has_directive(std::string_view cache_control, std::string_view name);
 // The value of the header ETag; empty if there is none.
 std::string_view etag_in(std::string_view text);
 

@@ -5,6 +5,7 @@ import hashlib
 import os
 import random
 import re
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -493,6 +494,10 @@ def test_a_request_can_ask_for_a_new_result(server: Server, code: str) -> None:
     assert new.text != old
     assert status(new) == "owt; fwd=request; stored"
     assert cached(server, code).text == new.text
+    other = post(headers={"Cache-Control": "no-store"})(server, code)
+    assert other.text != new.text
+    assert status(other) == "owt; fwd=request"
+    assert cached(server, code).text == new.text
 
 
 @pytest.mark.skipif(bool(PRELOAD), reason="a sanitizer keeps what is freed")
@@ -969,6 +974,42 @@ def test_a_zone_filled_to_the_brim_by_three_workers(start: Callable[..., Server]
     assert not re.search(r"\[(crit|error|alert)\]", server.error_log)
     source = fresh(ONCE)
     assert cached(server, source).text == cached(server, source).text
+
+
+def test_reloads_under_load(start: Callable[..., Server]) -> None:
+    """Old and new workers use the zone at the same time; what was kept before is there after."""
+    server = start(zone("512k", "100k"), main="worker_processes 3;")
+    first = fresh(ONCE)
+    text = cached(server, first).text
+    source = fresh("import random\ndef run(_, seed):\n    return random.Random(seed).randbytes(seed * 500)\n")
+    stop = threading.Event()
+
+    def work(which: int) -> int:
+        choose, done = random.Random(which), 0
+        while not stop.is_set():
+            seed = choose.randrange(100)
+            body = {"code": source, "seed": seed, "use_cache": True, "cache_kwargs": True}
+            answer = httpx.post(server.url, json=body, headers={"Connection": "close"}, timeout=30 * SLOW)
+            assert answer.content == random.Random(seed).randbytes(seed * 500)
+            assert cached_once(server, first) == text
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(6) as pool:
+        working = [pool.submit(work, which) for which in range(6)]
+        try:
+            for _ in range(4):
+                server.signal("reload")
+        finally:
+            stop.set()
+        assert min(one.result() for one in working) > 0
+    assert not re.search(r"\[(crit|error|alert)\]", server.error_log)
+
+
+def cached_once(server: Server, source: str) -> str:
+    """On a connection of its own, which no reload closes."""
+    body = {"code": source, "use_cache": True}
+    return httpx.post(server.url, json=body, headers={"Connection": "close"}, timeout=30 * SLOW).text
 
 
 def test_what_no_zone_has_room_for(start: Callable[..., Server]) -> None:
