@@ -64,11 +64,11 @@ Digest key_for(ngx_http_request_t* request, const Call::Asked& asked) {
 // A client whose copy may be current needs the head alone, as does one that asks for no more. What comes of the
 // condition is nginx's to say.
 bool wants_body(ngx_http_request_t* request, std::string_view head) {
-    if (request->method == NGX_HTTP_HEAD) {
-        return false;
-    }
     ngx_table_elt_t* condition = request->headers_in.if_none_match;
-    std::string_view etag = condition != nullptr ? etag_in(head) : std::string_view();
+    if (request->method == NGX_HTTP_HEAD || condition == nullptr) {
+        return request->method != NGX_HTTP_HEAD;
+    }
+    std::string_view etag = etag_in(head);
     return etag.empty() || to_view(condition->value).find(etag) == std::string_view::npos;
 }
 
