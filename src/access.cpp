@@ -26,11 +26,17 @@ char* fail(ngx_conf_t* cf, const std::string& why) {
 
 // --- A request as the guard sees it.
 
-// What realip puts in its place counts if it is remote. What it claims to be local has to be connected to as that too.
-Address peer_of(const ngx_connection_t& connection) {
+// What realip puts in its place counts if it is remote. What it claims to be local has to be connected from here too.
+Address peer_of(const ngx_connection_t& connection, const Address& local) {
     Address told = address_of(connection.sockaddr);
     if (!is_local(told)) {
         return told;
+    }
+    if (local.kind == Address::Kind::unix_socket) {
+        return local;
+    }
+    if (is_local(local)) {
+        return told;  // nobody else comes to such an address
     }
     ngx_sockaddr_t address{};
     socklen_t size = sizeof(address);
@@ -43,7 +49,6 @@ Address peer_of(const ngx_connection_t& connection) {
 Visit visit_of(ngx_http_request_t* request) {
     ngx_connection_t* connection = request->connection;
     Visit visit;
-    visit.peer = peer_of(*connection);
     if (connection->proxy_protocol != nullptr) {
         visit.proxy_source = to_view(connection->proxy_protocol->src_addr);
     } else if (request->main->http_connection->addr_conf->proxy_protocol) {
@@ -53,6 +58,7 @@ Visit visit_of(ngx_http_request_t* request) {
         visit.local = address_of(connection->local_sockaddr);
         visit.port = ngx_inet_get_port(connection->local_sockaddr);
     }
+    visit.peer = peer_of(*connection, visit.local);
 #if (NGX_HTTP_SSL)
     visit.https = connection->ssl != nullptr;
 #endif
@@ -308,8 +314,7 @@ char* set_allow(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
     if (!ensure(cf, location.allowed)) {
         return static_cast<char*>(NGX_CONF_ERROR);
     }
-    location.allowed->place =
-        std::string(to_view(cf->conf_file->file.name)) + ":" + std::to_string(cf->conf_file->line);
+    location.allowed->place = place_of(cf);
     std::string_view what = to_view(arguments(cf)[1]);
     if (has_argument(cf, "remote")) {
         location.allowed->rules.remote = true;

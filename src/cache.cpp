@@ -313,8 +313,7 @@ char* set_cache(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
             location.cache = nullptr;
             return NGX_CONF_OK;
         }
-        std::string place = std::string(to_view(cf->conf_file->file.name)) + ":" + std::to_string(cf->conf_file->line);
-        location.cache = make_in_pool<CacheName>(cf->pool, CacheName{std::string(to_view(values[1])), place});
+        location.cache = make_in_pool<CacheName>(cf->pool, CacheName{std::string(to_view(values[1])), place_of(cf)});
         return location.cache != nullptr ? NGX_CONF_OK : static_cast<char*>(NGX_CONF_ERROR);
     } catch (const std::exception& error) {
         return fail(cf, error.what());

@@ -191,9 +191,15 @@ bool is_other_origin(std::string_view scheme, std::string_view rest) {
            !outside(lower(rest), "-._:[]");
 }
 
+// No web page comes to a unix socket but through a front, which passes on what it is called itself.
+bool through_front(const Visit& visit) {
+    return visit.local.kind == Address::Kind::unix_socket;
+}
+
 // The request's own origin: what a page of this server has. Empty if it is unclear.
 std::string own_origin(const Visit& visit) {
-    std::string_view scheme = visit.https ? "https" : "http";
+    bool https = visit.https || (through_front(visit) && is_only(visit[Visit::forwarded_proto], "https"));
+    std::string_view scheme = https ? "https" : "http";
     std::string host = canonical_host(visit.host);
     if (host.empty()) {
         return {};
@@ -234,6 +240,15 @@ Problem remote(std::string_view what) {
                 "\nor, if something else in this location decides who may (auth_basic, client certificates, allow and "
                 "deny):" +
                 line("owt_allow remote;")};
+}
+
+Problem remote_of_front(std::string_view what) {
+    return {
+        403, "remote-client",
+        "This server runs code only for clients on its own machine. " + std::string(what) +
+            "\nIf the front lets in only who may (it has owt_auth, or something else decides there), add here, where "
+            "the unix socket is listened on:" +
+            line("owt_allow remote;")};
 }
 
 Problem unknown_host(std::string_view what) {
@@ -290,8 +305,10 @@ Refusal about_forwarded(const Visit& visit) {
           Test{Visit::real_ip, "X-Real-IP", is_local_node}, Test{Visit::forwarded, "Forwarded", is_local_element}}) {
         for (std::string_view value : visit[test.name]) {
             if (!all_parts(value, ',', test.is_local)) {
-                return remote("This request was passed on by a front that names another one: " +
-                              std::string(test.shown_name) + " is " + shown(value) + ".");
+                std::string what =
+                    "This request was passed on by a front that names another one: " + std::string(test.shown_name) +
+                    " is " + shown(value) + ".";
+                return through_front(visit) ? remote_of_front(what) : remote(what);
             }
         }
     }
@@ -328,8 +345,6 @@ Refusal about_host(const Visit& visit, const Rules& rules) {
     if (visit.host.empty()) {
         return unknown_host("The request names no host. Send a Host header, as localhost.");
     }
-    // No web page comes to a unix socket but through a front, which passes on what it is called itself.
-    bool through_front = visit.local.kind == Address::Kind::unix_socket;
     std::string host = canonical_host(visit.host);
     if (host.empty()) {
         return unknown_host("The Host " + shown(visit.host) +
@@ -342,14 +357,14 @@ Refusal about_host(const Visit& visit, const Rules& rules) {
             return unknown_host("The Host " + shown(visit.host) +
                                 " is the address of no machine. Ask for localhost or 127.0.0.1.");
         }
-        if (is_local(address) || unmapped(address) == unmapped(visit.local) || through_front) {
+        if (is_local(address) || unmapped(address) == unmapped(visit.local) || through_front(visit)) {
             return {};
         }
     } else if (host == "localhost" || host.ends_with(".localhost")) {
         return {};
     }
     if (contains(rules.server_names, host) || contains(rules.hosts, host) ||
-        (through_front && contains(rules.all_server_names, host))) {
+        (through_front(visit) && contains(rules.all_server_names, host))) {
         return {};
     }
     return unknown_host(
@@ -745,6 +760,7 @@ void Visit::add(std::string_view name, std::string_view value) {
         "x-forwarded-for",
         "x-real-ip",
         "forwarded",
+        "x-forwarded-proto",
         "sec-fetch-site",
         "sec-fetch-mode",
         "sec-fetch-dest",

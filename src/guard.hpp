@@ -70,6 +70,7 @@ struct Visit {
         forwarded_for,
         real_ip,
         forwarded,
+        forwarded_proto,
         fetch_site,
         fetch_mode,
         fetch_dest,

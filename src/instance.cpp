@@ -1,8 +1,14 @@
 #include "instance.hpp"
 
 #include <sched.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
 
 #include "module.hpp"
 #include "settings.hpp"
@@ -11,11 +17,7 @@ namespace owt {
 
 namespace {
 
-std::string place_of(ngx_conf_t* cf) {
-    return std::string(to_view(cf->conf_file->file.name)) + ":" + std::to_string(cf->conf_file->line);
-}
-
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
     return "\"" + std::string(text) + "\"";
 }
 
@@ -43,6 +45,9 @@ T* begin_of(const ngx_array_t& array) {
     return static_cast<T*>(array.elts);
 }
 
+// nginx's master looks after 1024, and twice as many as run during a reload.
+constexpr std::size_t most_processes = 400;
+
 // --- Which server is whose.
 
 ngx_int_t assign_servers(ngx_conf_t* cf, MainConf& main, const ngx_http_core_main_conf_t& core) {
@@ -61,7 +66,13 @@ ngx_int_t assign_servers(ngx_conf_t* cf, MainConf& main, const ngx_http_core_mai
         instance->served = true;
         instance->hosts_python |= server.owt || server.instance != 0;
     }
+    std::size_t processes = 0;
     for (const Instance& instance : *main.instances) {
+        processes += instance.processes;
+        if (processes > most_processes) {
+            return fail(cf, "the instances have more than " + std::to_string(most_processes) + " processes together",
+                        instance.place);
+        }
         if (!instance.served && instance.name != "default") {
             return fail(cf,
                         "\"owt_instance " + instance.name + " { }\" serves nothing, add \"owt_instance " +
@@ -94,8 +105,9 @@ ngx_int_t check_address(ngx_conf_t* cf, const std::vector<Instance>& instances, 
         if (server.instance != first.instance) {
             return fail(cf,
                         "\"listen " + std::string(to_view(socket.opt.addr_text)) +
-                            "\" is one socket for servers of the instances " + quoted(instances[first.instance].name) +
-                            " and " + quoted(instances[server.instance].name) +
+                            "\" is one socket for servers of the instances " +
+                            in_quotes(instances[first.instance].name) + " and " +
+                            in_quotes(instances[server.instance].name) +
                             ", give each instance an address or port of its own",
                         place);
         }
@@ -110,12 +122,13 @@ ngx_int_t check_address(ngx_conf_t* cf, const std::vector<Instance>& instances, 
     return NGX_OK;
 }
 
-ngx_int_t check_sockets(ngx_conf_t* cf, const MainConf& main, const ngx_http_core_main_conf_t& core) {
+template <typename Visit>
+ngx_int_t each_address(const ngx_http_core_main_conf_t& core, Visit visit) {
     auto* ports = core.ports != nullptr ? begin_of<ngx_http_conf_port_t>(*core.ports) : nullptr;
     for (ngx_uint_t i = 0; ports != nullptr && i < core.ports->nelts; i++) {
         auto* addresses = begin_of<ngx_http_conf_addr_t>(ports[i].addrs);
         for (ngx_uint_t j = 0; j < ports[i].addrs.nelts; j++) {
-            if (check_address(cf, *main.instances, ports[i], addresses[j]) != NGX_OK) {
+            if (visit(ports[i], addresses[j]) != NGX_OK) {
                 return NGX_ERROR;
             }
         }
@@ -123,10 +136,75 @@ ngx_int_t check_sockets(ngx_conf_t* cf, const MainConf& main, const ngx_http_cor
     return NGX_OK;
 }
 
-// The index of the instance whose servers a socket serves; what is not HTTP is the ordinary workers'.
-std::size_t instance_of(const ngx_listening_t& listening) {
+template <typename Visit>
+void each_server(const ngx_http_conf_addr_t& address, Visit visit) {
+    auto** servers = begin_of<ngx_http_core_srv_conf_t*>(address.servers);
+    for (ngx_uint_t i = 0; i < address.servers.nelts; i++) {
+        visit(conf_of(servers[i]));
+    }
+}
+
+// Servers on one socket wait for Python together.
+void share_sockets(const ngx_http_core_main_conf_t& core) {
+    // First to the server that a socket is known by, then from there to all.
+    each_address(core, [](const auto& port, const auto& address) {
+        ServerConf& first = conf_of(*begin_of<ngx_http_core_srv_conf_t*>(bound(port, address).servers));
+        each_server(address, [&](ServerConf& server) { first.shares_socket |= server.owt; });
+        return NGX_OK;
+    });
+    each_address(core, [](const auto& port, const auto& address) {
+        ServerConf& first = conf_of(*begin_of<ngx_http_core_srv_conf_t*>(bound(port, address).servers));
+        each_server(address, [&](ServerConf& server) { server.shares_socket |= first.shares_socket; });
+        return NGX_OK;
+    });
+}
+
+// --- Unix sockets. A process that was killed leaves its own behind, and nginx would not start again.
+
+bool is_abandoned(const ngx_http_listen_opt_t& listen) {
+    Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    return probe && ::connect(probe.get(), listen.sockaddr, listen.socklen) != 0 && errno == ECONNREFUSED;
+}
+
+constexpr int sockets_tag = 0;  // told from others by its address
+
+// The directory is made by nginx as its others are, for its user alone.
+ngx_int_t prepare_socket(ngx_conf_t* cf, const ngx_http_listen_opt_t& listen) {
+    std::string file = reinterpret_cast<const sockaddr_un*>(listen.sockaddr)->sun_path;
+    if (ngx_is_init_cycle(cf->cycle->old_cycle) && !ngx_test_config && is_abandoned(listen)) {
+        ngx_log_error(NGX_LOG_NOTICE, cf->log, 0, "owt: removing %s, at which nobody listens any more", file.c_str());
+        ::unlink(file.c_str());
+    }
+    std::string directory = std::filesystem::path(file).parent_path();
+    std::error_code error;
+    if (directory.empty() || std::filesystem::exists(directory, error)) {
+        return NGX_OK;
+    }
+    auto* path = static_cast<ngx_path_t*>(ngx_pcalloc(cf->pool, sizeof(ngx_path_t)));
+    if (path == nullptr) {
+        return NGX_ERROR;
+    }
+    path->name = to_ngx_str(cf->pool, directory);
+    path->data = const_cast<int*>(&sockets_tag);
+    path->conf_file = cf->conf_file->file.name.data;
+    path->line = cf->conf_file->line;
+    return path->name.data != nullptr ? ngx_add_path(cf, &path) : NGX_ERROR;
+}
+
+ngx_int_t check_sockets(ngx_conf_t* cf, const MainConf& main, const ngx_http_core_main_conf_t& core) {
+    share_sockets(core);
+    return each_address(core, [&](const auto& port, const auto& address) {
+        ngx_int_t result = check_address(cf, *main.instances, port, address);
+        bool own = conf_of(*begin_of<ngx_http_core_srv_conf_t*>(address.servers)).instance != 0;
+        return result == NGX_OK && own && address.opt.sockaddr->sa_family == AF_UNIX ? prepare_socket(cf, address.opt)
+                                                                                     : result;
+    });
+}
+
+// A server that a socket serves; null if it is not HTTP's.
+const ServerConf* server_of(const ngx_listening_t& listening) {
     if (listening.handler != ngx_http_init_connection) {
-        return 0;
+        return nullptr;
     }
     auto* port = static_cast<ngx_http_port_t*>(listening.servers);
     const ngx_http_core_srv_conf_t* server = nullptr;
@@ -138,7 +216,13 @@ std::size_t instance_of(const ngx_listening_t& listening) {
     {
         server = static_cast<ngx_http_in_addr_t*>(port->addrs)->conf.default_server;
     }
-    return conf_of(server).instance;
+    return &conf_of(server);
+}
+
+// What is not HTTP is the ordinary workers'.
+std::size_t instance_of(const ngx_listening_t& listening) {
+    const ServerConf* server = server_of(listening);
+    return server != nullptr ? server->instance : 0;
 }
 
 // The socket itself stays open: nginx closes it with the others.
@@ -155,24 +239,23 @@ void drop(ngx_listening_t& listening) {
     listening.connection = nullptr;
 }
 
-// Memory that the workers inherit, zero at first.
-struct Shared {
-    Shared(std::size_t size, ngx_log_t* log) {
-        memory.size = size;
-        memory.log = log;
-        ngx_str_set(&memory.name, "owt");
-        ngx_shm_alloc(&memory);
+// Numbers that the workers inherit, zero at first. Null if memory is short.
+std::uint32_t* make_shared(ngx_cycle_t* cycle, std::size_t count) {
+    auto* memory = make_in_pool<ngx_shm_t>(cycle->pool);
+    ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(cycle->pool, 0);
+    if (memory == nullptr || cleanup == nullptr) {
+        return nullptr;
     }
-    Shared(const Shared&) = delete;
-    Shared& operator=(const Shared&) = delete;
-    ~Shared() {
-        if (memory.addr != nullptr) {
-            ngx_shm_free(&memory);
-        }
+    memory->size = count * sizeof(std::uint32_t);
+    memory->log = cycle->log;
+    ngx_str_set(&memory->name, "owt");
+    if (ngx_shm_alloc(memory) != NGX_OK) {
+        return nullptr;
     }
-
-    ngx_shm_t memory{};
-};
+    cleanup->data = memory;
+    cleanup->handler = [](void* data) { ngx_shm_free(static_cast<ngx_shm_t*>(data)); };
+    return reinterpret_cast<std::uint32_t*>(memory->addr);
+}
 
 // worker_cpu_affinity is written for the ordinary workers, with one thread each.
 void run_on_any_cpu(ngx_cycle_t* cycle) {
@@ -190,7 +273,7 @@ char* set_instance_block(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
         std::string name(to_view(begin_of<ngx_str_t>(*cf->args)[1]));
         if (!is_name(name)) {
             return fail(cf, "\"owt_instance\": a name has letters, digits, \"_\", \"-\" and \".\", at most 32: " +
-                                quoted(name));
+                                in_quotes(name));
         }
         auto instance = std::ranges::find(instances, name, &Instance::name);
         if (instance == instances.end()) {
@@ -232,22 +315,18 @@ ngx_int_t init_instances(ngx_conf_t* cf) noexcept {
     }
 }
 
-ngx_int_t add_worker_processes(ngx_cycle_t* cycle, MainConf& main) {
+void add_worker_processes(ngx_cycle_t* cycle, MainConf& main) {
     auto* core = reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(cycle->conf_ctx, ngx_core_module));
     main.ordinary_workers = static_cast<std::size_t>(core->worker_processes);
     for (std::size_t i = 1; i < main.instances->size(); i++) {
         core->worker_processes += static_cast<ngx_int_t>((*main.instances)[i].processes);
     }
-    auto* shared = make_in_pool<Shared>(
-        cycle->pool, sizeof(*main.starts) * static_cast<std::size_t>(core->worker_processes), cycle->log);
-    if (shared == nullptr || shared->memory.addr == nullptr) {
-        return NGX_ERROR;
+    if (std::ranges::any_of(*main.instances, &Instance::hosts_python)) {
+        main.starts = make_shared(cycle, static_cast<std::size_t>(std::max<ngx_int_t>(core->worker_processes, 1)));
     }
-    main.starts = reinterpret_cast<std::atomic<std::uint32_t>*>(shared->memory.addr);
-    return NGX_OK;
 }
 
-Instance& become_instance(ngx_cycle_t* cycle, MainConf& main) {
+const Instance& become_instance(ngx_cycle_t* cycle, MainConf& main) {
     std::vector<Instance>& instances = *main.instances;
     if (instances.size() == 1) {
         return instances[0];
@@ -256,6 +335,7 @@ Instance& become_instance(ngx_cycle_t* cycle, MainConf& main) {
         ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
                       "owt: with \"master_process off\" one process serves all, with the settings of "
                       "\"owt_instance default\"");
+        instances[0].hosts_python = std::ranges::any_of(instances, &Instance::hosts_python);
         return instances[0];
     }
     std::size_t own = 0;
@@ -275,6 +355,15 @@ Instance& become_instance(ngx_cycle_t* cycle, MainConf& main) {
         ngx_use_accept_mutex = 0;
     }
     return instances[own];
+}
+
+bool leads_to_python(const ngx_listening_t& listening) {
+    const ServerConf* server = server_of(listening);
+    return server != nullptr && (server->shares_socket || server->instance != 0);
+}
+
+bool is_for_sockets(const ngx_path_t& path) {
+    return path.data == &sockets_tag;
 }
 
 }  // namespace owt

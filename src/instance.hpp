@@ -29,9 +29,14 @@ char* set_instance_of_server(ngx_conf_t* cf, ngx_command_t* command, void* conf)
 // When all servers are known.
 ngx_int_t init_instances(ngx_conf_t* cf) noexcept;
 
-// In the master, before it forks: makes room for the workers of the instances.
-ngx_int_t add_worker_processes(ngx_cycle_t* cycle, MainConf& main);
+// In the master, before it forks: makes room for the workers of the instances, which other modules take for nginx's
+// own.
+void add_worker_processes(ngx_cycle_t* cycle, MainConf& main);
 // In a worker: which it is. From now on it listens on that instance's sockets alone.
-Instance& become_instance(ngx_cycle_t* cycle, MainConf& main);
+const Instance& become_instance(ngx_cycle_t* cycle, MainConf& main);
+// Whether a socket is of a server with owt, so that it waits for Python.
+bool leads_to_python(const ngx_listening_t& listening);
+// A directory that nginx makes for unix sockets of instances. Nothing that runs in a worker has to write there.
+bool is_for_sockets(const ngx_path_t& path);
 
 }  // namespace owt

@@ -224,8 +224,10 @@ MainConf* main_conf(ngx_cycle_t* cycle) {
 }
 
 ngx_int_t init_module(ngx_cycle_t* cycle) noexcept {
-    MainConf* main = main_conf(cycle);
-    return main != nullptr ? add_worker_processes(cycle, *main) : NGX_OK;
+    if (MainConf* main = main_conf(cycle)) {
+        add_worker_processes(cycle, *main);
+    }
+    return NGX_OK;
 }
 
 ngx_int_t init_process(ngx_cycle_t* cycle) noexcept {
@@ -237,13 +239,11 @@ ngx_int_t init_process(ngx_cycle_t* cycle) noexcept {
     if (main == nullptr) {
         return NGX_OK;
     }
-    try {
-        const Instance& instance = become_instance(cycle, *main);
-        return instance.hosts_python ? Worker::start(cycle, instance, main->starts[ngx_worker]) : NGX_OK;
-    } catch (const std::exception& error) {
-        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "owt: a worker cannot start: %s", error.what());
-        return NGX_ERROR;
-    }
+    const Instance& instance = become_instance(cycle, *main);
+    // With a single process they may be gone, after a reload, before they are needed.
+    std::uint32_t* starts =
+        main->starts != nullptr && ngx_process == NGX_PROCESS_WORKER ? &main->starts[ngx_worker] : nullptr;
+    return instance.hosts_python ? Worker::start(cycle, instance, starts) : NGX_OK;
 }
 
 void exit_process(ngx_cycle_t* cycle) noexcept {

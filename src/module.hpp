@@ -2,7 +2,6 @@
 
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -36,11 +35,11 @@ struct CacheName {
 };
 
 struct MainConf {
-    std::vector<Instance>* instances;    // the first is the ordinary workers', "default"
-    std::size_t ordinary_workers;        // nginx's worker_processes, as configured
-    std::atomic<std::uint32_t>* starts;  // of each worker since it was last ready; shared by all processes
-    bool used;                           // some location has owt
-    ngx_path_t* sources;                 // owt_dir
+    std::vector<Instance>* instances;  // the first is the ordinary workers', "default"
+    std::size_t ordinary_workers;      // nginx's worker_processes, as configured
+    std::uint32_t* starts;             // of each worker since it was last ready; in memory that they inherit
+    bool used;                         // some location has owt
+    ngx_path_t* sources;               // owt_dir
     std::vector<Exposed>* exposed;
     std::vector<Zone*>* zones;  // of owt_zone
 };
@@ -50,6 +49,7 @@ struct ServerConf {
     ngx_str_t instance_name;  // empty: default
     std::string* place;       // that says so, file:line
     std::size_t instance;     // the index in MainConf
+    bool shares_socket;       // with a server that has owt, or has it itself
 };
 
 struct LocationConf {

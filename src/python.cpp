@@ -11,10 +11,12 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <mutex>
 #include <stdexcept>
+#include <system_error>
 #include <vector>
 
 namespace py = pybind11;
@@ -161,6 +163,10 @@ void start(const Settings& settings, Doorbell& doorbell) {
     preconfig.utf8_mode = 1;  // nginx's workers have no LANG
     Config::check(Py_PreInitialize(&preconfig));
 
+    if (!settings.python_home.empty() && ::access((settings.python_home + "/pyvenv.cfg").c_str(), R_OK) != 0) {
+        // Python would take the system's packages instead.
+        throw std::system_error(errno, std::generic_category(), "python_home " + settings.python_home);
+    }
     std::string python = settings.python_home.empty() ? OWT_PYTHON : settings.python_home + "/bin/python3";
     Config config;
     config->install_signal_handlers = 0;

@@ -1,6 +1,7 @@
 #include "worker.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -109,7 +110,9 @@ std::vector<std::string> nginx_directories(ngx_cycle_t* cycle) {
     std::vector<std::string> directories;
     auto** paths = static_cast<ngx_path_t**>(cycle->paths.elts);
     for (ngx_uint_t i = 0; i < cycle->paths.nelts; i++) {
-        directories.emplace_back(to_view(paths[i]->name));
+        if (!is_for_sockets(*paths[i])) {
+            directories.emplace_back(to_view(paths[i]->name));
+        }
     }
     for (ngx_list_part_t* part = &cycle->open_files.part; part != nullptr; part = part->next) {
         auto* files = static_cast<ngx_open_file_t*>(part->elts);
@@ -171,14 +174,31 @@ Worker& worker_of(ngx_event_t* event) {
     return *static_cast<Worker*>(event->data);
 }
 
+// As ngx_event_process_init() does it.
+void start_listening(ngx_listening_t& listening) {
+    auto* core = reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(ngx_cycle->conf_ctx, ngx_core_module));
+    ngx_uint_t flags = 0;
+#if (NGX_HAVE_EPOLLEXCLUSIVE)
+    if ((ngx_event_flags & NGX_USE_EPOLL_EVENT) && core->worker_processes > 1 && !listening.reuseport) {
+        flags = NGX_EXCLUSIVE_EVENT;
+    }
+#endif
+    if (ngx_add_event(listening.connection->read, NGX_READ_EVENT, flags) != NGX_OK) {
+        ngx_log_error(NGX_LOG_EMERG, ngx_cycle->log, 0, "owt: cannot listen on %V", &listening.addr_text);
+    }
+}
+
 }  // namespace
 
 Worker* Worker::get() {
     return state().worker.get();
 }
 
-Worker::Worker(const Instance& instance, std::atomic<std::uint32_t>& starts)
-    : settings_(instance.settings), name_(instance.name == "default" ? "" : instance.name), starts_(starts) {
+Worker::Worker(const Instance& instance, std::uint32_t* starts)
+    : settings_(instance.settings),
+      name_(instance.name == "default" ? "" : instance.name),
+      who_(name_.empty() ? "this process" : "this process of " + name_),
+      starts_(starts) {
     init_timer(title_, this, [](ngx_event_t* event) noexcept { worker_of(event).set_title(""); });
     init_timer(kick_, this, [](ngx_event_t* event) noexcept { worker_of(event).pool_->kick(); });
     init_timer(hold_timer_, this, [](ngx_event_t* event) noexcept { ngx_add_timer(event, hold_time); });
@@ -186,17 +206,33 @@ Worker::Worker(const Instance& instance, std::atomic<std::uint32_t>& starts)
     rss_timer_.cancelable = 1;
 }
 
-ngx_int_t Worker::start(ngx_cycle_t* cycle, const Instance& instance, std::atomic<std::uint32_t>& starts) {
-    const Settings& settings = instance.settings;
-    keep_umask();
-    guard_writes(cycle, settings);
-    auto worker = std::make_unique<Worker>(instance, starts);
-    // Programs that adaptors start are to inherit neither ports nor logs; only the master hands these on.
-    ::close_range(STDERR_FILENO + 1, std::numeric_limits<unsigned>::max(), CLOSE_RANGE_CLOEXEC);
-    worker->close_door(cycle);
-    if (!worker->listen_to_doorbell(cycle)) {
+// nginx starts no successor for a process whose module says that it cannot start, so this one does not say it.
+ngx_int_t Worker::start(ngx_cycle_t* cycle, const Instance& instance, std::uint32_t* starts) noexcept {
+    auto pause = pause_after(starts != nullptr ? (*starts)++ : 0);
+    try {
+        auto worker = std::make_unique<Worker>(instance, starts);
+        worker->launch(cycle, pause);
+        state().worker = std::move(worker);
+        return NGX_OK;
+    } catch (const std::exception& error) {
+        ngx_log_error(NGX_LOG_ERR, cycle->log, 0, "owt: a process of \"owt_instance %s\" cannot start: %s",
+                      instance.name.c_str(), error.what());
+    }
+    if (ngx_process == NGX_PROCESS_SINGLE) {
         return NGX_ERROR;
     }
+    auto milliseconds = std::chrono::milliseconds(std::max<std::chrono::seconds>(pause, std::chrono::seconds(1)));
+    ::poll(nullptr, 0, static_cast<int>(milliseconds.count()));  // or until a signal
+    ::_exit(1);
+}
+
+void Worker::launch(ngx_cycle_t* cycle, std::chrono::seconds pause) {
+    keep_umask();
+    guard_writes(cycle, settings_);
+    // Programs that adaptors start are to inherit neither ports nor logs; only the master hands these on.
+    ::close_range(STDERR_FILENO + 1, std::numeric_limits<unsigned>::max(), CLOSE_RANGE_CLOEXEC);
+    close_door(cycle);
+    listen_to_doorbell(cycle);
     arrange_signals();
     ::on_exit(
         [](int status, void*) {
@@ -206,17 +242,15 @@ ngx_int_t Worker::start(ngx_cycle_t* cycle, const Instance& instance, std::atomi
             }
         },
         nullptr);
-    Settings here = settings;
+    Settings here = settings_;
     here.in_child = become_child;
-    here.pause = pause_after(starts++);
-    worker->pool_ = std::make_unique<Pool>(here, worker->doorbell_);
-    if (settings.max_rss != 0) {
-        ngx_add_timer(&worker->rss_timer_, rss_interval);
+    here.pause = pause;
+    pool_ = std::make_unique<Pool>(here, doorbell_);
+    if (settings_.max_rss != 0) {
+        ngx_add_timer(&rss_timer_, rss_interval);
     }
     // nginx sets a title of its own when this is done; an ordinary posted event would wait for the first client.
-    ngx_post_event(&worker->title_, &ngx_posted_next_events);
-    state().worker = std::move(worker);
-    return NGX_OK;
+    ngx_post_event(&title_, &ngx_posted_next_events);
 }
 
 void Worker::stop() {
@@ -238,17 +272,16 @@ void Worker::stop() {
     });
 }
 
-bool Worker::listen_to_doorbell(ngx_cycle_t* cycle) {
-    int fd = ::fcntl(doorbell_.fd(), F_DUPFD_CLOEXEC, 0);  // nginx closes it with the connection
-    if (fd < 0) {
-        ngx_log_error(NGX_LOG_EMERG, cycle->log, ngx_errno, "owt: dup() of the doorbell failed");
-        return false;
+void Worker::listen_to_doorbell(ngx_cycle_t* cycle) {
+    Fd fd(::fcntl(doorbell_.fd(), F_DUPFD_CLOEXEC, 0));  // nginx closes it with the connection
+    if (!fd) {
+        throw std::system_error(errno, std::generic_category(), "dup() of the doorbell failed");
     }
-    bell_ = ngx_get_connection(fd, cycle->log);
+    bell_ = ngx_get_connection(fd.get(), cycle->log);
     if (bell_ == nullptr) {
-        ::close(fd);
-        return false;
+        throw std::runtime_error("worker_connections are not enough for the sockets");
     }
+    fd.release();
     bell_->data = this;
     bell_->log = cycle->log;
     bell_->read->log = cycle->log;
@@ -266,44 +299,49 @@ bool Worker::listen_to_doorbell(ngx_cycle_t* cycle) {
     if ((ngx_event_flags & NGX_USE_CLEAR_EVENT) != 0) {
         flags = NGX_CLEAR_EVENT;  // then the eventfd need not be read
     }
-    return ngx_add_event(bell_->read, NGX_READ_EVENT, flags) == NGX_OK;
+    if (ngx_add_event(bell_->read, NGX_READ_EVENT, flags) != NGX_OK) {
+        throw std::runtime_error("nginx cannot wait for the doorbell");
+    }
 }
 
-// Until everything is preloaded clients wait in the kernel's backlog.
+// Until everything is preloaded clients of owt wait in the kernel's backlog. A mutex would open all doors at once.
 void Worker::close_door(ngx_cycle_t* cycle) {
     door_closed_ = true;
     accept_mutex_ = ngx_use_accept_mutex != 0;
     ngx_use_accept_mutex = 0;
     auto* listening = static_cast<ngx_listening_t*>(cycle->listening.elts);
     for (ngx_uint_t i = 0; i < cycle->listening.nelts; i++) {
-        if (opens(listening[i]) && listening[i].connection->read->active) {
+        if (!opens(listening[i])) {
+            continue;
+        }
+        bool open = listening[i].connection->read->active;
+        if (open && leads_to_python(listening[i])) {
             ngx_del_event(listening[i].connection->read, NGX_READ_EVENT, 0);
+        } else if (!open && !leads_to_python(listening[i])) {
+            start_listening(listening[i]);
         }
     }
 }
 
 void Worker::open_door() {
     door_closed_ = false;
-    starts_ = 0;
+    std::size_t rss = settings_.max_rss != 0 ? resident_bytes() : 0;
+    if (rss > settings_.max_rss) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "owt: %s has %uz bytes before its first call, more than its max_rss: it will not last",
+                      who_.c_str(), rss);
+    } else if (starts_ != nullptr) {
+        *starts_ = 0;
+    }
     if (ngx_exiting || ngx_terminate) {
         return;
     }
     ngx_use_accept_mutex = accept_mutex_;
-    auto* core = reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(ngx_cycle->conf_ctx, ngx_core_module));
     auto* listening = static_cast<ngx_listening_t*>(ngx_cycle->listening.elts);
     for (ngx_uint_t i = 0; i < ngx_cycle->listening.nelts; i++) {
-        if (!opens(listening[i]) || (accept_mutex_ && !listening[i].reuseport)) {
-            continue;
-        }
-        // As ngx_event_process_init() does it.
-        ngx_uint_t flags = 0;
-#if (NGX_HAVE_EPOLLEXCLUSIVE)
-        if ((ngx_event_flags & NGX_USE_EPOLL_EVENT) && core->worker_processes > 1 && !listening[i].reuseport) {
-            flags = NGX_EXCLUSIVE_EVENT;
-        }
-#endif
-        if (ngx_add_event(listening[i].connection->read, NGX_READ_EVENT, flags) != NGX_OK) {
-            ngx_log_error(NGX_LOG_EMERG, ngx_cycle->log, 0, "owt: cannot listen on %V", &listening[i].addr_text);
+        if (opens(listening[i]) && !listening[i].connection->read->active &&
+            (!accept_mutex_ || listening[i].reuseport)) {
+            start_listening(listening[i]);
         }
     }
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "owt: %s%sready, %uz threads", name_.c_str(),
@@ -396,10 +434,10 @@ void Worker::replace(const char* why) {
     }
     if (ngx_process == NGX_PROCESS_SINGLE) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "owt: this process should be replaced, %s, but there is no master to start another", why);
+                      "owt: %s should be replaced, %s, but there is no master to start another", who_.c_str(), why);
         return;
     }
-    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "owt: this process is to be replaced: %s", why);
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "owt: %s is to be replaced: %s", who_.c_str(), why);
     ngx_quit = 1;
 }
 

@@ -3,7 +3,6 @@
 
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -21,10 +20,11 @@ class Worker {
     static Worker* get();
     // In init_process and exit_process.
     // starts counts those of this worker that have not led to one that is ready.
-    static ngx_int_t start(ngx_cycle_t* cycle, const Instance& instance, std::atomic<std::uint32_t>& starts);
+    // Null if nobody counts.
+    static ngx_int_t start(ngx_cycle_t* cycle, const Instance& instance, std::uint32_t* starts) noexcept;
     static void stop();
 
-    Worker(const Instance& instance, std::atomic<std::uint32_t>& starts);
+    Worker(const Instance& instance, std::uint32_t* starts);
 
     Doorbell& doorbell() { return doorbell_; }
     Pool& pool() { return *pool_; }
@@ -37,7 +37,8 @@ class Worker {
     void let_go();
 
   private:
-    bool listen_to_doorbell(ngx_cycle_t* cycle);
+    void launch(ngx_cycle_t* cycle, std::chrono::seconds pause);
+    void listen_to_doorbell(ngx_cycle_t* cycle);
     void close_door(ngx_cycle_t* cycle);
     void open_door();
     void answer_doorbell();
@@ -48,7 +49,8 @@ class Worker {
 
     const Settings settings_;
     const std::string name_;  // empty for an ordinary worker
-    std::atomic<std::uint32_t>& starts_;
+    const std::string who_;   // for the log
+    std::uint32_t* const starts_;
     Doorbell doorbell_;
     std::unique_ptr<Pool> pool_;
     ngx_connection_t* bell_ = nullptr;

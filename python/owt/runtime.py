@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from contextvars import Context
-from importlib import import_module
+from importlib import import_module, invalidate_caches
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,7 @@ def _in_child() -> None:
 
 def preload(module: str) -> None:
     """Imports a module before the first call; raises what importing it raises."""
+    invalidate_caches()  # another attempt may find what the last one did not
     import_module(module)
 
 

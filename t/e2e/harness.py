@@ -9,6 +9,7 @@ The environment says what is tested; without it, what plain `make` has built:
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import random
@@ -108,6 +109,15 @@ def certificate() -> tuple[Path, Path]:
         capture_output=True,
     )
     return cert, key
+
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+LANDLOCK_CREATE_RULESET = 444
+
+
+def has_landlock() -> bool:
+    """Whether the kernel can make directories read-only for a process."""
+    return LIBC.syscall(LANDLOCK_CREATE_RULESET, None, 0, 1) >= 1  # its version
 
 
 def title(pid: int) -> str:

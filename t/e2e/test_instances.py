@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from asking import Asking
 from gate import PAUSE, Gate
-from harness import PRELOAD, Server, children, title, wait_until
+from harness import PRELOAD, Server, children, has_landlock, title, wait_until
 
 PID = "import os\ndef run(_): return os.getpid()\n"
 WAIT = f"def run(_, gate):\n    pause(gate)\n    return 'done'\n{PAUSE}"
@@ -28,6 +28,7 @@ server {{ listen 127.0.0.1:{{port}} {listen}; location / {{ owt; }} }}
 server {{ listen 127.0.0.1:{{port2}}; owt_instance model; location / {{ owt; }} }}
 server {{ listen 127.0.0.1:{{port3}}; owt_instance quick; location / {{ owt; }} }}
 """
+landlock = pytest.mark.skipif(not has_landlock(), reason="this kernel has no Landlock")
 NAMES = {"default": "port", "model": "port2", "quick": "port3"}
 
 
@@ -292,6 +293,24 @@ def _connects(server: Server, port: str) -> bool:
     return True
 
 
+def test_without_a_master_instances_alone_are_served() -> None:
+    server = Server(
+        "owt_instance a { }\nserver { listen 127.0.0.1:{port}; owt_instance a; location / { owt; } }\n",
+        main="worker_processes 0;\nmaster_process off;",
+    )
+    with (server.dir / "error.log").open("ab") as log:
+        process = subprocess.Popen(
+            server.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=server.environment()
+        )
+    try:
+        wait_until(lambda: _connects(server, "port"), "nginx to listen")
+        assert int(Asking(server, PID).answer().text) == process.pid
+    finally:
+        process.send_signal(signal.SIGQUIT)
+        process.wait(20)
+        server.close()
+
+
 def test_a_process_that_is_full_is_replaced_in_its_place(start: Callable[..., Server]) -> None:
     server = start(both(model="max_calls 3;"))
     (first,) = server.workers_of("model")
@@ -421,6 +440,137 @@ def test_no_call_fails_while_a_reload_preloads(start: Callable[..., Server], tmp
     assert [future.result() for future in futures] == [[]] * 6
 
 
+def test_a_preload_finds_a_directory_that_is_made_later(start: Callable[..., Server], tmp_path: Path) -> None:
+    server = start(both(model=f"python_path {tmp_path}/late; preload late;"))
+    server.wait_log("preload late failed, next attempt in 1 s")
+    (tmp_path / "late").mkdir()
+    (tmp_path / "late" / "late.py").write_text("")
+    assert [ask(server, "model")] == server.workers_of("model")
+
+
+def test_a_preload_holds_up_nothing_but_owt(start: Callable[..., Server], tmp_path: Path) -> None:
+    server = Server(
+        f"owt_instance default {{ python_path {tmp_path}; preload late; }}\n"
+        "server { listen 127.0.0.1:{port}; location / { owt; } }\n"
+        "server { listen 127.0.0.1:{port2}; location / { return 200 plain; } }\n"
+    )
+    conf = server.dir / "nginx.conf"
+    conf.write_text(conf.read_text().replace("events { }", "events { accept_mutex on; }"))
+    with server:
+        server.wait_log("preload late failed")
+        waiting = Asking(server, PID)
+        assert server.client(f"http://127.0.0.1:{server.port_of('port2')}").get("/").text == "plain"
+        assert not waiting.answered
+        (tmp_path / "late.py").write_text("")
+        assert [int(waiting.answer().text)] == server.workers_of("default")
+
+
+def test_a_virtualenv_that_is_gone_is_not_the_systems_python(start: Callable[..., Server], tmp_path: Path) -> None:
+    home = tmp_path / "venv"
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", home], check=True)
+    server = start(both(model=f"python_home {home};"))
+    server.expect(r"\[error\].*Python did not start|exited on signal 9")
+    (before,) = server.workers_of("model")
+    home.rename(tmp_path / "gone")
+    os.kill(before, signal.SIGKILL)
+    server.wait_log(rf"Python did not start: python_home {home}: No such file")
+    waiting = Asking(server, PID, port=server.port_of("port2"))
+    assert ask(server, "default") and ask(server, "quick")
+    assert not waiting.answered
+
+
+@landlock
+def test_a_process_that_cannot_start_is_tried_again(start: Callable[..., Server], tmp_path: Path) -> None:
+    (tmp_path / "w").mkdir()
+    server = start(both(model=f"writable {tmp_path}/w;"))
+    server.expect(r"exited on signal 9")
+    (tmp_path / "w").rmdir()
+    os.kill(server.workers_of("model")[0], signal.SIGKILL)
+    server.wait_log(r'a process of "owt_instance model" cannot start: .*"writable".*No such file')
+    assert ask(server, "default") and ask(server, "quick")
+    (tmp_path / "w").mkdir()
+    assert [ask(server, "model")] == server.workers_of("model")
+
+
+@landlock
+def test_a_process_that_cannot_start_holds_up_no_quit(start: Callable[..., Server], tmp_path: Path) -> None:
+    (tmp_path / "w").mkdir()
+    server = start(both(model=f"writable {tmp_path}/w;"))
+    server.expect(r"exited on signal 9")
+    (tmp_path / "w").rmdir()
+    os.kill(server.workers_of("model")[0], signal.SIGKILL)
+    server.wait_log("cannot start: ")
+    server.signal("quit")
+
+
+def test_max_rss_below_what_preload_needs_is_an_error(start: Callable[..., Server], tmp_path: Path) -> None:
+    server = start(both(model="max_rss 1m;"))
+    server.wait_log(r"\[error\].*this process of model has \d+ bytes before its first call, more than its max_rss")
+    server.wait_log("Python starts in 2 s", 20)
+
+
+# ---- unix sockets ---------------------------------------------------------------------------------------------------
+
+UNIX = """
+owt_instance a { }
+server { listen unix:{dir}/sockets/a.sock; owt_instance a; location / { owt; owt_guard off; } }
+server { listen 127.0.0.1:{port}; location / { owt; } }
+"""
+
+
+def ask_unix(server: Server) -> str:
+    found = server.curl("/", "--unix-socket", f"{server.dir}/sockets/a.sock", "--json", json.dumps({"code": PID}))
+    return found.stdout
+
+
+def test_the_directory_of_a_socket_is_made_for_nginx_alone(start: Callable[..., Server]) -> None:
+    server = start(UNIX)
+    assert (server.dir / "sockets").stat().st_mode & 0o777 == 0o700
+    assert [int(ask_unix(server))] == server.workers_of("a")
+    server.signal("reload")
+    assert int(ask_unix(server)) in server.workers(leaving=True)
+
+
+def test_a_socket_that_a_killed_nginx_left_is_removed() -> None:
+    server = Server(UNIX)
+    server.expect(r"exited on signal 9")
+    server.start()
+    server._kill()
+    assert (server.dir / "sockets" / "a.sock").is_socket()
+    assert server.test_conf().returncode == 0
+    assert (server.dir / "sockets" / "a.sock").is_socket()  # a test changes nothing
+    with server:
+        server.wait_log(r"\[notice\].*removing .*/sockets/a.sock, at which nobody listens")
+        wait_until(lambda: server.workers_of("a"), "its worker")
+        assert [int(ask_unix(server))] == server.workers_of("a")
+
+
+def test_a_socket_that_somebody_listens_on_is_left(start: Callable[..., Server]) -> None:
+    server = start(UNIX)
+    other = Server(UNIX.replace("{dir}", str(server.dir)))
+    other.expect(r"\[emerg\].*bind")
+    done = subprocess.run(other.command(), capture_output=True, text=True, env=other.environment())
+    other.close()
+    assert done.returncode != 0
+    assert "Address already in use" in done.stderr
+    assert [int(ask_unix(server))] == server.workers_of("a")
+
+
+@landlock
+def test_what_may_not_write_cannot_remove_a_socket(start: Callable[..., Server], tmp_path: Path) -> None:
+    (tmp_path / "w").mkdir()
+    server = start(
+        UNIX.replace("owt_instance a { }", f"owt_instance a {{ writable {tmp_path}/w; }}").replace(
+            "{dir}/sockets", f"{tmp_path}/sockets"
+        )
+    )
+    socket = tmp_path / "sockets" / "a.sock"
+    code = f"import os\ndef run(_): os.unlink({str(socket)!r})"
+    refused = server.curl("/", "--unix-socket", str(socket), "--json", json.dumps({"code": code}))
+    assert "PermissionError" in refused.stdout
+    assert socket.is_socket()
+
+
 # ---- mistakes -------------------------------------------------------------------------------------------------------
 
 HERE = " # here"
@@ -434,6 +584,14 @@ MISTAKES = {
     "processes: many": ("owt_instance a {\nprocesses 100000;" + HERE + "\n}\n" + OWN, "one number from 1 to "),
     "processes: twice": ("owt_instance a {\nprocesses 1;\nprocesses 1;" + HERE + "\n}\n" + OWN, "duplicate"),
     "twice": ("owt_instance a {\n}\nowt_instance a {" + HERE + "\n}\n" + OWN, r'"owt_instance a" is duplicate, .*:\d+'),
+    "processes: too many together": (
+        "owt_instance a {\nprocesses 256;\n}\nowt_instance b {"
+        + HERE
+        + "\nprocesses 256;\n}\n"
+        + OWN
+        + OWN.replace("port2", "port3").replace(" a;", " b;"),
+        "more than 400 processes together",
+    ),
     "a name with a space": ('owt_instance "a b" {' + HERE + "\n}\n", "a name has letters"),
     "an empty name": ('owt_instance "" {' + HERE + "\n}\n", "a name has letters"),
     "unknown": (

@@ -30,6 +30,7 @@ def site(name: str) -> str:
         "127.0.0.1:9876": "127.0.0.1:{port}",
         "listen 443": "listen 127.0.0.1:{port}",
         "/var/lib/nginx/owt": "{dir}/owt",
+        "/run/owt": "{dir}/run",
         "/var/log/nginx": "{dir}",
         "/etc/ssl/certs/owt.pem": "{cert}",
         "/etc/ssl/private/owt.key": "{key}",
@@ -71,8 +72,8 @@ def test_the_model_and_quick_calls_have_processes_of_their_own(server: Server) -
 
 
 def test_only_nginx_user_comes_to_the_socket(server: Server) -> None:
-    assert (server.dir / "owt" / "model.sock").is_socket()
-    assert (server.dir / "owt").stat().st_mode & 0o777 == 0o700
+    assert (server.dir / "run" / "model.sock").is_socket()
+    assert (server.dir / "run").stat().st_mode & 0o777 == 0o700
 
 
 def test_each_chunk_passes_as_it_comes(server: Server, tmp_path: Path) -> None:
@@ -204,7 +205,7 @@ def test_the_front_decides_who_may_ask(server: Server) -> None:
     assert asked(Origin="http://evil.example") == 403
     assert asked(Host="evil.example") == 421
     assert asked(Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors") == 403
-    direct = server.curl("/", "--unix-socket", f"{server.dir}/owt/model.sock", "--json", json.dumps({"code": PID}))
+    direct = server.curl("/", "--unix-socket", f"{server.dir}/run/model.sock", "--json", json.dumps({"code": PID}))
     assert "include owt_params;" in direct.stdout
 
 
@@ -225,6 +226,33 @@ def test_a_front_may_have_a_name_and_an_address_of_its_own() -> None:
             url=f"http://owt.example.org:{server.port}",
         )  # fmt: skip
         assert [int(asked.stdout)] == server.workers_of("model")
+
+
+def test_a_login_in_the_fronts_server_needs_the_instances_word() -> None:
+    digest = hashlib.sha256(PASSWORD.encode()).hexdigest()
+    login = INSTANCES.replace("owt_cache  results;\n\n    location /  ", f"owt_auth alice:{digest};\n    location /  ")
+    assert login != INSTANCES
+    remote = {"X-Forwarded-For": "192.0.2.7"}
+    with served(login) as server:
+        refused = server.post("/model/", json={"code": PID}, headers=remote, auth=("alice", PASSWORD))
+        assert refused.status_code == 403
+        assert "where the unix socket is listened on:\n\n    owt_allow remote;\n" in refused.text
+    with served(login.replace("owt_instance model;", "owt_instance model;\n    owt_allow remote;")) as server:
+        told = server.post("/model/", json={"code": PID}, headers=remote, auth=("alice", PASSWORD))
+        assert told.status_code == 200
+        assert server.post("/model/", json={"code": PID}, headers=remote).status_code == 401
+
+
+def test_a_page_of_an_https_front_is_the_instances_too(server: Server) -> None:
+    """Of a browser that sends no Sec-Fetch-Site."""
+    own = f"https://localhost:{server.port_of('port2')}"
+
+    def asked(origin: str) -> str:
+        with curl_https(server, "--json", json.dumps({"code": PID}), "-H", f"Origin: {origin}") as curl:
+            return curl.communicate()[0].decode()
+
+    assert [int(asked(own))] == server.workers_of("model")
+    assert "owt_allow origin" in asked("https://evil.example")
 
 
 def test_a_login_at_the_front_is_the_instances_too() -> None:

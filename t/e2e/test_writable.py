@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Server, wait_until
+from harness import LANDLOCK_CREATE_RULESET, LIBC, Server, has_landlock, wait_until
 
-LIBC = ctypes.CDLL(None, use_errno=True)
-LANDLOCK_CREATE_RULESET = 444
-
-if LIBC.syscall(LANDLOCK_CREATE_RULESET, None, 0, 1) < 1:
+if not has_landlock():
     pytest.skip("this kernel has no Landlock", allow_module_level=True)
 
 CONF = """

@@ -404,6 +404,29 @@ void front_name_test(void**) {
     expect_verdict(through_socket, rules, "421", "nobody's");
 }
 
+void https_front_test(void**) {
+    auto through = [](std::string_view scheme, std::string_view origin) {
+        Visit out = with("POST", to("front.example", {{"X-Forwarded-For", "127.0.0.1"},
+                                                      {"X-Forwarded-Proto", scheme},
+                                                      {"Host", "front.example"},
+                                                      {"Origin", origin}}));
+        out.peer = out.local = unix_socket;
+        return out;
+    };
+    Rules rules;
+    rules.add_server_name("front.example", false);
+    expect_verdict(through("https", "https://front.example"), rules, "pass", "its own page");
+    expect_verdict(through("https", "http://front.example"), rules, "403", "a page that came unencrypted");
+    expect_verdict(through("http", "https://front.example"), rules, "403", "another server's page");
+    Visit direct =
+        with("POST",
+             to("localhost", {{"X-Forwarded-Proto", "https"}, {"Host", "localhost"}, {"Origin", "https://localhost"}}));
+    expect_verdict(direct, {}, "403", "believed of a front on a unix socket alone");
+    Visit remote = through("https", "https://front.example");
+    remote.headers[Visit::forwarded_for] = {"192.0.2.7"};
+    expect_text(remote, rules, "403", "where the unix socket is listened on:\n\n    owt_allow remote;\n");
+}
+
 void known_host_test(void**) {
     Rules rules = rules_with_host("gpu.Example.com");
     for (string_view host : {"gpu.example.com", "GPU.example.com", "gpu.example.com."}) {
@@ -962,13 +985,14 @@ int main() {
         cmocka_unit_test(forwarded_test),      cmocka_unit_test(local_host_test),
         cmocka_unit_test(foreign_host_test),   cmocka_unit_test(own_address_test),
         cmocka_unit_test(known_host_test),     cmocka_unit_test(host_text_test),
-        cmocka_unit_test(front_name_test),     cmocka_unit_test(same_origin_test),
-        cmocka_unit_test(link_test),           cmocka_unit_test(prefetch_test),
-        cmocka_unit_test(origin_test),         cmocka_unit_test(referer_test),
-        cmocka_unit_test(browser_test),        cmocka_unit_test(program_test),
-        cmocka_unit_test(allowed_origin_test), cmocka_unit_test(any_origin_test),
-        cmocka_unit_test(cors_test),           cmocka_unit_test(page_text_test),
-        cmocka_unit_test(spelling_test),       cmocka_unit_test(configuration_test),
+        cmocka_unit_test(front_name_test),     cmocka_unit_test(https_front_test),
+        cmocka_unit_test(same_origin_test),    cmocka_unit_test(link_test),
+        cmocka_unit_test(prefetch_test),       cmocka_unit_test(origin_test),
+        cmocka_unit_test(referer_test),        cmocka_unit_test(browser_test),
+        cmocka_unit_test(program_test),        cmocka_unit_test(allowed_origin_test),
+        cmocka_unit_test(any_origin_test),     cmocka_unit_test(cors_test),
+        cmocka_unit_test(page_text_test),      cmocka_unit_test(spelling_test),
+        cmocka_unit_test(configuration_test),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

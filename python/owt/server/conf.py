@@ -71,6 +71,8 @@ def conf(nginx: Nginx, settings: Settings) -> str:
         """log_format owt '$remote_addr - $remote_user [$time_local] "$request_method $uri $server_protocol" '""",
         """               '$status $body_bytes_sent $request_time "$http_user_agent"';""",
         "access_log access.log owt;",
+        "owt_zone results 64m;",
+        "owt_cache results;",
     ]
     instance = [f"threads {settings.threads};"]
     if settings.venv:
