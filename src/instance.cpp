@@ -168,6 +168,12 @@ bool is_abandoned(const ngx_http_listen_opt_t& listen) {
 
 constexpr int sockets_tag = 0;  // told from others by its address
 
+bool is_path_of_nginx(ngx_conf_t* cf, std::string_view directory) {
+    auto** paths = begin_of<ngx_path_t*>(cf->cycle->paths);
+    return std::any_of(paths, paths + cf->cycle->paths.nelts,
+                       [&](const ngx_path_t* path) { return to_view(path->name) == directory; });
+}
+
 // The directory is made by nginx as its others are, for its user alone.
 ngx_int_t prepare_socket(ngx_conf_t* cf, const ngx_http_listen_opt_t& listen) {
     std::string file = reinterpret_cast<const sockaddr_un*>(listen.sockaddr)->sun_path;
@@ -177,7 +183,7 @@ ngx_int_t prepare_socket(ngx_conf_t* cf, const ngx_http_listen_opt_t& listen) {
     }
     std::string directory = std::filesystem::path(file).parent_path();
     std::error_code error;
-    if (directory.empty() || std::filesystem::exists(directory, error)) {
+    if (directory.empty() || is_path_of_nginx(cf, directory) || std::filesystem::exists(directory, error)) {
         return NGX_OK;
     }
     auto* path = static_cast<ngx_path_t*>(ngx_pcalloc(cf->pool, sizeof(ngx_path_t)));

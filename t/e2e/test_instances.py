@@ -531,6 +531,22 @@ def test_the_directory_of_a_socket_is_made_for_nginx_alone(start: Callable[..., 
     assert int(ask_unix(server)) in server.workers(leaving=True)
 
 
+def test_sockets_may_lie_together_and_in_owt_dir(start: Callable[..., Server]) -> None:
+    server = start(
+        "owt_dir {dir}/here; owt_instance a { } owt_instance b { }\n"
+        "server { listen unix:{dir}/here/a.sock; listen unix:{dir}/sockets/a.sock; owt_instance a;"
+        " location / { owt; owt_guard off; } }\n"
+        "server { listen unix:{dir}/sockets/b.sock; owt_instance b; location / { owt; owt_guard off; } }\n"
+        "server { listen 127.0.0.1:{port}; location / { owt; } }\n"
+    )
+    for name, sockets in {"a": ["here/a", "sockets/a"], "b": ["sockets/b"]}.items():
+        for socket in sockets:
+            found = server.curl(
+                "/", "--unix-socket", f"{server.dir}/{socket}.sock", "--json", json.dumps({"code": PID})
+            )
+            assert [int(found.stdout)] == server.workers_of(name)
+
+
 def test_a_socket_that_a_killed_nginx_left_is_removed() -> None:
     server = Server(UNIX)
     server.expect(r"exited on signal 9")
