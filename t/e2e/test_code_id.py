@@ -4,11 +4,13 @@ import base64
 import hashlib
 import os
 import re
+import socket
 import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -288,6 +290,88 @@ def test_an_endpoint_has_one_server_of_three(start: Callable[..., Server]) -> No
         else:
             assert now == home[source]
     assert not re.search(r"\[(alert|crit)\]", farm.front.error_log)
+
+
+class Machine:
+    """A network namespace with an address, a link and a server of its own."""
+
+    def __init__(self, number: int) -> None:
+        self.name = f"owt-m{number}"
+        self.address = f"10.231.{100 + number}.2"
+        self.link = f"owt-l{number}"
+        self.server = Server(BACK.replace("127.0.0.1:", "").replace("owt;", "owt; owt_allow remote;"))
+
+    def start(self) -> None:
+        made = subprocess.run(["ip", "netns", "add", self.name], capture_output=True)
+        if made.returncode != 0:
+            pytest.skip("network namespaces cannot be made here")
+        inside = f"ip -n {self.name}"
+        for command in (
+            f"ip link add {self.link} type veth peer name uplink netns {self.name}",
+            f"ip addr add {self.address[:-1]}1/30 dev {self.link}",
+            f"ip link set {self.link} up",
+            f"{inside} addr add {self.address}/30 dev uplink",
+            f"{inside} link set uplink up",
+        ):
+            subprocess.run(command.split(), check=True)
+        with (self.server.dir / "error.log").open("ab") as log:
+            self.server._process = subprocess.Popen(
+                ["nsenter", f"--net=/run/netns/{self.name}", *self.server.command()],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env=self.server.environment(), start_new_session=True,
+            )  # fmt: skip
+        wait_until(self._answers, f"the server of {self.name}", 20)
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection((self.address, self.server.port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    def fail(self) -> None:
+        """Nobody can reach it any more."""
+        subprocess.run(["ip", "-n", self.name, "link", "set", "uplink", "down"], check=True)
+
+    def close(self) -> None:
+        self.server.close()
+        subprocess.run(["ip", "netns", "delete", self.name], check=False, capture_output=True)
+
+
+@pytest.fixture
+def machines() -> Iterator[list[Machine]]:
+    with ExitStack() as stack:
+        made = []
+        for number in range(3):
+            made.append(Machine(number))
+            stack.callback(made[-1].close)
+            made[-1].start()
+        yield made
+
+
+def test_when_a_machine_fails_only_its_endpoints_move(start: Callable[..., Server], machines: list[Machine]) -> None:
+    servers = "".join(f"server {machine.address}:{machine.server.port};" for machine in machines)
+    front = start(
+        f"upstream machines {{ hash $owt_code_id consistent; {servers} }}\n"
+        "server { listen 127.0.0.1:{port}; location / {"
+        " proxy_pass http://machines; include {root}/conf/owt_params; proxy_connect_timeout 500ms; } }\n"
+    )
+
+    def where(source: str) -> str:
+        answer = front.post("/", json={"code": source})
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    codes = [fresh(WHERE) for _ in range(30)]
+    home = {source: where(source) for source in codes}
+    assert set(home.values()) == {str(machine.server.master) for machine in machines}
+    machines[1].fail()
+    left = {str(machines[0].server.master), str(machines[2].server.master)}
+    for source in codes:
+        if home[source] in left:
+            assert where(source) == home[source]
+        else:
+            assert where(source) in left
 
 
 def test_what_has_no_id(start: Callable[..., Server]) -> None:
