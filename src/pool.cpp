@@ -75,7 +75,7 @@ void start_thread(pthread_t& thread, std::unique_ptr<std::function<void()>> body
 
 struct Pool::Impl {
     struct Task {
-        enum class Kind { cancel, resume } kind;
+        enum class Kind { cancel, resume, overdue } kind;
         CallPtr call;
     };
     struct Deadline {
@@ -136,6 +136,8 @@ struct Pool::Impl {
 
     void guard();
     void write_off(const CallPtr& call);
+    void count_lost();
+    void add_task(Task task);
     std::string read_stack();
     void thread_exits();
 };
@@ -306,6 +308,12 @@ bool detach(Call& call) {
 
 // --- The supervisor.
 
+void Pool::Impl::add_task(Task task) {
+    std::lock_guard lock(tasks_mutex);
+    tasks.push_back(std::move(task));
+    tasks_changed.notify_one();
+}
+
 // False if the process has to stop within that time.
 bool Pool::Impl::wait(std::chrono::seconds pause) {
     std::unique_lock lock(tasks_mutex);
@@ -417,6 +425,13 @@ bool Pool::Impl::deliver(const Task& task) {
         python::resume_task(task.call);
         return true;
     }
+    if (task.kind == Task::Kind::overdue) {
+        if (python::overdue_task(task.call)) {
+            std::lock_guard lock(slots_mutex);
+            count_lost();
+        }
+        return true;
+    }
     if (task.call->detached()) {
         python::cancel_task(task.call);
         return true;
@@ -456,6 +471,15 @@ void Pool::Impl::guard() {
     }
 }
 
+// With slots_mutex.
+void Pool::Impl::count_lost() {
+    ++lost;
+    if (lost >= settings.threads) {
+        worn_out = true;
+        doorbell.ring();
+    }
+}
+
 void Pool::Impl::write_off(const CallPtr& call) {
     if (call->state() == Call::State::done) {
         return;
@@ -464,6 +488,7 @@ void Pool::Impl::write_off(const CallPtr& call) {
         "a call did not end within " + std::to_string(settings.grace.count()) + " ms after it was cancelled";
     if (call->detached()) {
         doorbell.log({4, call->asked.connection, what + ": its coroutine ignores CancelledError or blocks its thread"});
+        add_task({Task::Kind::overdue, call});
         return;
     }
     SlotPtr slot = slot_of(*call);
@@ -478,8 +503,7 @@ void Pool::Impl::write_off(const CallPtr& call) {
             return;
         }
         slot->lost = true;
-        ++lost;
-        worn_out = worn_out || lost >= settings.threads;
+        count_lost();
         doorbell.log({4, call->asked.connection,
                       what + ": its thread is written off and replaced (" + std::to_string(lost) + " of " +
                           std::to_string(settings.threads) + " lost)"});
@@ -548,20 +572,14 @@ void Pool::cancel(const CallPtr& call) {
             return;
         }
     }
-    {
-        std::lock_guard lock(impl_->tasks_mutex);
-        impl_->tasks.push_back({Impl::Task::Kind::cancel, call});
-        impl_->tasks_changed.notify_one();
-    }
+    impl_->add_task({Impl::Task::Kind::cancel, call});
     std::lock_guard lock(impl_->deadlines_mutex);
     impl_->deadlines.push_back({Clock::now() + impl_->settings.grace, call});
     impl_->deadlines_changed.notify_one();
 }
 
 void Pool::resume(CallPtr call) {
-    std::lock_guard lock(impl_->tasks_mutex);
-    impl_->tasks.push_back({Impl::Task::Kind::resume, std::move(call)});
-    impl_->tasks_changed.notify_one();
+    impl_->add_task({Impl::Task::Kind::resume, std::move(call)});
 }
 
 bool Pool::stop(std::chrono::milliseconds deadline) {

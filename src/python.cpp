@@ -133,6 +133,7 @@ Runtime look_up() {
         .run = keep(owt.attr("run")),
         .cancel = keep(owt.attr("cancel")),
         .resume = keep(owt.attr("resume")),
+        .overdue = keep(owt.attr("overdue")),
         .preload = keep(owt.attr("preload")),
         .preloaded = keep(owt.attr("preloaded")),
         .thread_started = keep(owt.attr("thread_started")),
@@ -243,6 +244,12 @@ void cancel_task(const CallPtr& call) {
 
 void resume_task(const CallPtr& call) {
     logged([&] { py::handle(runtime().resume)(call); });
+}
+
+bool overdue_task(const CallPtr& call) {
+    bool lost = false;
+    logged([&] { lost = py::handle(runtime().overdue)(call).cast<bool>(); });
+    return lost;
 }
 
 void stop(double seconds) {

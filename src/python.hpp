@@ -61,6 +61,8 @@ void thread_started(std::size_t index);
 // Asynchronous calls: cancel the task; tell the writer of room.
 void cancel_task(const CallPtr& call);
 void resume_task(const CallPtr& call);
+// A task has not ended in time after it was cancelled. True if it has cost an event loop.
+bool overdue_task(const CallPtr& call);
 void stop(double seconds);
 
 // Raises owt.Cancelled in the thread at its next bytecode. Not while it is importing: that would leave the module
@@ -85,6 +87,7 @@ struct Runtime {
     PyObject* run;
     PyObject* cancel;
     PyObject* resume;
+    PyObject* overdue;
     PyObject* preload;
     PyObject* preloaded;
     PyObject* thread_started;

@@ -1,11 +1,16 @@
-"""Asynchronous adaptors: one event loop in a thread of its own, one task for each call."""
+"""Asynchronous adaptors: one event loop in a thread of its own, one task for each call.
+
+A loop that an adaptor blocks is left to itself, and calls that come later get another.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -48,9 +53,12 @@ class Pending:
 
 
 _lock = threading.Lock()
-_loop: asyncio.AbstractEventLoop | None = None
+_loop: asyncio.AbstractEventLoop | None = None  # of the calls to come
+_loops: dict[Call, asyncio.AbstractEventLoop] = {}  # of those that run
+_threads: dict[asyncio.AbstractEventLoop, threading.Thread] = {}
 _stopping = False
 _pending: dict[Call, Pending] = {}
+_told: set[Call] = set()  # whose loop has come round to cancelling them
 
 
 def submit(pending: Pending, context: Context) -> None:
@@ -60,7 +68,8 @@ def submit(pending: Pending, context: Context) -> None:
     """
     handed_over = False
     try:
-        loop = _running_loop()
+        with _lock:
+            loop = _loops[pending.call] = _running_loop()
         pending.call.detach()
         handed_over = True
         loaded.detached[pending.call] = pending.endpoint
@@ -71,37 +80,58 @@ def submit(pending: Pending, context: Context) -> None:
         context.run(_finish, pending)
         if handed_over:
             _release(pending.call)
+        else:
+            _loops.pop(pending.call, None)
         raise
 
 
 def cancel(call: Call) -> None:
     """Cancels a detached call's task. From any thread."""
-    loop = _loop
+    loop = _loops.get(call)
     if loop is not None:
         loop.call_soon_threadsafe(_cancel, call)
 
 
 def resume(call: Call) -> None:
     """There is room for more of a detached call's output. From any thread."""
-    loop = _loop
+    loop = _loops.get(call)
     if loop is not None:
         loop.call_soon_threadsafe(_resume, call)
+
+
+def overdue(call: Call) -> bool:
+    """A detached call has not ended in time after it was cancelled.
+
+    True if that is because its loop does not come round: calls that come from now on get another.
+    """
+    global _loop
+    with _lock:
+        loop = _loops.get(call)
+        if loop is None or call in _told or loop is not _loop:
+            return False
+        _loop = None
+        thread = _threads[loop]
+    frame = sys._current_frames().get(thread.ident or 0)
+    stack = "".join(traceback.format_stack(frame)) if frame is not None else "no frame\n"
+    text = f"the event loop is blocked, calls that come now get another; it is here:\n{stack}"
+    output.write(output.ERROR, call.connection, text)
+    return True
 
 
 def stop(seconds: float) -> None:
     """Cancels all tasks, waits for their ends, at most so many seconds, and takes no new ones."""
     global _stopping
     _stopping = True
-    loop = _loop
-    if loop is None:
-        return
     deadline = time.monotonic() + seconds
-    drained = asyncio.run_coroutine_threadsafe(_drain(seconds * 0.9), loop)
-    try:
-        drained.result(max(0.0, deadline - time.monotonic()))
-    except Exception:
-        output.write(output.WARN, 0, "asynchronous calls did not end in time")
-    loop.call_soon_threadsafe(loop.stop)
+    with _lock:
+        loops = list(_threads)
+    drained = [asyncio.run_coroutine_threadsafe(_drain(seconds * 0.9), loop) for loop in loops]
+    for loop, end in zip(loops, drained, strict=True):
+        try:
+            end.result(max(0.0, deadline - time.monotonic()))
+        except Exception:
+            output.write(output.WARN, 0, "asynchronous calls did not end in time")
+        loop.call_soon_threadsafe(loop.stop)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:
@@ -109,11 +139,9 @@ def _running_loop() -> asyncio.AbstractEventLoop:
     if _stopping:
         raise Refusal(503, "stopping", "The server is stopping: try again.")
     if _loop is None:
-        with _lock:
-            if _loop is None:
-                loop = asyncio.new_event_loop()
-                threading.Thread(target=_serve, args=(loop,), name="owt-asyncio", daemon=True).start()
-                _loop = loop
+        _loop = asyncio.new_event_loop()
+        _threads[_loop] = threading.Thread(target=_serve, args=(_loop,), name="owt-asyncio", daemon=True)
+        _threads[_loop].start()
     return _loop
 
 
@@ -125,8 +153,17 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         except BaseException:
             # A task of an adaptor's own raised SystemExit or KeyboardInterrupt: not everybody's end.
             logging.getLogger(__name__).exception("a task tried to stop the event loop")
-        if _stopping:
+        if _stopping or _is_left(loop):
             return
+
+
+def _is_left(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the loop, which had been blocked, has ended all its calls, and gets no more."""
+    with _lock:
+        left = loop is not _loop and loop not in _loops.values()
+        if left:
+            _threads.pop(loop, None)
+        return left
 
 
 async def _drain(seconds: float) -> None:
@@ -167,11 +204,17 @@ def _finish(pending: Pending) -> None:
 
 
 def _release(call: Call) -> None:
+    loop = _loops.pop(call)
+    _told.discard(call)
     loaded.detached.pop(call, None)
     call.release()
+    if loop is not _loop:
+        loop.call_soon_threadsafe(loop.stop)  # it goes on if it has more
 
 
 def _cancel(call: Call) -> None:
+    if call in _loops:
+        _told.add(call)
     pending = _pending.get(call)
     if pending is not None and pending.task is not None:
         pending.task.cancel()

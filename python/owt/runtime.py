@@ -198,6 +198,11 @@ def cancel(call: Call) -> None:
     aio.cancel(call)
 
 
+def overdue(call: Call) -> bool:
+    """A detached call has not ended in time after ``cancel``. True if its event loop is lost."""
+    return aio.overdue(call)
+
+
 def resume(call: Call) -> None:
     """There is room again for output of a detached call whose ``offer`` returned False."""
     aio.resume(call)

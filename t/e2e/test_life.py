@@ -464,6 +464,39 @@ async def run(_, gate):
     gate.open()
 
 
+BLOCK_LOOP = WITHOUT_GIL.replace("def run", "async def run")
+ASYNC_PID = "import os\nasync def run(_): return os.getpid()\n"
+LOOPS = "import threading\ndef run(_): return sum(thread.name == 'owt-asyncio' for thread in threading.enumerate())\n"
+
+
+def test_a_blocked_event_loop_is_replaced(start: Callable[..., Server], tmp_path: Path) -> None:
+    server = start(instance("threads 2;", "grace 100ms;"))
+    worker = ask_pid(server)
+    fifo = Fifo(tmp_path)
+    asked = Asking(server, BLOCK_LOOP, fifo=str(fifo))
+    fifo.wait_reached()
+    waiting = Asking(server, ASYNC_PID)  # of the same loop
+    asked.leave()
+    server.wait_log(r"\[error\].*the event loop is blocked(.|\n)*sha256_[0-9a-f]{64}\.py\", line \d+, in run")
+    assert int(Asking(server, ASYNC_PID).answer().text) == worker
+    assert not waiting.answered
+    fifo.let_go()
+    assert int(waiting.answer().text) == worker
+    wait_until(lambda: Asking(server, LOOPS).answer().text == "1", "the old loop's end")
+
+
+def test_a_worker_that_has_lost_its_loops_is_replaced(start: Callable[..., Server], tmp_path: Path) -> None:
+    server = start(instance("threads 1;", "grace 100ms;"), main="worker_shutdown_timeout 1s;")
+    worker = ask_pid(server)
+    fifo = Fifo(tmp_path)
+    asked = Asking(server, BLOCK_LOOP, fifo=str(fifo))
+    fifo.wait_reached()
+    asked.leave()
+    server.wait_log("is to be replaced: it has lost its threads")
+    fifo.let_go()
+    wait_until(lambda: ask_pid(server) != worker, "another worker")
+
+
 def test_who_holds_the_gil_in_c_holds_up_python_and_not_nginx(server: Server, tmp_path: Path) -> None:
     fifo = Fifo(tmp_path)
     asked = Asking(server, WITH_GIL, fifo=str(fifo))
