@@ -13,7 +13,7 @@ namespace owt {
 namespace {
 
 // More than this of a body is read by nobody on the event loop.
-constexpr off_t largest_body = 64 << 20;
+constexpr off_t largest_body = 16 << 20;
 
 void put(std::string& environ, std::string_view name, std::string_view value) {
     environ.append(name).push_back('\0');
@@ -71,6 +71,8 @@ std::optional<std::string> whole_body(ngx_http_request_t* request) {
         text.resize(before + static_cast<std::size_t>(size));
         if (in_memory) {
             ngx_memcpy(text.data() + before, part->start, static_cast<std::size_t>(size));
+        } else if (part->file->fd == NGX_INVALID_FILE) {
+            return std::nullopt;  // a proxy has closed it
         } else if (ngx_read_file(part->file, reinterpret_cast<u_char*>(text.data()) + before,
                                  static_cast<std::size_t>(size), 0) != size) {
             return std::nullopt;

@@ -184,21 +184,38 @@ py::tuple read_form(Call& call, const std::vector<std::pair<std::string, std::st
     return py::make_tuple(params.code_id, params.fn_name, keywords(params), kwargs_text(params));
 }
 
-std::string read_all(int fd) {
-    std::string body;
-    std::array<char, 64 * 1024> block;
-    off_t offset = 0;
-    for (;;) {
-        ssize_t n = ::pread(fd, block.data(), block.size(), offset);
+// The parts of a file, one after the other; nothing at its end.
+class Blocks {
+  public:
+    explicit Blocks(int fd) : fd_(fd) {}
+
+    std::string_view operator()() {
+        ssize_t n = ::pread(fd_, block_.data(), block_.size(), offset_);
         if (n < 0) {
             throw std::runtime_error("reading the spooled request body failed");
         }
-        if (n == 0) {
-            return body;
-        }
-        body.append(block.data(), static_cast<std::size_t>(n));
-        offset += n;
+        offset_ += n;
+        return {block_.data(), static_cast<std::size_t>(n)};
     }
+
+  private:
+    int fd_;
+    off_t offset_ = 0;
+    std::array<char, 64 * 1024> block_;
+};
+
+std::string read_all(int fd) {
+    Blocks next(fd);
+    std::string body;
+    for (std::string_view block = next(); !block.empty(); block = next()) {
+        body.append(block);
+    }
+    return body;
+}
+
+std::string hash_of(int fd) {
+    Blocks next(fd);
+    return hex(sha256_of_parts([&next] { return next(); }));
 }
 
 // Parameters in a body that nginx spooled to a file are read here, where it holds up nobody else. False if the call
@@ -209,13 +226,16 @@ bool parse(Call& call) {
         return true;
     }
     py::gil_scoped_release detached;
-    std::string body = read_all(asked.body_file.get());
     if (asked.place == Place::query) {
-        asked.further = sha256_hex(body);
-    } else if (auto complaint =
-                   asked.place == Place::json ? read_json(body, asked.params) : read_urlencoded(body, asked.params)) {
-        call.refuse({400, "bad-parameters", *complaint});
-        return false;
+        asked.further = hash_of(asked.body_file.get());
+    } else {
+        std::string body = read_all(asked.body_file.get());
+        auto complaint =
+            asked.place == Place::json ? read_json(body, asked.params) : read_urlencoded(body, asked.params);
+        if (complaint) {
+            call.refuse({400, "bad-parameters", *complaint});
+            return false;
+        }
     }
     if (asked.looks_later && asked.params.use_cache) {
         call.park(nullptr);

@@ -11,9 +11,6 @@ namespace owt {
 
 namespace {
 
-// Who waits for a stream does so for so long: it may have no end.
-constexpr std::chrono::seconds patience(for_tests(30, 1));
-
 constexpr std::size_t least_pages = 8;
 constexpr std::size_t usual_most = 1 << 20;
 
@@ -50,14 +47,29 @@ std::string_view instance_of(ngx_http_request_t* request) {
     return (*main.instances)[server.instance].name;
 }
 
+// "location /x" and "location = /x" are two.
+std::string location_kind(const ngx_http_core_loc_conf_t& location) {
+#if (NGX_PCRE)
+    if (location.regex != nullptr) {
+        return "~ ";
+    }
+#endif
+    return location.exact_match ? "= " : location.named ? "@ " : "";
+}
+
 Digest key_for(ngx_http_request_t* request, const Call::Asked& asked) {
     auto* server = static_cast<ngx_http_core_srv_conf_t*>(ngx_http_get_module_srv_conf(request, ngx_http_core_module));
     auto* location =
         static_cast<ngx_http_core_loc_conf_t*>(ngx_http_get_module_loc_conf(request, ngx_http_core_module));
     std::string_view path = to_view(request->unparsed_uri);
-    Scope scope{to_view(server->server_name), to_view(location->name), instance_of(request)};
+    auto& own = *static_cast<ServerConf*>(ngx_http_get_module_srv_conf(request, ngx_http_owt_module));
+    // nginx gives all those without a name one, the host's.
+    std::string name = own.number == 0 ? std::string(to_view(server->server_name)) : std::to_string(own.number);
+    std::string place = location_kind(*location) + std::string(to_view(location->name));
+    Scope scope{location_conf(request).zone->name(), name, place, instance_of(request)};
+    ngx_table_elt_t* type = request->headers_in.content_type;
     Target target{to_view(request->method_name), path.substr(0, path.find('?')), to_view(request->uri),
-                  to_view(request->args)};
+                  to_view(request->args), type != nullptr ? to_view(type->value) : std::string_view()};
     return key_of(scope, target, asked.place, asked.params, asked.further);
 }
 
@@ -108,6 +120,7 @@ Caching::Step Caching::look(ngx_http_request_t* request, const Call::Asked& aske
     }
     key_ = key_for(request, asked);
     accept_ = all_of(request, "Accept");
+    begun_at_ = ngx_time();
     // RFC 9111, 5.2.1: nothing that was kept before is to be sent; nothing is to be kept.
     std::string wish = all_of(request, "Cache-Control");
     bool keeps = !has_directive(wish, "no-store");
@@ -145,6 +158,17 @@ Caching::Step Caching::resume(ngx_http_request_t* request, KeptPtr kept) {
     return flights().board(ticket_, key_) ? Step::run : Step::wait;
 }
 
+bool Caching::give_up_waiting() {
+    return ticket_.leave_waiting();
+}
+
+void Caching::spoil() {
+    if (recording_) {
+        recording_->give_up("error");
+        step_aside();
+    }
+}
+
 void Caching::record(Batch& batch) {
     if (!recording_) {
         return;
@@ -165,7 +189,7 @@ void Caching::record(Batch& batch) {
     }
     if (recording_->refused() == nullptr && batch.end == End::finished) {
         keep();
-    } else if (recording_->refused() != nullptr || Clock::now() - begun_ > patience) {
+    } else if (recording_->refused() != nullptr || Clock::now() - begun_ > std::chrono::seconds(patience)) {
         ticket_.land(nullptr);
     }
 }
@@ -179,9 +203,9 @@ void Caching::keep() {
         at = key_of(key_, accept_);
         stored_ = zone_->keep_by_accept(key_);
     }
-    stored_ = stored_ && zone_->keep(at, kept.head, kept.body, kept.terms.lifetime);
+    stored_ = stored_ && zone_->keep(at, kept.head, kept.body, kept.terms.lifetime, begun_at_);
     if (!stored_) {
-        recording_->give_up("zone-too-small");
+        recording_->give_up("not-kept");
     }
     if (ticket_.leads()) {
         ticket_.land(std::make_shared<const Kept>(std::move(kept)));

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "flights.hpp"
+#include "hooks.hpp"
 #include "kept.hpp"
 #include "module.hpp"
 #include "ngx.hpp"
@@ -19,6 +20,9 @@ class Caching {
     // What a call is to do next.
     enum class Step { answer, wait, run };
 
+    // Seconds that a call waits for another: that may be a stream without an end, or the caller itself.
+    static constexpr int patience = for_tests(30, 1);
+
     explicit Caching(Exchange& exchange) : ticket_(&exchange) {}
 
     // Looks whether there is a result, or somebody who is about to have one.
@@ -27,11 +31,15 @@ class Caching {
     Step resume(ngx_http_request_t* request, KeptPtr kept);
     // After Step::answer.
     const Zone::Result& result() const { return result_; }
+    // After Step::wait, when it has waited long enough: it runs by itself. False if it no longer waits.
+    bool give_up_waiting();
     // Its body, if it was not copied at first; nullopt if it has been forgotten since.
     std::optional<std::string_view> body(ngx_http_request_t* request);
 
     // After Step::run: this is about to be sent. To a head something may be added.
     void record(Batch& batch);
+    // This answer will not be whole, whatever it looks like.
+    void spoil();
     // The client is slow, or gone: others need not wait for it.
     void step_aside() { ticket_.leave(); }
 
@@ -54,6 +62,7 @@ class Caching {
     std::string accept_;
     std::optional<Recording> recording_;
     Clock::time_point begun_;  // when the head came
+    time_t begun_at_ = 0;      // when it looked, and found nothing
     bool stored_ = false;
     Zone::Result result_;
     KeptPtr kept_;  // what the result points to, unless that is the request's memory

@@ -67,6 +67,14 @@ void Flights::Ticket::disperse() {
     land(nullptr);
 }
 
+bool Flights::Ticket::leave_waiting() {
+    if (role_ != Role::waits) {
+        return false;
+    }
+    leave();
+    return true;
+}
+
 void Flights::Ticket::leave() {
     Role role = std::exchange(role_, Role::none);
     if (flights_ == nullptr || role == Role::none) {

@@ -34,6 +34,8 @@ class Flights {
         void disperse();
         // Leads or waits no longer. Where it led, the next one does.
         void leave();
+        // Waits no longer; false if it does not wait.
+        bool leave_waiting();
 
       private:
         friend class Flights;

@@ -30,6 +30,7 @@ struct Exchange {
     std::size_t body_size = 0;
     std::optional<Caching> caching;  // if its result is to be kept
     bool submitted = false;
+    bool counted = false;   // for max_calls
     bool attached = false;  // the worker is held for it, the call knows it
     bool head_sent = false;
     ngx_event_t timer{};
@@ -73,14 +74,18 @@ off_t declared_length(const Head& head) {
 
 // --- The end of an exchange. finalize() may free the request's pool and the exchange with it: touch neither after.
 
+void stop_timer(Exchange& exchange) {
+    if (exchange.timer.timer_set) {
+        ngx_del_timer(&exchange.timer);
+    }
+}
+
 // From here on neither side knows the other; a call that still runs is cancelled.
 void detach(Exchange& exchange) {
     if (!std::exchange(exchange.attached, false)) {
         return;
     }
-    if (exchange.timer.timer_set) {
-        ngx_del_timer(&exchange.timer);
-    }
+    stop_timer(exchange);
     exchange.call->exchange = nullptr;
     if (exchange.caching) {
         exchange.caching->step_aside();
@@ -136,11 +141,19 @@ void give_up(Exchange& exchange) {
     }
 }
 
+bool go(Exchange& exchange, Caching::Step step);
+
 void on_timeout(ngx_event_t* event) noexcept {
     auto& exchange = *static_cast<Exchange*>(event->data);
     ngx_connection_t* connection = exchange.request->connection;
     ngx_http_set_log_request(connection->log, exchange.request);
-    guarded(exchange, [&] { give_up(exchange); });
+    guarded(exchange, [&] {
+        if (exchange.caching && exchange.caching->give_up_waiting()) {
+            go(exchange, Caching::Step::run);
+        } else {
+            give_up(exchange);
+        }
+    });
     ngx_http_run_posted_requests(connection);
 }
 
@@ -149,11 +162,11 @@ void restart_timer(Exchange& exchange) {
     if (timeout == 0) {
         return;
     }
+    // ngx_add_timer() by itself leaves a timer that has less than 0.3 s to gain as it is.
+    stop_timer(exchange);
     // A client that does not read is send_timeout's business.
     if (exchange.busy == nullptr) {
         ngx_add_timer(&exchange.timer, timeout);
-    } else if (exchange.timer.timer_set) {
-        ngx_del_timer(&exchange.timer);
     }
 }
 
@@ -283,6 +296,9 @@ void keep_to_length(Exchange& exchange, Batch& batch) {
                       "owt: the stream is %s than the Content-Length that its adaptor has set",
                       too_long ? "longer" : "shorter");
         batch.end = too_long ? End::finished : End::aborted;
+        if (exchange.caching) {
+            exchange.caching->spoil();
+        }
     }
 }
 
@@ -397,7 +413,7 @@ bool submit(Exchange& exchange) {
     if (asked.environ.empty()) {
         asked.environ = environ_of(exchange.request, exchange.body_size);
     }
-    exchange.submitted = Worker::get()->submit(exchange.call);
+    exchange.submitted = Worker::get()->submit(exchange.call, !std::exchange(exchange.counted, true));
     if (!exchange.submitted) {
         refuse(exchange, {503, "queue-full",
                           "All threads are busy and the queue is full: try again in a second. "
@@ -410,8 +426,11 @@ bool submit(Exchange& exchange) {
 bool go(Exchange& exchange, Caching::Step step) {
     switch (step) {
         case Caching::Step::wait:
+            ngx_add_timer(&exchange.timer, Caching::patience * 1000);
             return true;
         case Caching::Step::run:
+            stop_timer(exchange);  // of waiting
+            restart_timer(exchange);
             return submit(exchange);
         default:
             exchange.call->finished();
@@ -437,7 +456,7 @@ bool send_batch(Exchange& exchange, Batch& batch) {
         return look_now(exchange);
     }
     keep_to_length(exchange, batch);
-    if (!exchange.caching && exchange.call->asked.params.use_cache) {
+    if (!exchange.caching && exchange.call->asked.params.use_cache && location_conf(request).zone == nullptr) {
         exchange.caching.emplace(exchange);  // there is no cache here, which the head says
     }
     if (exchange.caching) {
@@ -588,7 +607,6 @@ void begin(ngx_http_request_t* request) {
         return;
     }
     watch_client(request);
-    restart_timer(*exchange);
 }
 
 void body_is_read(ngx_http_request_t* request) noexcept {

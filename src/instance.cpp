@@ -54,6 +54,7 @@ ngx_int_t assign_servers(ngx_conf_t* cf, MainConf& main, const ngx_http_core_mai
     auto** servers = begin_of<ngx_http_core_srv_conf_t*>(core.servers);
     for (ngx_uint_t i = 0; i < core.servers.nelts; i++) {
         ServerConf& server = conf_of(servers[i]);
+        server.number = begin_of<ngx_http_server_name_t>(servers[i]->server_names)->name.len == 0 ? i + 1 : 0;
         std::string_view name = server.instance_name.len > 0 ? to_view(server.instance_name) : "default";
         auto instance = std::ranges::find(*main.instances, name, &Instance::name);
         if (instance == main.instances->end()) {

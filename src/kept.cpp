@@ -94,6 +94,7 @@ std::size_t size_of(const std::vector<Piece>& pieces) {
 Terms terms_of(const Head& head) {
     Terms terms;
     bool shared = false;
+    bool expires = false;
     if (!may_be_kept(head.status)) {
         terms.refused = "status";
     }
@@ -102,6 +103,8 @@ Terms terms_of(const Head& head) {
             terms.refused = "set-cookie";
         } else if (same(header.name, "Cache-Control")) {
             read_cache_control(header.value, terms, shared);
+        } else if (same(header.name, "Expires")) {
+            expires = true;
         } else if (same(header.name, "Vary")) {
             each_member(header.value, [&](std::string_view member) {
                 if (same(member, "Accept")) {
@@ -114,6 +117,9 @@ Terms terms_of(const Head& head) {
     }
     if (terms.refused == nullptr && terms.lifetime && terms.lifetime->count() == 0) {
         terms.refused = "no-store";
+    }
+    if (terms.refused == nullptr && expires && !terms.lifetime) {
+        terms.refused = "expires";  // a date, where max-age is a time
     }
     return terms;
 }

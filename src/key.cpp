@@ -37,7 +37,7 @@ class Parts {
 
 Digest key_of(const Scope& scope, const Target& target, Place place, const Params& params, std::string_view further) {
     Parts parts;
-    parts.add(scope.server).add(scope.location).add(scope.instance);
+    parts.add(scope.zone).add(scope.server).add(scope.location).add(scope.instance);
     if (params.cache_key_override) {
         return parts.add("override").add(*params.cache_key_override).digest();
     }
@@ -50,7 +50,10 @@ Digest key_of(const Scope& scope, const Target& target, Place place, const Param
     }
     if (params.cache_kwargs) {
         parts.add(params.kwargs ? "kwargs" : "none").add(params.kwargs.value_or(""));
-        parts.add(params.fields).add(params.beside).add(further);
+        parts.add(params.fields).add(params.beside).add(params.unused).add(further);
+        if (place == Place::query) {
+            parts.add(target.body_type);
+        }
     }
     return parts.digest();
 }

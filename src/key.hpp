@@ -10,6 +10,7 @@ namespace owt {
 
 // Results of different scopes are never the same, whatever the call says.
 struct Scope {
+    std::string_view zone;
     std::string_view server;
     std::string_view location;
     std::string_view instance;
@@ -21,6 +22,7 @@ struct Target {
     std::string_view path;   // as it came,
     std::string_view uri;    // and decoded, or as nginx has rewritten it
     std::string_view query;  // the whole one
+    std::string_view body_type = {};
 };
 
 // further stands for arguments that are no parameters: a digest of a form's files, or of a body that is all the

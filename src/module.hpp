@@ -49,6 +49,7 @@ struct ServerConf {
     ngx_str_t instance_name;  // empty: default
     std::string* place;       // that says so, file:line
     std::size_t instance;     // the index in MainConf
+    std::size_t number;       // among the servers, from 1; 0 if it has a name
     bool shares_socket;       // with a server that has owt, or has it itself
 };
 

@@ -226,6 +226,8 @@ class Intake {
         } else if (replace) {
             field->value = std::move(value);
             field->json = json;
+        } else {
+            params_.unused.push_back({std::string(name), std::move(value), json});
         }
     }
 
@@ -236,6 +238,7 @@ class Intake {
         if (auto field = find(name); field != params_.fields.end()) {
             params_.fields.erase(field);
         }
+        params_.unused.push_back({std::string(name), "null", true});
     }
 
     Complaint finish() {
@@ -845,33 +848,38 @@ std::optional<std::string> decode_base64(std::string_view text) {
     return out;
 }
 
-Digest sha256(std::string_view bytes) {
+Digest sha256_of_parts(const std::function<std::string_view()>& next) {
     thread_local std::unique_ptr<EVP_MD, FreeDigest> digest(EVP_MD_fetch(nullptr, "SHA256", nullptr));
     thread_local std::unique_ptr<EVP_MD_CTX, FreeDigest> context(EVP_MD_CTX_new());
     Digest hash;
     static_assert(sizeof(hash) == 32);
-    if (!digest || !context || !EVP_DigestInit_ex2(context.get(), digest.get(), nullptr) ||
-        !EVP_DigestUpdate(context.get(), bytes.data(), bytes.size()) ||
-        !EVP_DigestFinal_ex(context.get(), hash.data(), nullptr)) {
+    bool fine = digest && context && EVP_DigestInit_ex2(context.get(), digest.get(), nullptr);
+    for (std::string_view part = next(); fine && !part.empty(); part = next()) {
+        fine = EVP_DigestUpdate(context.get(), part.data(), part.size());
+    }
+    if (!fine || !EVP_DigestFinal_ex(context.get(), hash.data(), nullptr)) {
         // A hash that is not one would name another's code. Only lack of memory leads here.
         std::abort();
     }
     return hash;
 }
 
-std::string hex(std::string_view bytes) {
+Digest sha256(std::string_view bytes) {
+    return sha256_of_parts([&bytes] { return std::exchange(bytes, {}); });
+}
+
+std::string hex(const Digest& digest) {
     constexpr std::string_view digits = "0123456789abcdef";
-    std::string out(bytes.size() * 2, '\0');
-    for (size_t i = 0; i < bytes.size(); ++i) {
-        out[2 * i] = digits[uint8_t(bytes[i]) >> 4];
-        out[2 * i + 1] = digits[uint8_t(bytes[i]) & 15];
+    std::string out(digest.size() * 2, '\0');
+    for (size_t i = 0; i < digest.size(); ++i) {
+        out[2 * i] = digits[digest[i] >> 4];
+        out[2 * i + 1] = digits[digest[i] & 15];
     }
     return out;
 }
 
 std::string sha256_hex(std::string_view bytes) {
-    Digest hash = sha256(bytes);
-    return hex({reinterpret_cast<const char*>(hash.data()), hash.size()});
+    return hex(sha256(bytes));
 }
 
 bool is_utf8(std::string_view bytes) {

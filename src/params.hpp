@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,6 +33,7 @@ struct Params {
     std::optional<std::string> cache_key_override;
     std::vector<Field> fields;  // stays empty where the code came as code_b64
     std::vector<Field> beside;  // what came beside code_b64: no arguments, but the adaptor may look at them
+    std::vector<Field> unused;  // repeated fields and JSON's null: it may look at these too
 };
 
 // What is wrong with the request and what to do about it, for the client to read.
@@ -63,8 +65,10 @@ std::string no_code_text();
 // Standard and URL-safe alphabets, missing padding, white space ignored but a space standing for '+'.
 std::optional<std::string> decode_base64(std::string_view text);
 Digest sha256(std::string_view bytes);
+// Of what next gives, part by part, until it gives nothing.
+Digest sha256_of_parts(const std::function<std::string_view()>& next);
 std::string sha256_hex(std::string_view bytes);
-std::string hex(std::string_view bytes);
+std::string hex(const Digest& digest);
 bool is_utf8(std::string_view bytes);
 
 }  // namespace owt

@@ -393,14 +393,14 @@ void Worker::write_log(const std::vector<LogLine>& lines) {
     }
 }
 
-bool Worker::submit(CallPtr call) {
+bool Worker::submit(CallPtr call, bool counts) {
     if (!pool_->submit(std::move(call))) {
         return false;
     }
     if (!kick_.posted) {
         ngx_post_event(&kick_, &ngx_posted_events);
     }
-    if (++calls_ == settings_.max_calls) {
+    if (counts && ++calls_ == settings_.max_calls) {
         replace("max_calls is reached");
     }
     return true;

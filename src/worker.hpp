@@ -29,8 +29,8 @@ class Worker {
     Doorbell& doorbell() { return doorbell_; }
     Pool& pool() { return *pool_; }
 
-    // False if the queue is full.
-    bool submit(CallPtr call);
+    // False if the queue is full. counts: for max_calls.
+    bool submit(CallPtr call, bool counts);
 
     // While at least one is held a worker that quits goes on.
     void hold();

@@ -8,6 +8,13 @@
 
 namespace owt {
 
+namespace {
+
+// All blocks have one size, so that as much is forgotten as is needed.
+constexpr std::size_t block_size = 1024;
+
+}  // namespace
+
 struct Zone::Block {
     Block* next;
     u_char bytes[];
@@ -32,11 +39,11 @@ struct Zone::Entry {
     template <typename Visit>
     void each_part(Visit visit) {
         std::size_t left = size();
-        std::size_t part = std::min(left, ngx_pagesize - sizeof(Entry));
+        std::size_t part = std::min(left, block_size - sizeof(Entry));
         visit(bytes, part);
         for (Block* block = next; block != nullptr; block = block->next) {
             left -= part;
-            part = std::min(left, ngx_pagesize - sizeof(Block));
+            part = std::min(left, block_size - sizeof(Block));
             visit(block->bytes, part);
         }
     }
@@ -57,6 +64,7 @@ struct Zone::Root {
     ngx_rbtree_t index;
     ngx_rbtree_node_t sentinel;
     ngx_queue_t used;  // the latest first
+    Block* unused;
 };
 
 namespace {
@@ -141,6 +149,7 @@ bool Zone::make_root() {
                         ngx_rbt_red(added);
                     });
     ngx_queue_init(&root->used);
+    root->unused = nullptr;
     root->dirty = 0;
     return true;
 }
@@ -206,8 +215,11 @@ std::optional<Zone::Result> Zone::find(const Digest& key, ngx_pool_t* memory,
 }
 
 bool Zone::keep(const Digest& key, std::string_view head, std::string_view body,
-                std::optional<std::chrono::seconds> lifetime) {
+                std::optional<std::chrono::seconds> lifetime, time_t begun) {
     Lock lock(*this);
+    if (Entry* other = look_up(key); other != nullptr && other->kept_at > begun) {
+        return false;
+    }
     Change change(*this);
     Entry* entry = add(key, head, body);
     if (entry == nullptr) {
@@ -241,7 +253,7 @@ Zone::Entry* Zone::add(const Digest& key, std::string_view head, std::string_vie
     if (!fits(left)) {
         return nullptr;
     }
-    auto* entry = static_cast<Entry*>(allocate(std::min(sizeof(Entry) + left, ngx_pagesize)));
+    auto* entry = static_cast<Entry*>(allocate());
     if (entry == nullptr) {
         return nullptr;
     }
@@ -255,16 +267,16 @@ Zone::Entry* Zone::add(const Digest& key, std::string_view head, std::string_vie
               .by_accept = false,
               .next = nullptr};
     entry->node.key = hash_of(key);
-    left -= std::min(left, ngx_pagesize - sizeof(Entry));
+    left -= std::min(left, block_size - sizeof(Entry));
     for (Block** next = &entry->next; left > 0; next = &(*next)->next) {
-        auto* block = static_cast<Block*>(allocate(std::min(sizeof(Block) + left, ngx_pagesize)));
+        auto* block = static_cast<Block*>(allocate());
         if (block == nullptr) {
             release(*entry);
             return nullptr;
         }
         block->next = nullptr;
         *next = block;
-        left -= std::min(left, ngx_pagesize - sizeof(Block));
+        left -= std::min(left, block_size - sizeof(Block));
     }
     hook("zone_change");
     entry->each_part([&](u_char* part, std::size_t size) {
@@ -290,28 +302,39 @@ void Zone::forget(Entry& entry) {
 }
 
 void Zone::release(Entry& entry) {
-    for (Block* block = entry.next; block != nullptr;) {
-        ngx_slab_free_locked(pool_, std::exchange(block, block->next));
+    Block* next = entry.next;
+    give_back(&entry);
+    while (next != nullptr) {
+        give_back(std::exchange(next, next->next));
     }
-    ngx_slab_free_locked(pool_, &entry);
 }
 
-// Forgets the oldest until there is room; null if nothing is left to forget.
-void* Zone::allocate(std::size_t size) {
-    for (;;) {
-        void* memory = ngx_slab_alloc_locked(pool_, size);
-        if (memory != nullptr || ngx_queue_empty(&root().used)) {
-            return memory;
+void Zone::give_back(void* memory) {
+    root().unused = std::construct_at(static_cast<Block*>(memory), root().unused);
+}
+
+// A block. Takes another page, or forgets the oldest until one is free; null if nothing is left to forget.
+void* Zone::allocate() {
+    while (root().unused == nullptr) {
+        if (auto* page = static_cast<u_char*>(ngx_slab_alloc_locked(pool_, ngx_pagesize))) {
+            for (std::size_t at = 0; at < ngx_pagesize; at += block_size) {
+                give_back(page + at);
+            }
+        } else if (ngx_queue_empty(&root().used)) {
+            return nullptr;
+        } else {
+            forget(*ngx_queue_data(ngx_queue_last(&root().used), Entry, use));
         }
-        forget(*ngx_queue_data(ngx_queue_last(&root().used), Entry, use));
     }
+    return std::exchange(root().unused, root().unused->next);
 }
 
 // Whether there is room for so many bytes where nothing else is, but for the page with the root.
 bool Zone::fits(std::size_t size) const {
+    static_assert(sizeof(Entry) < block_size);
     std::size_t pages = static_cast<std::size_t>(pool_->end - pool_->start) / ngx_pagesize;
-    std::size_t needed = 1 + size / (ngx_pagesize - sizeof(Block)) + 1;
-    return needed < pages;
+    std::size_t needed = 1 + size / (block_size - sizeof(Block)) + 1;
+    return needed <= (pages - 1) * (ngx_pagesize / block_size);
 }
 
 }  // namespace owt

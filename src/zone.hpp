@@ -1,5 +1,5 @@
 // Results in shared memory, for all workers and across reloads: an index (a red-black tree), the order of last use, and
-// what is kept, in blocks of at most a page, so that memory does not fall to pieces. When it is full the oldest go.
+// what is kept, in blocks of one size, so that memory does not fall to pieces. When it is full the oldest go.
 //
 // What is found is copied out and what is kept is copied in, both under the zone's lock: so nobody counts references,
 // a slow client keeps nothing alive, and a process that is killed leaves nothing behind but, in mid-change, a flag:
@@ -40,9 +40,9 @@ class Zone {
     std::optional<Result> find(const Digest& key, ngx_pool_t* memory,
                                const std::function<bool(std::string_view)>& wants_body);
 
-    // False if there is no room for that.
+    // False if there is no room for that, or a result that was kept since it was begun.
     bool keep(const Digest& key, std::string_view head, std::string_view body,
-              std::optional<std::chrono::seconds> lifetime);
+              std::optional<std::chrono::seconds> lifetime, time_t begun);
     // Says that the results of this key are kept by Accept.
     bool keep_by_accept(const Digest& key);
 
@@ -60,7 +60,8 @@ class Zone {
     Entry* add(const Digest& key, std::string_view head, std::string_view body);
     void forget(Entry& entry);
     void release(Entry& entry);
-    void* allocate(std::size_t size);
+    void* allocate();
+    void give_back(void* memory);
     bool fits(std::size_t size) const;
 
     std::string name_;

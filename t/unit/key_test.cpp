@@ -11,7 +11,7 @@ using namespace owt;
 namespace {
 
 struct Asked {
-    Scope scope{"server", "/", "default"};
+    Scope scope{"zone", "server", "/", "default"};
     Target target{"POST", "/path", "/path", "a=1"};
     Place place = Place::json;
     Params params;
