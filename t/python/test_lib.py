@@ -224,6 +224,14 @@ def test_sentences(text, expected):
     assert tts.sentences(text) == expected
 
 
+@pytest.mark.parametrize("run", [".", "!", "…", "。", "。」", ")", ". ", " ", "\n", "\n ", "Mr. ", "Mr.\t", ".)"])
+def test_time_goes_with_the_length_of_a_text(run):
+    """So long that work which went with its square would not end."""
+    text = f"First. {run * (1 << 20)}"
+    assert len(" ".join(tts.sentences(text))) <= len(text)
+    assert all(len(piece) <= 200 for piece in tts.sentences(f"x{text}", longest=200))
+
+
 def test_long_sentences_are_cut_where_they_pause():
     text = "One, two, three; four 1,000 five: six seven eight nine ten eleven. Short."
     pieces = tts.sentences(text, longest=20)

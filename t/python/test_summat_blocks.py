@@ -338,8 +338,12 @@ def test_root_dir_may_be_a_link(root, tmp_path):
 )
 def test_open_what_cannot_be_read(root, name, error):
     for made, value in ((pipe().open(root), name), (pipe().open(), f"{root}/{name}")):
-        with pytest.raises(error):
+        before = sorted(os.listdir("/proc/self/fd"))
+        with pytest.raises(error) as raised:
             made(__last__=value)
+        assert sorted(os.listdir("/proc/self/fd")) == before
+        if isinstance(raised.value, OSError):
+            assert str(raised.value.filename).endswith(name)
 
 
 def test_open_without_root_dir(root):

@@ -10,10 +10,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 # Where a sentence may end. Western marks need space behind them, others do not, an empty line is one by itself.
+# A run of marks is read once, from its start and whole, so that the time goes with the text's length.
 _END = re.compile(
-    r"""(?P<mark> [.!?…]+ ) ["'”’»)\]]* \s+
-      | [。！？｡।؟۔]+ [”’」』）]* \s*
-      | \n \s* \n \s*""",
+    r"""(?<! [.!?…] ) (?P<mark> [.!?…]++ ) ["'”’»)\]]*+ \s++
+      | [。！？｡।؟۔]++ [”’」』）]*+ \s*+
+      | \n \s* \n \s*+""",
     re.VERBOSE,
 )
 # A full stop behind these ends no sentence, behind the latter not if a number follows.
@@ -37,11 +38,12 @@ def sentences(text: str, longest: int | None = None) -> list[str]:
     between words.
     """
     found = []
-    start = 0
+    start = since = 0
     for end in _END.finditer(text):
-        if end["mark"] is None or _ends(text, start, end):
+        if end["mark"] is None or _ends(text, since, end):
             found.append(text[start : end.end()])
             start = end.end()
+        since = end.end()
     found.append(text[start:])
     lines = [line for line in (" ".join(sentence.split()) for sentence in found) if any(map(str.isalnum, line))]
     if longest is None:
@@ -63,13 +65,14 @@ def over_sentences(
         yield fn(every[first : first + batch_size])
 
 
-def _ends(text: str, start: int, end: re.Match[str]) -> bool:
+def _ends(text: str, since: int, end: re.Match[str]) -> bool:
+    """Whether the mark ends a sentence; since is where the mark before it was passed, so behind a space."""
     following = text[end.end() : end.end() + 1]
     if following.islower():
         return False
     if end["mark"] != ".":
         return True
-    word = text[start : end.start()].rpartition(" ")[2].rpartition("\n")[2].lstrip("\"'“‘«([")
+    word = text[since : end.start()].rpartition(" ")[2].rpartition("\n")[2].lstrip("\"'“‘«([")
     if word.lower() in _ABBREVIATIONS:
         return False
     if word.lower() in _NUMBERED and following.isdigit():

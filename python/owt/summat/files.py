@@ -36,14 +36,24 @@ class Open(Adaptor[io.BytesIO]):
         if path is None:
             raise self._outside(name)
         # Not blocking: opening a fifo would wait for whoever writes to it.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
             # Where the file is that has been opened, whatever links the name went through.
-            real = Path(f"/proc/self/fd/{file.fileno()}").readlink()
+            real = Path(f"/proc/self/fd/{fd}").readlink()
             if self.root_dir is not None and not real.is_relative_to(os.path.realpath(self.root_dir)):
                 raise self._outside(name)
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise OSError(errno.EINVAL, "not a regular file", name)
+            with os.fdopen(fd, "rb", closefd=False) as file:
+                return self._contents(file, name)
+        finally:
+            os.close(fd)
+
+    def _contents(self, file: io.BufferedReader, name: str) -> bytes:
+        try:
             return file.read()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, name) from None  # it did not say of which file
 
     def _outside(self, name: str) -> PermissionError:
         return PermissionError(errno.EACCES, f"outside of {self.root_dir}", name)
