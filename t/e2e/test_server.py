@@ -133,6 +133,41 @@ def test_it_serves_until_ctrl_c(sing: Sings, tmp_path: Path) -> None:
     assert server.said.count("\n") == 1
 
 
+@pytest.mark.parametrize("before", [[], ["sh", "-c", '"$@"; exit $?', "sh"], ["nohup"]])
+def test_it_ends_with_its_terminal(before: list[str], tmp_path: Path) -> None:
+    """Which sends SIGHUP to the session's leader, and when that ends to the foreground's group."""
+    terminal, inner = os.openpty()
+    command = ["setsid", "--ctty", *before, *words("-v", "--port", "0", "--dir", tmp_path / "dir")]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(), stdin=inner, stdout=inner, stderr=subprocess.PIPE
+    ) as process:
+        os.close(inner)
+        assert process.stderr
+        said = b""
+        while b"start worker process" not in said:
+            said = process.stderr.readline()
+            assert said
+        pid = int((tmp_path / "dir/nginx.pid").read_text())
+        try:
+            os.close(terminal)
+            if before == ["nohup"]:
+                while b"reconfiguring" not in said:
+                    said = process.stderr.readline()
+                    assert said
+                os.kill(pid, signal.SIGTERM)
+            wait_until(lambda: not title(pid), "nginx to end", 30)
+        finally:
+            if title(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+def test_a_reload_is_no_end(sing: Sings) -> None:
+    server = sing("-v")
+    server.process.send_signal(signal.SIGHUP)
+    wait_said(server, "reconfiguring")
+    assert server.run("def run(): return 'ok'").text == "ok"
+
+
 def test_both_loopback_addresses(sing: Sings) -> None:
     server = sing()
     for host in ("localhost", "127.0.0.1", *(["[::1]"] if "[::1]" in (server.dir / "nginx.conf").read_text() else [])):
@@ -360,6 +395,47 @@ def test_a_server_sings_where_it_is() -> None:
             assert call(*another.sing()) == "ok"
     with pytest.raises(httpx.ConnectError):
         call(address, port)
+
+
+def test_a_server_survives_the_thread_and_a_fork() -> None:
+    code = (
+        "from owt.server import Server; import os, sys, threading\n"
+        "server = Server(module=sys.argv[1], nginx=sys.argv[2])\n"
+        "starting = threading.Thread(target=server.sing)\n"
+        "starting.start(); starting.join()\n"
+        "if not os.fork(): sys.exit()\n"
+        "os.wait()\n"
+        "print(*server.sing(), flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    env = environment(PYTHONPATH=str(ROOT / "python"))
+    command = ["/usr/bin/python3", "-c", code, MODULE, NGINX]
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdin and program.stdout
+        address, port = program.stdout.readline().split()
+        assert call(address, int(port)) == "ok"
+        program.stdin.close()
+        assert program.wait(60) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_server_ends_with_a_program_that_is_killed(number: signal.Signals, tmp_path: Path) -> None:
+    code = (
+        "from owt.server import Server; import sys\n"
+        "print(*Server(module=sys.argv[1], nginx=sys.argv[2]).sing(), flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    env = environment(PYTHONPATH=str(ROOT / "python"), TMPDIR=str(tmp_path))
+    command = ["/usr/bin/python3", "-c", code, MODULE, NGINX]
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout
+        address, port = program.stdout.readline().split()
+        assert call(address, int(port)) == "ok"
+        program.send_signal(number)
+        assert program.wait(60) == -number
+    wait_until(lambda: not list(tmp_path.iterdir()), "nginx to end, and its directory to go", 30)
+    with pytest.raises(httpx.ConnectError):
+        call(address, int(port))
 
 
 def test_a_server_ends_with_the_program() -> None:

@@ -18,19 +18,18 @@ from owt.server.conf import Settings, conf
 from owt.server.errors import ServerError
 from owt.server.nginx import Nginx
 from owt.server.places import free_port, reachable, resolve
+from owt.server.watch import GRACE, end_with_this_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
-#: Seconds that nginx has to end by itself.
-_GRACE = 15
-
 
 class Server:
     """nginx with owt, in a directory of its own.
 
-    It ends with ``close()``, the ``with`` block or the program. address is an IP address, a name of
+    It ends with ``close()``, the ``with`` block or the program, even one that is killed; not with a
+    process that the program forks. address is an IP address, a name of
     this machine, or ``localhost``, which is both loopback addresses; port 0 is any that is free. auth
     are logins as ``user:sha256``, needed where address is not loopback; hosts are names by which it
     may be asked for. timeout is how many seconds it has to start.
@@ -59,6 +58,8 @@ class Server:
         self._timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None
         self._directory = Path()
+        self._watcher: subprocess.Popen[bytes] | None = None
+        self._program = 0
 
     def sing(self) -> tuple[str, int]:
         """Starts it unless it runs; returns, once it answers, an address to reach it by and the port."""
@@ -74,6 +75,7 @@ class Server:
     def _start(self) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="owt-"))
         (self._directory / "nginx.conf").write_text(conf(self._nginx, self._settings))
+        self._program = os.getpid()
         atexit.register(self.close)
         with (self._directory / "error.log").open("wb") as log:
             self._process = subprocess.Popen(
@@ -84,6 +86,7 @@ class Server:
                 start_new_session=True,
             )
         try:
+            self._watcher = end_with_this_program(self._process.pid, self._directory)
             self._wait_until_it_answers(time.monotonic() + self._timeout)
         except BaseException:
             self.close()
@@ -109,17 +112,19 @@ class Server:
     def close(self) -> None:
         """Ends it, and calls that run with it. Does nothing a second time."""
         process, self._process = self._process, None
-        if process is None:
+        if process is None or self._program != os.getpid():
             return
         atexit.unregister(self.close)
         process.terminate()
         try:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(_GRACE)
+                process.wait(GRACE)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # what adaptors have started included
             process.wait()
+            if self._watcher:
+                self._watcher.wait()
             shutil.rmtree(self._directory, ignore_errors=True)
 
     def __enter__(self) -> Server:

@@ -13,6 +13,7 @@ from owt.server.conf import Settings, conf, spelled
 from owt.server.errors import ServerError
 from owt.server.nginx import Nginx
 from owt.server.places import free_port, private, reachable, resolve
+from owt.server.watch import end_with_the_terminal
 
 _DESCRIPTION = """\
 Run owt until Ctrl-C, without knowing nginx: writes a configuration and becomes nginx. Adaptors run as you, with your
@@ -111,4 +112,5 @@ def _run(options: Namespace) -> int:
     url = f"{scheme}://{spelled(reachable(addresses), port)}"
     print(f"owt-server: {url}, until Ctrl-C; files in {directory}", file=sys.stderr)
     command = nginx.command(directory)
+    end_with_the_terminal()
     os.execv(command[0], command)

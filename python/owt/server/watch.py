@@ -1,0 +1,82 @@
+"""nginx ends when somebody else does: the program that started it, however that ends, or the terminal.
+
+A process of its own waits for that. The kernel's signal to children (PR_SET_PDEATHSIG) would come when the *thread*
+ends that started nginx, and a pipe stays open in whatever the program forks.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+#: Seconds that nginx has to end by itself.
+GRACE = 15
+
+
+def end_with_this_program(nginx: int, directory: Path) -> subprocess.Popen[bytes]:
+    """For an nginx that leads a process group, with the directory to be removed. The watcher ends when nginx does."""
+    fds = os.pidfd_open(os.getpid()), os.pidfd_open(nginx)
+    try:
+        return subprocess.Popen(
+            [sys.executable or "python3", "-IS", __file__, *map(str, fds), str(nginx), str(directory)],
+            pass_fds=fds,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def end_with_the_terminal() -> None:
+    """For this process, which is about to become nginx.
+
+    To nginx SIGHUP means: read the configuration again. But a terminal that is closed sends it to every process of the
+    foreground's group, so also to a child, who then ends nginx as Ctrl-C does; or, where no shell is in between, to the
+    session's leader alone, and the child looks at the terminal. Under nohup it does not end.
+    """
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
+        return
+    nginx = os.pidfd_open(os.getpid())
+    signal.signal(signal.SIGHUP, lambda *_: signal.pidfd_send_signal(nginx, signal.SIGTERM))
+    if os.fork():
+        os.close(nginx)
+        return
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        either = select.poll()
+        either.register(nginx, select.POLLIN)
+        if os.getsid(0) == os.getppid():
+            with suppress(OSError):  # no terminal
+                either.register(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY), 0)  # for POLLHUP
+        if nginx not in (fd for fd, _ in either.poll()):
+            signal.pidfd_send_signal(nginx, signal.SIGTERM)
+    finally:
+        os._exit(0)
+
+
+def _watch(program: int, nginx: int, group: int, directory: str) -> None:
+    """program and nginx are pidfds, which can be read once the process has ended."""
+    ended, _, _ = select.select([program, nginx], [], [])
+    if program not in ended:
+        return
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(nginx, signal.SIGTERM)
+    select.select([nginx], [], [], GRACE)
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)  # what adaptors have started included
+    import shutil
+
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    _watch(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
