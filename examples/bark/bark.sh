@@ -17,10 +17,12 @@ if [ "$outfile" = - ]; then
     exit
 fi
 
-speak > "$outfile" || {
+# What was there before stays until there is something better.
+sound=$(mktemp "$outfile.XXXXXX")
+trap 'rm -f "$sound"' EXIT
+speak > "$sound" || {
     status=$?
-    [ $status != 22 ] || cat "$outfile" >&2 # an error's text; else the sound broke off
-    rm "$outfile"
+    [ $status != 22 ] || cat "$sound" >&2 # an error's text; else the sound broke off
     exit $status
 }
 
@@ -28,8 +30,10 @@ speak > "$outfile" || {
 fill_in() {
     for shift in 0 8 16 24; do
         printf %b "\\0$(printf %o $(($2 >> shift & 255)))"
-    done | dd of="$outfile" bs=1 seek="$1" conv=notrunc status=none
+    done | dd of="$sound" bs=1 seek="$1" conv=notrunc status=none
 }
-size=$(wc -c < "$outfile")
+size=$(wc -c < "$sound")
 fill_in 4 $((size - 8))
 fill_in 40 $((size - 44))
+chmod "$(printf %o $((0666 & ~0$(umask))))" "$sound"
+mv "$sound" "$outfile"

@@ -269,6 +269,14 @@ def test_bark_sh_shows_errors_and_saves_nothing(server: Server, tmp_path: Path) 
     assert not file.exists()
 
 
+def test_bark_sh_leaves_what_was_there_if_it_fails(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "precious.wav"
+    file.write_text("precious")
+    assert script("bark.sh", server.url, "Hello.", file, "nobody").returncode != 0
+    assert file.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_bark_sh_removes_what_broke_off(server: Server, tmp_path: Path) -> None:
     file = tmp_path / "out.wav"
     done = script("bark.sh", server.url, "It begins. Then fail now.", file)

@@ -587,3 +587,13 @@ def test_help() -> None:
         done = subprocess.run([*command, "--help"], env=env, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0
         assert "examples:\n  owt --run" in done.stdout
+
+
+def test_a_head_has_no_body(server: Server) -> None:
+    answer = Client(server.url).call("def run(_): return 'x' * 100", method="HEAD")
+    assert (answer.status, answer.read()) == (200, b"")
+
+
+def test_a_file_without_a_length_is_uploaded(server: Server) -> None:
+    answer = Client(server.url).call("lambda file: str(len(file.read()))", {"file": Path("/proc/self/status")})
+    assert int(answer.text()) > 100

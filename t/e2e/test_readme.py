@@ -56,8 +56,9 @@ def test_commands_of_the_readme(server: Server, command: str, expected: str) -> 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "examples/echo").glob("*.sh")), ids=lambda path: path.name)
 def test_echo_examples(server: Server, script: object) -> None:
-    done = subprocess.run([str(script), server.url, "reader"], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout) == (0, "Hello, reader!\n"), done.stderr
+    for name in ("reader", "@/etc/passwd", "%x:y", "12", 'naïve "reader"'):
+        done = subprocess.run([str(script), server.url, name], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout) == (0, f"Hello, {name}!\n"), done.stderr
 
 
 def test_every_directive_is_documented() -> None:

@@ -42,9 +42,8 @@ class Answer:
         self.status = response.status
         self.reason = response.reason
         self.headers = response.headers
-        length = self.headers.get("Content-Length")
-        #: Bytes of the whole body; None where the server does not say.
-        self.length = None if length is None or response.chunked else int(length)
+        #: Bytes of the whole body, 0 for HEAD; None where the server does not say.
+        self.length = response.length
         self._got = 0
 
     def __iter__(self) -> Iterator[bytes]:

@@ -22,9 +22,9 @@ class Upload:
     """A file that goes along as an argument: its path, or its content with a name."""
 
     def __init__(self, path: Path, content: bytes | None = None) -> None:
-        """OSError if the file cannot be read. A pipe is read at once, since its length must be known."""
+        """OSError if the file cannot be read. What has no length, a pipe or a file of /proc, is read at once."""
         self.path = path
-        if content is None and not path.is_file():
+        if content is None and not (path.is_file() and path.stat().st_size):
             content = path.read_bytes()
         self._content = content
         self.size = len(content) if content is not None else path.stat().st_size

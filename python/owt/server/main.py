@@ -17,7 +17,7 @@ from owt.server.watch import end_with_the_terminal
 
 _DESCRIPTION = """\
 Run owt until Ctrl-C, without knowing nginx: writes a configuration and becomes nginx. Adaptors run as you, with your
-environment and your rights, for the users of this machine; --auth lets others in.
+environment and your rights, also those of other users of this machine: --auth keeps them out, and lets others in.
 """
 
 _EPILOG = """\
