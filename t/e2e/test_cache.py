@@ -565,7 +565,8 @@ def test_an_abandoned_call_is_not_kept(server: Server, tmp_path: Path) -> None:
     gate.wait_reached()
     leave(server, asked)
     gate.open()
-    assert status(cached(server, source, gate=str(gate))) == "owt; fwd=miss"
+    # If all of it comes at once, its head can tell that it is stored.
+    assert status(cached(server, source, gate=str(gate))).startswith("owt; fwd=miss")
     assert status(cached(server, source, gate=str(gate))) == "owt; hit"
 
 

@@ -490,3 +490,12 @@ def test_make_install_brings_the_programs(tmp_path: Path) -> None:
     done = subprocess.run([*make, "uninstall"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert not [path for path in tmp_path.rglob("*") if path.is_file() or path.is_symlink()]
+
+
+def test_a_name_that_is_listened_on_is_answered() -> None:
+    name = socket.gethostname()
+    command = words("--print-conf", "--port", "0", "--address", name, "--auth", f"me:{'1' * 64}")
+    done = subprocess.run(command, env=environment(HOME="/"), capture_output=True, text=True, timeout=60)
+    if "is no address" in done.stderr:
+        pytest.skip("this machine has no name for itself")
+    assert f'owt_allow host "{name}";' in done.stdout, done.stderr

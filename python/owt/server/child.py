@@ -17,7 +17,7 @@ from pathlib import Path
 from owt.server.conf import Settings, conf
 from owt.server.errors import ServerError
 from owt.server.nginx import Nginx
-from owt.server.places import free_port, reachable, resolve
+from owt.server.places import free_port, names, reachable, resolve
 from owt.server.watch import GRACE, end_with_this_program
 
 TYPE_CHECKING = False
@@ -54,6 +54,7 @@ class Server:
         addresses = resolve(address)
         port = free_port(addresses, port)
         venv = Path(venv).absolute() if venv else None
+        hosts = [*hosts, *names(address)]
         self._settings = Settings(addresses, port, auth=auth, hosts=hosts, threads=threads, venv=venv, level="info")
         self._timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None

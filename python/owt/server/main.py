@@ -12,7 +12,7 @@ from pathlib import Path
 from owt.server.conf import Settings, conf, spelled
 from owt.server.errors import ServerError
 from owt.server.nginx import Nginx
-from owt.server.places import free_port, private, reachable, resolve
+from owt.server.places import free_port, names, private, reachable, resolve
 from owt.server.watch import end_with_the_terminal
 
 _DESCRIPTION = """\
@@ -95,7 +95,7 @@ def _run(options: Namespace) -> int:
         addresses,
         port,
         auth=options.auth or os.environ.get("OWT_AUTH", "").split(),
-        hosts=options.host,
+        hosts=[*options.host, *names(options.address)],
         threads=options.threads,
         venv=options.venv,
         tls=(options.tls[0], options.tls[1]) if options.tls else None,

@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
 
 from owt.server.errors import ServerError
@@ -30,6 +31,15 @@ def resolve(host: str) -> list[str]:
         if not _is_ours(address):
             raise ServerError(f"{address} is no address of this machine: `ip address` shows those that are")
     return addresses
+
+
+def names(host: str) -> list[str]:
+    """Those by which clients may ask for it, beside its addresses: host itself, unless it is an address."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return [host] if host != "localhost" else []
+    return []
 
 
 def free_port(addresses: Sequence[str], port: int) -> int:
