@@ -19,7 +19,7 @@ INK = 64  # of 255: less is paper
 def run(request, drawing: FileStorage):
     try:
         image = Image.open(drawing.stream).convert("RGBA")
-    except OSError:
+    except (OSError, Image.DecompressionBombError):
         return "Send a drawing, as PNG or JPEG.\n", 400, {"Content-Type": "text/plain"}
     paper = Image.new("RGBA", image.size, "white")
     ink = ImageChops.invert(Image.alpha_composite(paper, image).convert("L"))

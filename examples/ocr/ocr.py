@@ -13,7 +13,7 @@ TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 def run(request, image: FileStorage, language: str = "eng"):
     try:
         picture = Image.open(image.stream).convert("RGB")
-    except OSError:
+    except (OSError, Image.DecompressionBombError):
         return "Send an image, as PNG or JPEG.\n", 400, TEXT
     if language not in get_languages()[1]:
         return f"No language {language!r} here: install tesseract-ocr-{language}.\n", 400, TEXT
