@@ -71,9 +71,8 @@ std::optional<std::string> whole_body(ngx_http_request_t* request) {
         text.resize(before + static_cast<std::size_t>(size));
         if (in_memory) {
             ngx_memcpy(text.data() + before, part->start, static_cast<std::size_t>(size));
-        } else if (part->file->fd == NGX_INVALID_FILE) {
-            return std::nullopt;  // a proxy has closed it
-        } else if (ngx_read_file(part->file, reinterpret_cast<u_char*>(text.data()) + before,
+        } else if (part->file->fd == NGX_INVALID_FILE ||  // a proxy has closed it
+                   ngx_read_file(part->file, reinterpret_cast<u_char*>(text.data()) + before,
                                  static_cast<std::size_t>(size), 0) != size) {
             return std::nullopt;
         }
