@@ -310,7 +310,9 @@ void Zone::release(Entry& entry) {
 }
 
 void Zone::give_back(void* memory) {
-    root().unused = std::construct_at(static_cast<Block*>(memory), root().unused);
+    auto* block = static_cast<Block*>(memory);
+    block->next = root().unused;
+    root().unused = block;
 }
 
 // A block. Takes another page, or forgets the oldest until one is free; null if nothing is left to forget.
