@@ -274,7 +274,7 @@ drill:
 examples:
 	@.ci/need $(need_build) $(need_run) $(need_test) $(need_examples)
 	@$(MAKE) all
-	@$(pytest) t/e2e/test_readme.py t/e2e/test_examples.py t/e2e/test_callers.py t/e2e/test_bark.py \
+	@$(pytest) t/e2e/test_docs.py t/e2e/test_examples.py t/e2e/test_callers.py t/e2e/test_bark.py \
 	    t/browser/test_digits.py t/browser/test_plot.py t/browser/test_callers.py t/browser/test_bark.py
 
 bench:
@@ -366,7 +366,10 @@ install: all
 	$(imported) | xargs -r ln -sf -t $(package)/python
 	ln -sfn ../../../share/owt/python/owt $(dist)/owt
 	install -m 755 bin/owt bin/owt-server $(programs)
-	install -m 644 README.md LICENSE conf/* $(doc)
+	install -d $(doc)/doc $(doc)/conf
+	install -m 644 README.md LICENSE $(doc)
+	install -m 644 doc/*.md $(doc)/doc
+	install -m 644 conf/* $(doc)/conf
 	tar --exclude=__pycache__ -c examples | tar --no-same-owner -C $(doc) -x
 
 # The sources that callers sent, in /var/lib/nginx/owt, are left to whoever uninstalls.
