@@ -143,6 +143,15 @@ def test_links_lead_somewhere_where_they_are_installed(tmp_path: Path) -> None:
     assert not broken_links(tmp_path / "usr/share/doc/owt")
 
 
+def test_files_that_the_developers_page_names_are_there() -> None:
+    """By their names: in which folder is for the page to say."""
+    text = FENCED.sub("", (ROOT / "doc/develop.md").read_text())
+    named = re.findall(r"`((?:src|python|t|conf|\.ci)/[\w./]+\.\w+)`", text)
+    there = {path.name for top in ("src", "python", "t", "conf", ".ci") for path in (ROOT / top).rglob("*")}
+    assert named
+    assert not [path for path in named if Path(path).name not in there]
+
+
 # ---- make run --------------------------------------------------------------------------------------------------------
 
 
