@@ -62,7 +62,7 @@ def test_echo_examples(server: Server, script: object) -> None:
 
 
 def test_every_directive_is_documented() -> None:
-    source = (ROOT / "src/module.cpp").read_text()
+    source = (ROOT / "src/nginx/module.cpp").read_text()
     directives = set(re.findall(r'ngx_command_t\{ngx_string\("(\w+)"\)', source))
     variables = set(re.findall(r'Entry\{ngx_string\("(\w+)"\)', source))
     assert directives and variables

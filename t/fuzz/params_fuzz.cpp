@@ -2,7 +2,7 @@
 // the rest is its input. What a reader lets through must be sound; for JSON, simdjson's whole-document parser is a
 // second opinion.
 
-#include "params.hpp"
+#include "call/params.hpp"
 
 #include <algorithm>
 #include <cstdint>
