@@ -13,6 +13,7 @@
 
 #include "call/kept.hpp"
 #include "call/params.hpp"
+#include "call/sha256.hpp"
 
 namespace owt {
 

@@ -4,25 +4,14 @@
 #include <charconv>
 
 #include "call/params.hpp"
+#include "call/sha256.hpp"
+#include "call/text.hpp"
 
 namespace owt {
 
 namespace {
 
 constexpr std::string_view white_space = " \t";
-
-char to_lower(char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-}
-
-bool same(std::string_view a, std::string_view b) {
-    return std::ranges::equal(a, b, {}, to_lower, to_lower);
-}
-
-std::string_view trim(std::string_view text) {
-    text.remove_prefix(std::min(text.find_first_not_of(white_space), text.size()));
-    return text.substr(0, text.find_last_not_of(white_space) + 1);
-}
 
 // The members of a list (RFC 9110, 5.6.1), until visit returns false. A comma in quotes may part one in two: what is
 // looked for holds none.
@@ -31,7 +20,7 @@ void each_member(std::string_view list, Visit visit) {
     while (!list.empty()) {
         std::string_view member = list.substr(0, list.find(','));
         list.remove_prefix(std::min(member.size() + 1, list.size()));
-        visit(trim(member));
+        visit(trim(member, blanks));
     }
 }
 
@@ -55,7 +44,7 @@ std::chrono::seconds seconds_of(std::string_view text) {
 
 void read_cache_control(std::string_view value, Terms& terms, bool& shared) {
     each_member(value, [&](std::string_view member) {
-        std::string_view name = trim(member.substr(0, member.find('=')));
+        std::string_view name = trim(member.substr(0, member.find('=')), blanks);
         std::string_view argument = trim(member.substr(std::min(name.size() + 1, member.size())));
         if (same(name, "no-store") || same(name, "no-cache")) {
             terms.refused = "no-store";

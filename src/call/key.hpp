@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "call/params.hpp"
+#include "call/sha256.hpp"
 
 namespace owt {
 

@@ -3,8 +3,6 @@
 
 #pragma once
 
-#include <array>
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,9 +10,6 @@
 #include <vector>
 
 namespace owt {
-
-// A SHA-256.
-using Digest = std::array<unsigned char, 32>;
 
 // A field that the parameter table does not name: a keyword argument.
 struct Field {
@@ -60,15 +55,5 @@ Complaint read_form(const std::vector<std::pair<std::string, std::string>>& form
 
 // The complaint where no code is found: says how to send it.
 std::string no_code_text();
-
-// Parts of the above that stand alone.
-// Standard and URL-safe alphabets, missing padding, white space ignored but a space standing for '+'.
-std::optional<std::string> decode_base64(std::string_view text);
-Digest sha256(std::string_view bytes);
-// Of what next gives, part by part, until it gives nothing.
-Digest sha256_of_parts(const std::function<std::string_view()>& next);
-std::string sha256_hex(std::string_view bytes);
-std::string hex(const Digest& digest);
-bool is_utf8(std::string_view bytes);
 
 }  // namespace owt

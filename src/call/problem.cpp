@@ -6,22 +6,10 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "call/text.hpp"
+
 namespace owt {
 namespace {
-
-constexpr std::string_view white_space = " \t";
-
-std::string_view trim(std::string_view text) {
-    size_t begin = text.find_first_not_of(white_space);
-    if (begin == std::string_view::npos) {
-        return {};
-    }
-    return text.substr(begin, text.find_last_not_of(white_space) - begin + 1);
-}
-
-bool equals_ignoring_case(std::string_view text, std::string_view lower) {
-    return std::ranges::equal(text, lower, {}, [](char c) { return c >= 'A' && c <= 'Z' ? char(c | 0x20) : c; });
-}
 
 // Cuts the next part off text, at a separator that does not stand within a quoted string.
 std::string_view next_part(std::string_view& text, char separator) {
@@ -36,7 +24,7 @@ std::string_view next_part(std::string_view& text, char separator) {
     }
     std::string_view part = text.substr(0, i);
     text.remove_prefix(std::min(i + 1, text.size()));
-    return trim(part);
+    return trim(part, blanks);
 }
 
 // In thousandths. What is no weight counts as 0: such a range decides nothing.
@@ -66,10 +54,10 @@ class Wish {
 
     void consider(std::string_view range, bool has_parameters, int weight) {
         int precision = 0;
-        if (equals_ignoring_case(range, type_)) {
+        if (same(range, type_)) {
             // text/plain;format=flowed speaks of a variant; beside it text/plain decides.
             precision = has_parameters ? 3 : 4;
-        } else if (equals_ignoring_case(range, group_)) {
+        } else if (same(range, group_)) {
             precision = 2;
         } else if (range == "*/*" || range == "*") {
             precision = 1;
@@ -161,7 +149,7 @@ bool prefers_json(std::string_view accept) {
         while (!parameters.empty()) {
             std::string_view value = next_part(parameters, ';');
             std::string_view name = next_part(value, '=');
-            if (equals_ignoring_case(name, "q")) {
+            if (same(name, "q")) {
                 q = weight(value);
                 break;
             }

@@ -1,6 +1,9 @@
 // A user is kept and compared as a hash, too: so all comparisons are of one length and take one time.
 
 #include "guard/auth.hpp"
+#include "call/base64.hpp"
+#include "call/sha256.hpp"
+#include "call/text.hpp"
 
 #include <openssl/crypto.h>
 
@@ -16,10 +19,6 @@ constexpr std::size_t digest_size = 64;
 constexpr std::string_view how_to =
     "give user:sha256, where sha256 is the 64 hex digits of the password's SHA-256: `printf %s 'PASSWORD' | sha256sum`,"
     " or `printf %s 'PASSWORD' | openssl dgst -sha256 -r`";
-
-char to_lower(char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-}
 
 bool is_control(char c) {
     return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;

@@ -4,6 +4,7 @@
 // to life when the page has had the focus for a second in which nobody clicked or typed.
 
 #include "guard/confirm.hpp"
+#include "call/text.hpp"
 
 #include <openssl/evp.h>
 

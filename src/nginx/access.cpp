@@ -4,8 +4,8 @@
 #include <fstream>
 #include <sstream>
 
-#include "nginx/answer.hpp"
 #include "guard/confirm.hpp"
+#include "nginx/answer.hpp"
 #include "nginx/handler.hpp"
 #include "nginx/module.hpp"
 

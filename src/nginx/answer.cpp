@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "call/text.hpp"
+
 namespace owt {
 
 namespace {
@@ -16,12 +18,6 @@ bool is_nginx_own(std::string_view name) {
 }
 
 }  // namespace
-
-bool same(std::string_view a, std::string_view b) {
-    return a.size() == b.size() &&
-           ngx_strncasecmp(reinterpret_cast<u_char*>(const_cast<char*>(a.data())),
-                           reinterpret_cast<u_char*>(const_cast<char*>(b.data())), a.size()) == 0;
-}
 
 std::string_view find_header(ngx_list_t& list, std::string_view name) {
     std::string_view value;

@@ -6,13 +6,10 @@
 #include <string_view>
 
 #include "call/call.hpp"
-#include "nginx/ngx.hpp"
 #include "call/problem.hpp"
+#include "nginx/ngx.hpp"
 
 namespace owt {
-
-// Names of header fields, in any case.
-bool same(std::string_view a, std::string_view b);
 
 template <typename Visit>
 void each_header(ngx_list_t& list, Visit visit) {

@@ -6,6 +6,8 @@
 #include <array>
 #include <cstdio>
 
+#include "call/sha256.hpp"
+#include "call/text.hpp"
 #include "nginx/answer.hpp"
 
 namespace owt {

@@ -2,10 +2,11 @@
 
 #include <algorithm>
 
-#include "nginx/answer.hpp"
-#include "nginx/handler.hpp"
 #include "call/hooks.hpp"
 #include "call/key.hpp"
+#include "call/text.hpp"
+#include "nginx/answer.hpp"
+#include "nginx/handler.hpp"
 
 namespace owt {
 

@@ -10,13 +10,14 @@
 #include <array>
 #include <cstdio>
 
+#include "call/hooks.hpp"
+#include "call/params.hpp"
+#include "call/text.hpp"
 #include "nginx/access.hpp"
 #include "nginx/answer.hpp"
 #include "nginx/asked.hpp"
 #include "nginx/cache.hpp"
-#include "call/hooks.hpp"
 #include "nginx/module.hpp"
-#include "call/params.hpp"
 #include "nginx/worker.hpp"
 
 namespace owt {

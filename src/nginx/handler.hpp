@@ -2,8 +2,8 @@
 
 #pragma once
 
-#include "nginx/cache.hpp"
 #include "call/call.hpp"
+#include "nginx/cache.hpp"
 #include "nginx/ngx.hpp"
 
 namespace owt {

@@ -11,6 +11,7 @@
 #include <array>
 
 #include "call/hooks.hpp"
+#include "call/sha256.hpp"
 #include "python/python.hpp"
 
 namespace py = pybind11;

@@ -2,7 +2,10 @@
 // the rest is its input. What a reader lets through must be sound; for JSON, simdjson's whole-document parser is a
 // second opinion.
 
+#include "call/base64.hpp"
 #include "call/params.hpp"
+#include "call/sha256.hpp"
+#include "call/text.hpp"
 
 #include <algorithm>
 #include <cstdint>

@@ -1,6 +1,9 @@
 // The parameters of a request: a table of cases for each rule.
 
 #include "call/params.hpp"
+#include "call/base64.hpp"
+#include "call/sha256.hpp"
+#include "call/text.hpp"
 
 #include <algorithm>
 #include <cstdio>

@@ -1,6 +1,7 @@
 // owt_auth: what is a login in a configuration, and which Authorization headers it admits.
 
 #include "guard/auth.hpp"
+#include "call/sha256.hpp"
 
 #include <cstring>
 #include <initializer_list>

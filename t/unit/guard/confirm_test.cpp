@@ -2,6 +2,7 @@
 // server.
 
 #include "guard/confirm.hpp"
+#include "call/text.hpp"
 
 #include <openssl/evp.h>
 
