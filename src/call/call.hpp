@@ -19,31 +19,14 @@
 #include <utility>
 #include <vector>
 
+#include "call/doorbell.hpp"
+#include "call/fd.hpp"
 #include "call/params.hpp"
 #include "call/problem.hpp"
 
 namespace owt {
 
 using Clock = std::chrono::steady_clock;
-
-// A file descriptor that is closed by whoever owns it last.
-class Fd {
-  public:
-    Fd() = default;
-    explicit Fd(int fd) : fd_(fd) {}
-    Fd(Fd&& other) noexcept : fd_(other.release()) {}
-    Fd& operator=(Fd&& other) noexcept;
-    Fd(const Fd&) = delete;
-    Fd& operator=(const Fd&) = delete;
-    ~Fd();
-
-    int get() const { return fd_; }
-    explicit operator bool() const { return fd_ >= 0; }
-    int release() { return std::exchange(fd_, -1); }
-
-  private:
-    int fd_ = -1;
-};
 
 // Some bytes of an answer and what keeps them alive.
 struct Piece {
@@ -92,7 +75,15 @@ struct Batch {
     bool parked = false;  // nothing yet, but its parameters
 };
 
-class Doorbell;
+// Who waits for a call's answer: an HTTP exchange.
+class Consumer {
+  public:
+    // The call has news. On the event loop.
+    virtual void advance() noexcept = 0;
+
+  protected:
+    ~Consumer() = default;
+};
 
 class Call : public std::enable_shared_from_this<Call> {
   public:
@@ -119,7 +110,7 @@ class Call : public std::enable_shared_from_this<Call> {
 
     // --- The event loop's side.
 
-    void* exchange = nullptr;  // whose answer it is; null once nobody waits. Touched by the loop alone.
+    Consumer* consumer = nullptr;  // null once nobody waits. Touched by the loop alone.
 
     // Takes what has gathered. False if there is nothing new.
     bool take(Batch& batch);
@@ -191,44 +182,6 @@ class Call : public std::enable_shared_from_this<Call> {
     Clock::time_point started_at_;
     Clock::time_point head_at_;
     double load_ = 0;
-};
-
-using CallPtr = std::shared_ptr<Call>;
-
-// A line for nginx's error log, which only the event loop may write.
-struct LogLine {
-    unsigned level = 0;  // nginx's: 4 error, 5 warn, 6 notice, 7 info
-    std::uint64_t connection = 0;
-    std::string text;
-};
-
-// Where Python threads leave word for the event loop: calls with news and log lines. The eventfd is written only when
-// the lists go from empty to not empty.
-class Doorbell {
-  public:
-    Doorbell();
-
-    int fd() const { return fd_.get(); }
-
-    // From any thread.
-    void ring(CallPtr call);
-    void log(LogLine line);
-    void ring();  // for news that is kept elsewhere
-
-    // On the loop: what has gathered. The vectors given are reused.
-    void answer(std::vector<CallPtr>& calls, std::vector<LogLine>& lines);
-    // Forget a level-triggered wake-up.
-    void reset();
-
-  private:
-    template <typename Leave>
-    void leave(Leave leave);
-
-    Fd fd_;
-    std::mutex mutex_;
-    std::vector<CallPtr> calls_;
-    std::vector<LogLine> lines_;
-    bool rung_ = false;
 };
 
 }  // namespace owt

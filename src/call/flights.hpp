@@ -19,12 +19,22 @@ namespace owt {
 
 using KeptPtr = std::shared_ptr<const Kept>;
 
+// Who may have to wait for another's result.
+class Waiter {
+  public:
+    // It has the result, or (null) is to run: it leads now if others wait for it.
+    virtual void resume(KeptPtr kept) noexcept = 0;
+
+  protected:
+    ~Waiter() = default;
+};
+
 class Flights {
   public:
     // A call's place in a flight. Whoever destroys it leaves.
     class Ticket {
       public:
-        explicit Ticket(void* owner) : owner_(owner) {}
+        explicit Ticket(Waiter& owner) : owner_(&owner) {}
         Ticket(const Ticket&) = delete;
         Ticket& operator=(const Ticket&) = delete;
         ~Ticket() { leave(); }
@@ -42,16 +52,16 @@ class Flights {
         friend class Flights;
         enum class Role { none, leads, waits, due };
 
-        void* owner_;
+        Waiter* owner_;
         Flights* flights_ = nullptr;
         Role role_ = Role::none;
         Digest key_{};
         KeptPtr kept_;
     };
 
-    // What someone who waited learns: a result, or else that it is to run. It leads now if others wait for it.
+    // What someone who waited learns.
     struct Due {
-        void* owner;
+        Waiter* owner;
         KeptPtr kept;
     };
 

@@ -263,4 +263,14 @@ Complaint Intake::finish_kwargs() {
     return {};
 }
 
+Complaint read_form(const std::vector<std::pair<std::string, std::string>>& form, Params& params) {
+    Intake intake(params);
+    for (const auto& [name, value] : form) {
+        if (auto complaint = intake.first(name, value)) {
+            return complaint;
+        }
+    }
+    return intake.finish();
+}
+
 }  // namespace owt

@@ -75,4 +75,8 @@ class Intake {
     Complaint about_fields_;
 };
 
+// Parameters from decoded fields in the order sent, as a multipart parser (Werkzeug's) gives them. On a complaint the
+// contents of params are unspecified.
+Complaint read_form(const std::vector<std::pair<std::string, std::string>>& form, Params& params);
+
 }  // namespace owt

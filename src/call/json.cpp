@@ -1,5 +1,6 @@
-// Parameters in a JSON body. simdjson looks only at what it is asked for, so values that go on to Python as they came
-// are checked here.
+// simdjson looks only at what it is asked for, so values that go on to Python as they came are checked here.
+
+#include "call/json.hpp"
 
 #define SIMDJSON_EXCEPTIONS 0
 #include <simdjson.h>

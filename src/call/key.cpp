@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "call/locate.hpp"
+
 namespace owt {
 
 namespace {

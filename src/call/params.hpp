@@ -1,4 +1,4 @@
-// The parameters of owt's own that a request carries, from its query, a JSON body or a form.
+// The parameters of owt's own that a request carries, wherever they came from.
 // Pure: knows neither nginx nor Python.
 
 #pragma once
@@ -6,7 +6,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace owt {
@@ -36,22 +35,6 @@ using Complaint = std::optional<std::string>;
 
 // Where a request's parameters are: the query if it names code, else the body.
 enum class Place { query, json, urlencoded, multipart, nowhere };
-
-// True if the query string has a non-empty field that names code.
-bool names_code(std::string_view query);
-
-// The query string without the fields that the parameter table names, as they came.
-std::string without_parameters(std::string_view query);
-
-// content_type is the header's whole value; body its first bytes.
-Place locate(std::string_view query, std::string_view content_type, std::string_view body);
-
-// Read parameters from where locate() found them. On a complaint the contents of params are unspecified.
-// text is a query string or an application/x-www-form-urlencoded body.
-Complaint read_urlencoded(std::string_view text, Params& params);
-Complaint read_json(std::string_view body, Params& params);
-// Decoded fields in the order sent, as a multipart parser (Werkzeug's) gives them.
-Complaint read_form(const std::vector<std::pair<std::string, std::string>>& form, Params& params);
 
 // The complaint where no code is found: says how to send it.
 std::string no_code_text();

@@ -1,5 +1,6 @@
 #include "call/urlencoded.hpp"
 
+#include "call/intake.hpp"
 #include "call/text.hpp"
 
 namespace owt {
@@ -26,6 +27,16 @@ std::string decode_percent(std::string_view text) {
     }
     out.resize(length);
     return out;
+}
+
+Complaint read_urlencoded(std::string_view text, Params& params) {
+    Intake intake(params);
+    Complaint complaint;
+    for_each_pair(text, [&](std::string_view name, std::string_view value) {
+        complaint = intake.first(decode_percent(name), decode_percent(value));
+        return !complaint;
+    });
+    return complaint ? complaint : intake.finish();
 }
 
 }  // namespace owt

@@ -7,10 +7,15 @@
 #include <string>
 #include <string_view>
 
+#include "call/params.hpp"
+
 namespace owt {
 
 // A '%' that no two hex digits follow stands for itself.
 std::string decode_percent(std::string_view text);
+
+// Parameters of a query string or a body. On a complaint the contents of params are unspecified.
+Complaint read_urlencoded(std::string_view text, Params& params);
 
 // Calls each(name, value), undecoded, until it returns false.
 template <typename Each>

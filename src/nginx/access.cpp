@@ -4,10 +4,12 @@
 #include <fstream>
 #include <sstream>
 
+#include "call/locate.hpp"
+#include "call/urlencoded.hpp"
 #include "guard/confirm.hpp"
 #include "nginx/answer.hpp"
-#include "nginx/handler.hpp"
-#include "nginx/module.hpp"
+#include "nginx/conf.hpp"
+#include "nginx/state.hpp"
 
 namespace owt {
 
@@ -17,11 +19,6 @@ ngx_http_output_header_filter_pt next_header_filter;
 
 ngx_str_t* arguments(ngx_conf_t* cf) {
     return static_cast<ngx_str_t*>(cf->args->elts);
-}
-
-char* fail(ngx_conf_t* cf, const std::string& why) {
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\": %s", arguments(cf), why.c_str());
-    return static_cast<char*>(NGX_CONF_ERROR);
 }
 
 // --- A request as the guard sees it.
@@ -198,7 +195,7 @@ ngx_int_t add_guard_headers(ngx_http_request_t* request) {
 
 ngx_int_t header_filter(ngx_http_request_t* request) noexcept {
     const LocationConf& conf = location_conf(request);
-    if ((conf.owt || conf.guard) && request == request->main && add_guard_headers(request) != NGX_OK) {
+    if ((conf.owt != nullptr || conf.guard) && request == request->main && add_guard_headers(request) != NGX_OK) {
         return NGX_ERROR;
     }
     return next_header_filter(request);
@@ -357,10 +354,10 @@ char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
     auto* core = static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
     // Inside `if`, nginx goes on with the handler of the location around it, but with a configuration of its own.
     // `limit_except` is the same, but for the handler.
-    if (core->noname && outer.owt) {
-        inner.owt = true;
+    if (core->noname && outer.owt != nullptr) {
+        inner.owt = outer.owt;
         if (core->handler == nullptr) {
-            core->handler = handle;  // the block may have one of its own, proxy_pass
+            core->handler = outer.owt;  // the block may have one of its own, proxy_pass
         }
     }
     ngx_conf_merge_ptr_value(inner.logins, outer.logins, nullptr);
@@ -368,9 +365,9 @@ char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
     if (inner.guard_given == NGX_CONF_UNSET) {
         inner.guard_given = outer.guard_given;
     }
-    inner.guard = inner.guard_given != NGX_CONF_UNSET ? inner.guard_given != 0 : inner.owt;
+    inner.guard = inner.guard_given != NGX_CONF_UNSET ? inner.guard_given != 0 : inner.owt != nullptr;
     if (!inner.guard) {
-        if (inner.owt) {
+        if (inner.owt != nullptr) {
             main.exposed->push_back({server, false});
         }
         return NGX_CONF_OK;

@@ -3,8 +3,7 @@
 
 #pragma once
 
-#include "guard/auth.hpp"
-#include "guard/guard.hpp"
+#include "nginx/conf.hpp"
 #include "nginx/ngx.hpp"
 
 namespace owt {
@@ -14,7 +13,7 @@ char* set_allow(ngx_conf_t* cf, ngx_command_t* command, void* conf) noexcept;
 char* set_auth(ngx_conf_t* cf, ngx_command_t* command, void* conf) noexcept;
 
 // Joins a location's own rules, or its parent's, with what its server says.
-char* merge_access(ngx_conf_t* cf, struct LocationConf& outer, struct LocationConf& inner);
+char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner);
 
 // Handlers and filter, and a warning for each address from which others could reach an unprotected location.
 ngx_int_t init_access(ngx_conf_t* cf) noexcept;

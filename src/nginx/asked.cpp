@@ -6,8 +6,11 @@
 #include <array>
 #include <cstdio>
 
+#include "call/json.hpp"
+#include "call/locate.hpp"
 #include "call/sha256.hpp"
 #include "call/text.hpp"
+#include "call/urlencoded.hpp"
 #include "nginx/answer.hpp"
 
 namespace owt {

@@ -6,7 +6,6 @@
 #include "call/key.hpp"
 #include "call/text.hpp"
 #include "nginx/answer.hpp"
-#include "nginx/handler.hpp"
 
 namespace owt {
 
@@ -25,7 +24,7 @@ Flights& flights() {
     wake.log = ngx_cycle->log;
     wake.handler = [](ngx_event_t*) noexcept {
         for (auto due = flights.due(); due.owner != nullptr; due = flights.due()) {
-            resume(*static_cast<Exchange*>(due.owner), std::move(due.kept));
+            due.owner->resume(std::move(due.kept));
         }
     };
     return flights;
@@ -248,16 +247,6 @@ bool Caching::report(ngx_http_request_t* request) const {
 // --- Directives.
 
 namespace {
-
-MainConf& main_conf(ngx_conf_t* cf) {
-    return *static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_owt_module));
-}
-
-char* fail(ngx_conf_t* cf, const std::string& why) {
-    auto* values = static_cast<ngx_str_t*>(cf->args->elts);
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\": %s", &values[0], why.c_str());
-    return static_cast<char*>(NGX_CONF_ERROR);
-}
 
 std::string kilobytes(std::size_t size) {
     return std::to_string(size / 1024) + "k";

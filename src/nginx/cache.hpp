@@ -9,7 +9,7 @@
 #include "call/flights.hpp"
 #include "call/hooks.hpp"
 #include "call/kept.hpp"
-#include "nginx/module.hpp"
+#include "nginx/conf.hpp"
 #include "nginx/ngx.hpp"
 #include "nginx/zone.hpp"
 
@@ -23,7 +23,7 @@ class Caching {
     // Seconds that a call waits for another: that may be a stream without an end, or the caller itself.
     static constexpr int patience = for_tests(30, 1);
 
-    explicit Caching(Exchange& exchange) : ticket_(&exchange) {}
+    explicit Caching(Waiter& waiter) : ticket_(waiter) {}
 
     // Looks whether there is a result, or somebody who is about to have one.
     Step look(ngx_http_request_t* request, const Call::Asked& asked);

@@ -1,6 +1,6 @@
 // What nginx sees of owt: directives, configuration, variables, and where processes start and end.
 
-#include "nginx/module.hpp"
+#include "nginx/conf.hpp"
 
 #include <array>
 #include <cstdio>
@@ -9,20 +9,18 @@
 #include "nginx/asked.hpp"
 #include "nginx/cache.hpp"
 #include "nginx/handler.hpp"
+#include "nginx/instance.hpp"
+#include "nginx/state.hpp"
 #include "nginx/worker.hpp"
 
 namespace owt {
 
 namespace {
 
-MainConf& main_conf(ngx_conf_t* cf) {
-    return *static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_owt_module));
-}
-
 char* set_owt(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
     auto* core = static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
     core->handler = handle;
-    static_cast<LocationConf*>(conf)->owt = true;
+    static_cast<LocationConf*>(conf)->owt = handle;
     main_conf(cf).used = true;
     static_cast<ServerConf*>(ngx_http_conf_get_module_srv_conf(cf, ngx_http_owt_module))->owt = true;
     return NGX_CONF_OK;
@@ -131,7 +129,7 @@ enum Variable : uintptr_t { code_id, function, queue_time, run_time, cache_statu
 // Found out once: the body is read but for a while, and this takes its time.
 std::optional<std::string> proxied_code_id(ngx_http_request_t* request) {
     RequestState* state = ensure_state(request);
-    if (state == nullptr || location_conf(request).owt) {
+    if (state == nullptr || location_conf(request).owt != nullptr) {
         return std::nullopt;
     }
     if (!state->code_id) {

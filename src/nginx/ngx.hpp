@@ -37,6 +37,11 @@ inline ngx_str_t to_ngx_str(ngx_pool_t* pool, std::string_view text) {
 
 ngx_str_t to_ngx_str(ngx_pool_t* pool, const char* text) = delete;
 
+template <typename T>
+T* begin_of(const ngx_array_t& array) {
+    return static_cast<T*>(array.elts);
+}
+
 // Where the directive stands that is being read: file:line.
 inline std::string place_of(const ngx_conf_t* cf) {
     return std::string(to_view(cf->conf_file->file.name)) + ":" + std::to_string(cf->conf_file->line);

@@ -9,7 +9,6 @@
 #include <string>
 
 #include "nginx/landlock.hpp"
-#include "python/python_version.hpp"
 
 namespace owt {
 

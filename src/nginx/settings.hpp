@@ -4,8 +4,8 @@
 
 #include <cstddef>
 
+#include "call/pool.hpp"
 #include "nginx/ngx.hpp"
-#include "python/pool.hpp"
 
 namespace owt {
 

@@ -15,8 +15,9 @@
 #include <limits>
 #include <system_error>
 
-#include "nginx/handler.hpp"
-#include "nginx/landlock.hpp"
+#include "nginx/signals.hpp"
+#include "nginx/sockets.hpp"
+#include "nginx/writes.hpp"
 
 namespace owt {
 
@@ -28,101 +29,13 @@ constexpr ngx_msec_t rss_interval = 1000;
 // nginx's master kills with SIGKILL (and an [alert]) what does not end some 1.5 s after SIGTERM.
 constexpr auto stop_deadline = std::chrono::milliseconds(900);
 
-constexpr std::array nginx_signals = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGALRM, SIGIO};
-
-struct State {
-    std::unique_ptr<Worker> worker;
-    pid_t process = 0;
-    pid_t loop_thread = 0;
-    void (*nginx_handler)(int, siginfo_t*, void*) = nullptr;
-};
-
-State& state() {
-    static State& state = *std::make_unique<State>().release();
-    return state;
-}
-
-pid_t thread_id() {
-    return static_cast<pid_t>(::syscall(SYS_gettid));
-}
-
-// Python's threads block no signals, so that children start with an empty mask; a signal for nginx that one of them
-// receives is passed on to the loop, whose epoll_wait() it has to interrupt.
-void pass_on(int signal, siginfo_t* info, void* context) {
-    if (::getpid() != state().process) {
-        // A process that an adaptor forked, before become_child().
-        ::signal(signal, SIG_DFL);
-        ::raise(signal);
-    } else if (thread_id() == state().loop_thread) {
-        state().nginx_handler(signal, info, context);
-    } else {
-        ::syscall(SYS_tgkill, ::getpid(), state().loop_thread, signal);
-    }
-}
-
-void arrange_signals() {
-    state().process = ::getpid();
-    state().loop_thread = thread_id();
-    for (int signal : nginx_signals) {
-        struct sigaction action {};
-        if (::sigaction(signal, nullptr, &action) == 0 && (action.sa_flags & SA_SIGINFO) != 0) {
-            state().nginx_handler = action.sa_sigaction;
-            action.sa_sigaction = pass_on;
-            ::sigaction(signal, &action, nullptr);
-        }
-    }
-    // nginx's handler reaps every child; Python wants their exit status.
-    ::signal(SIGCHLD, SIG_DFL);
-    // nginx ignores it, and children would inherit that.
-    ::signal(SIGSYS, SIG_DFL);
-}
-
-// A process that an adaptor forked is no worker: signals end it, and it holds no client or port.
-void become_child() {
-    for (int signal : nginx_signals) {
-        ::signal(signal, SIG_DFL);
-    }
-    auto* cycle = const_cast<ngx_cycle_t*>(ngx_cycle);
-    auto* listening = static_cast<ngx_listening_t*>(cycle->listening.elts);
-    for (ngx_uint_t i = 0; i < cycle->listening.nelts; i++) {
-        ::close(listening[i].fd);
-    }
-    for (ngx_uint_t i = 0; i < cycle->connection_n; i++) {
-        const ngx_connection_t& connection = cycle->connections[i];
-        if (connection.fd != -1 && connection.read != nullptr && !connection.read->accept) {
-            ::close(connection.fd);
-        }
-    }
+std::unique_ptr<Worker>& own() {
+    static auto& worker = *std::make_unique<std::unique_ptr<Worker>>().release();
+    return worker;
 }
 
 bool opens(const ngx_listening_t& listening) {
     return listening.connection != nullptr && listening.connection->read->accept;
-}
-
-std::string directory_of(std::string_view file) {
-    std::size_t slash = file.rfind('/');
-    return slash == std::string_view::npos ? "." : std::string(file.substr(0, slash + 1));
-}
-
-// What nginx itself writes to: its temporary and cache directories, and those of its logs, since a log that is rotated
-// away is made anew.
-std::vector<std::string> nginx_directories(ngx_cycle_t* cycle) {
-    std::vector<std::string> directories;
-    auto** paths = static_cast<ngx_path_t**>(cycle->paths.elts);
-    for (ngx_uint_t i = 0; i < cycle->paths.nelts; i++) {
-        if (!is_for_sockets(*paths[i])) {
-            directories.emplace_back(to_view(paths[i]->name));
-        }
-    }
-    for (ngx_list_part_t* part = &cycle->open_files.part; part != nullptr; part = part->next) {
-        auto* files = static_cast<ngx_open_file_t*>(part->elts);
-        for (ngx_uint_t i = 0; i < part->nelts; i++) {
-            if (files[i].name.len > 0) {
-                directories.push_back(directory_of(to_view(files[i].name)));
-            }
-        }
-    }
-    return directories;
 }
 
 // nginx's daemon has none. What adaptors write is not to be everybody's.
@@ -130,22 +43,6 @@ void keep_umask() {
     if (mode_t mask = ::umask(022); mask != 0) {
         ::umask(mask);
     }
-}
-
-// Before any thread starts, as it binds the threads that come after.
-void guard_writes(ngx_cycle_t* cycle, const Settings& settings) {
-    if (settings.writable.empty()) {
-        return;
-    }
-    std::vector<std::string> directories = nginx_directories(cycle);
-    directories.insert(directories.end(), settings.writable.begin(), settings.writable.end());
-    // Others' files in /tmp are theirs.
-    std::string temporary = settings.sources + "/tmp";
-    if (::mkdir(temporary.c_str(), 0700) != 0 && errno != EEXIST) {
-        throw std::system_error(errno, std::generic_category(), "mkdir() of \"" + temporary + "\" failed");
-    }
-    ::setenv("TMPDIR", temporary.c_str(), 1);
-    write_only_below(directories, usual_devices());
 }
 
 std::size_t resident_bytes() {
@@ -191,7 +88,7 @@ void start_listening(ngx_listening_t& listening) {
 }  // namespace
 
 Worker* Worker::get() {
-    return state().worker.get();
+    return own().get();
 }
 
 Worker::Worker(const Instance& instance, std::uint32_t* starts)
@@ -212,7 +109,7 @@ ngx_int_t Worker::start(ngx_cycle_t* cycle, const Instance& instance, std::uint3
     try {
         auto worker = std::make_unique<Worker>(instance, starts);
         worker->launch(cycle, pause);
-        state().worker = std::move(worker);
+        own() = std::move(worker);
         return NGX_OK;
     } catch (const std::exception& error) {
         ngx_log_error(NGX_LOG_ERR, cycle->log, 0, "owt: a process of \"owt_instance %s\" cannot start: %s",
@@ -234,18 +131,10 @@ void Worker::launch(ngx_cycle_t* cycle, std::chrono::seconds pause) {
     close_door(cycle);
     listen_to_doorbell(cycle);
     arrange_signals();
-    ::on_exit(
-        [](int status, void*) {
-            // exit(2), from a library perhaps, would tell the master to start no successor.
-            if (status == 2 && ::getpid() == state().process) {
-                ::_exit(1);
-            }
-        },
-        nullptr);
     Settings here = settings_;
     here.in_child = become_child;
     here.pause = pause;
-    pool_ = std::make_unique<Pool>(here, doorbell_);
+    pool_ = &start_pool(here, doorbell_);
     if (settings_.max_rss != 0) {
         ngx_add_timer(&rss_timer_, rss_interval);
     }
@@ -363,7 +252,9 @@ void Worker::answer_doorbell() {
     write_log(lines_);
     lines_.clear();
     for (const CallPtr& call : rung_) {
-        advance(*call);
+        if (call->consumer != nullptr) {
+            call->consumer->advance();
+        }
     }
     rung_.clear();
     if (door_closed_ && pool_->ready()) {

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "call/call.hpp"
-#include "nginx/instance.hpp"
+#include "call/pool.hpp"
+#include "nginx/conf.hpp"
 #include "nginx/ngx.hpp"
-#include "python/pool.hpp"
 
 namespace owt {
 
@@ -52,7 +52,7 @@ class Worker {
     const std::string who_;   // for the log
     std::uint32_t* const starts_;
     Doorbell doorbell_;
-    std::unique_ptr<Pool> pool_;
+    Pool* pool_ = nullptr;
     ngx_connection_t* bell_ = nullptr;
     ngx_event_t kick_{};
     ngx_event_t title_{};

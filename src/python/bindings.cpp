@@ -1,6 +1,8 @@
 // The module _owt that Python sees (python/_owt.pyi documents it), and the way of a call into Python: parameters in,
 // answer out. No reference is kept to what Python owns, but for the bytes on their way to a client.
 
+#include "python/bindings.hpp"
+
 #include <pybind11/embed.h>
 #include <pybind11/stl.h>
 
@@ -11,8 +13,12 @@
 #include <array>
 
 #include "call/hooks.hpp"
+#include "call/intake.hpp"
+#include "call/json.hpp"
 #include "call/sha256.hpp"
+#include "call/urlencoded.hpp"
 #include "python/python.hpp"
+#include "python/slot.hpp"
 
 namespace py = pybind11;
 

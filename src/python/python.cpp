@@ -1,5 +1,4 @@
 #include "python/python.hpp"
-#include "python/python_version.hpp"
 
 #include <pybind11/embed.h>
 #include <pybind11/stl.h>

@@ -1,5 +1,4 @@
-// The embedded interpreter: start, attach and detach threads (the GIL), interrupt, stop; and running a call in it.
-// Only python.cpp, bindings.cpp and pool.cpp include this, as it brings Python's headers.
+// The embedded interpreter: start, attach and detach threads (the GIL), interrupt, stop.
 
 #pragma once
 
@@ -9,7 +8,8 @@
 #include <optional>
 #include <string>
 
-#include "python/pool.hpp"
+#include "call/doorbell.hpp"
+#include "call/pool.hpp"
 
 namespace pybind11 {
 class error_already_set;
@@ -101,9 +101,6 @@ const Runtime& runtime();
 // An exception as Python prints it.
 std::string text_of(const pybind11::error_already_set& error);
 
-// bindings.cpp: runs a call from its parameters to its answer.
-void run(const CallPtr& call);
-
 // The doorbell and the hook that _owt uses.
 Doorbell& doorbell();
 void in_child();
@@ -111,13 +108,3 @@ void in_child();
 int process_id();
 
 }  // namespace owt::python
-
-namespace owt {
-
-// Where a call leaves the thread that runs it (pool.cpp). Both need the GIL.
-// The thread has learnt of the cancellation by other means: take back an interrupt that is on its way.
-void settle_interrupt();
-// False if the call has been cancelled already; else it goes on without the thread.
-bool detach(Call& call);
-
-}  // namespace owt

@@ -3,9 +3,13 @@
 // second opinion.
 
 #include "call/base64.hpp"
+#include "call/intake.hpp"
+#include "call/json.hpp"
+#include "call/locate.hpp"
 #include "call/params.hpp"
 #include "call/sha256.hpp"
 #include "call/text.hpp"
+#include "call/urlencoded.hpp"
 
 #include <algorithm>
 #include <cstdint>

@@ -14,16 +14,22 @@ const Digest other{2};
 struct Fixture {
     int told = 0;
     Flights flights{[this] { ++told; }};
-    int names[4] = {0, 1, 2, 3};
-    Flights::Ticket a{&names[0]};
-    Flights::Ticket b{&names[1]};
-    Flights::Ticket c{&names[2]};
-    Flights::Ticket d{&names[3]};
+    struct Named final : Waiter {
+        explicit Named(int name) : name(name) {}
+        void resume(KeptPtr) noexcept override {}
+        int name;
+    };
+    Named names[4] = {Named(0), Named(1), Named(2), Named(3)};
+    Flights::Ticket a{names[0]};
+    Flights::Ticket b{names[1]};
+    Flights::Ticket c{names[2]};
+    Flights::Ticket d{names[3]};
 
     // Whose turn it is, and whether there is a result: "1" or "1+", "-" for nobody.
     std::string next() {
         auto due = flights.due();
-        return due.owner == nullptr ? "-" : std::to_string(*static_cast<int*>(due.owner)) + (due.kept ? "+" : "");
+        return due.owner == nullptr ? "-"
+                                    : std::to_string(static_cast<Named*>(due.owner)->name) + (due.kept ? "+" : "");
     }
 };
 
@@ -97,7 +103,7 @@ void the_next_one_leaves_before_it_knows(void**) {
 void who_leaves_is_told_nothing(void**) {
     Fixture f;
     {
-        Flights::Ticket passing(&f.names[3]);
+        Flights::Ticket passing(f.names[3]);
         f.flights.board(f.a, one);
         f.flights.board(passing, one);
         f.flights.board(f.b, one);

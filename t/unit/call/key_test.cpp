@@ -1,6 +1,7 @@
 // Keys: what makes two calls the same, and what does not.
 
 #include "call/key.hpp"
+#include "call/locate.hpp"
 
 #include <functional>
 

@@ -2,8 +2,12 @@
 
 #include "call/params.hpp"
 #include "call/base64.hpp"
+#include "call/intake.hpp"
+#include "call/json.hpp"
+#include "call/locate.hpp"
 #include "call/sha256.hpp"
 #include "call/text.hpp"
+#include "call/urlencoded.hpp"
 
 #include <algorithm>
 #include <cstdio>

@@ -1,6 +1,7 @@
 // The guard: a table of requests for each rule, those of attackers first of all.
 
 #include "guard/guard.hpp"
+#include "call/locate.hpp"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

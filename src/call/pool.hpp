@@ -1,17 +1,16 @@
-// The threads that run calls, the bounded queue in front of them, and the two that watch over them: the supervisor
-// (Python's main thread: starts the interpreter, preloads, interrupts cancelled calls) and the watchdog (never needs
-// the GIL: writes off threads that do not come back).
+// The pool that runs calls in Python, as the event loop sees it: the one way from nginx's side to Python's. Calls go in
+// here and come back through the doorbell. Pure: knows neither nginx nor Python.
 
 #pragma once
 
 #include <chrono>
 #include <functional>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "call/call.hpp"
+#include "call/doorbell.hpp"
 
 namespace owt {
 
@@ -32,32 +31,35 @@ struct Settings {
     std::function<void()> in_child;     // called in a process that an adaptor forked
 };
 
+// None of these waits for Python, but for stop().
 class Pool {
   public:
-    // Starts Python on a thread of its own and returns at once.
-    Pool(const Settings& settings, Doorbell& doorbell);
+    Pool() = default;
     Pool(const Pool&) = delete;
     Pool& operator=(const Pool&) = delete;
 
-    // --- For the event loop; none of these waits for Python.
-
     // Python is up and everything is preloaded.
-    bool ready() const;
-    // As many threads as were configured have been written off: the process should be replaced.
-    bool worn_out() const;
+    virtual bool ready() const = 0;
+    // The process should be replaced: too many threads have been written off, or Python did not start.
+    virtual bool worn_out() const = 0;
     // False if the queue is full.
-    bool submit(CallPtr call);
+    virtual bool submit(CallPtr call) = 0;
     // To be called once after a batch of submits.
-    void kick();
-    void cancel(const CallPtr& call);
+    virtual void kick() = 0;
+    virtual void cancel(const CallPtr& call) = 0;
     // Room again for a call's asynchronous writer.
-    void resume(CallPtr call);
+    virtual void resume(CallPtr call) = 0;
     // Cancels everything, closes generators, runs atexit functions. False if Python threads are left at the deadline.
-    bool stop(std::chrono::milliseconds deadline);
+    virtual bool stop(std::chrono::milliseconds deadline) = 0;
 
-  private:
-    struct Impl;
-    Impl* impl_;  // never freed: its threads may outlive everything but the process
+  protected:
+    ~Pool() = default;  // its threads may outlive everything but the process
 };
+
+// Starts Python on a thread of its own and returns at once. Once in a process.
+Pool& start_pool(const Settings& settings, Doorbell& doorbell);
+
+// Of the Python that the pool runs: "3.11".
+std::string python_version();
 
 }  // namespace owt

@@ -3,14 +3,14 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "call/pool.hpp"
 #include "guard/auth.hpp"
 #include "guard/guard.hpp"
-#include "nginx/instance.hpp"
 #include "nginx/ngx.hpp"
+#include "nginx/zone.hpp"
 
 namespace owt {
 
@@ -26,12 +26,20 @@ struct Allowed {
     std::string place;
 };
 
-class Zone;
-
 // What owt_cache says, and where.
 struct CacheName {
     std::string name;
     std::string place;
+};
+
+// A set of worker processes: the ordinary ones, or those of an owt_instance.
+struct Instance {
+    std::string name;
+    std::string place;          // of its block: file:line
+    std::size_t processes = 1;  // but for the ordinary workers
+    Settings settings;
+    bool served = false;        // some server is its
+    bool hosts_python = false;  // some location of the ordinary workers' has owt; the others' always
 };
 
 struct MainConf {
@@ -54,7 +62,7 @@ struct ServerConf {
 };
 
 struct LocationConf {
-    bool owt;
+    ngx_http_handler_pt owt;  // the content handler of a location with owt; null in others
     ngx_flag_t traceback;
     ngx_msec_t timeout;  // 0: off
     std::size_t stream_buffer;
@@ -73,28 +81,24 @@ inline const LocationConf& location_conf(ngx_http_request_t* request) {
     return *static_cast<LocationConf*>(ngx_http_get_module_loc_conf(request, ngx_http_owt_module));
 }
 
-struct Exchange;
-
-// What the module keeps with a request, until nginx redirects it.
-struct RequestState {
-    const Rules* judged_by = nullptr;  // whose guard has let it pass
-    Verdict verdict;
-    Exchange* exchange = nullptr;
-    std::optional<std::string> code_id;  // where the request goes elsewhere
-};
-
-inline RequestState* find_state(ngx_http_request_t* request) {
-    return static_cast<RequestState*>(ngx_http_get_module_ctx(request, ngx_http_owt_module));
+inline ServerConf* server_conf(const ngx_http_core_srv_conf_t* server) {
+    return static_cast<ServerConf*>(server->ctx->srv_conf[ngx_http_owt_module.ctx_index]);
 }
 
-// Null if memory is short.
-inline RequestState* ensure_state(ngx_http_request_t* request) {
-    RequestState* state = find_state(request);
-    if (state == nullptr) {
-        state = make_in_pool<RequestState>(request->pool);
-        ngx_http_set_ctx(request, state, ngx_http_owt_module);
-    }
-    return state;
+inline MainConf& main_conf(ngx_conf_t* cf) {
+    return *static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_owt_module));
+}
+
+// Always NGX_CONF_ERROR: what is wrong with the directive that is being read.
+inline char* fail(ngx_conf_t* cf, const std::string& why) {
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\": %s", begin_of<ngx_str_t>(*cf->args), why.c_str());
+    return static_cast<char*>(NGX_CONF_ERROR);
+}
+
+// Always NGX_ERROR: what is wrong with one that was read before, at that place.
+inline ngx_int_t fail(ngx_conf_t* cf, const std::string& why, const std::string& place) {
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "%s in %s", why.c_str(), place.c_str());
+    return NGX_ERROR;
 }
 
 }  // namespace owt
