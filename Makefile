@@ -106,10 +106,10 @@ MAKEFLAGS += --no-print-directory
 
 B := build$(if $(SANITIZE),/$(SANITIZE))
 SO := ngx_http_owt_module.so
-SOURCES := $(wildcard src/*.cpp src/*.hpp)
+SOURCES := $(wildcard src/*/*.cpp src/*/*.hpp)
 
 all: $(B)/$(SO)
-# With the hooks by which tests hold a race open (src/hooks.hpp).
+# With the hooks by which tests hold a race open (src/call/hooks.hpp).
 hooks: $(B)/hooks/$(SO)
 # nginx with the module linked in; needs NGX_SRC.
 static: $(B)/static/nginx
@@ -248,10 +248,10 @@ else
 endif
 
 # What knows neither nginx nor Python.
-pure := params problem call guard auth confirm key kept flights
-unit_tests := $(patsubst t/%.cpp,$(B)/%,$(wildcard t/unit/*_test.cpp))
-unit_objects := $(pure:%=$(B)/unit/%.o)
-unit_flags := -std=c++20 -g -O1 -Wall -Wextra -Werror -Isrc -MMD -MP $(CXX_FLAGS)
+pure := $(wildcard src/call/*.cpp src/guard/*.cpp)
+unit_tests := $(patsubst t/%.cpp,$(B)/%,$(wildcard t/unit/*/*_test.cpp))
+unit_objects := $(pure:src/%.cpp=$(B)/unit/%.o)
+unit_flags := -std=c++20 -g -O1 -Wall -Wextra -Werror -Isrc -It/unit -MMD -MP $(CXX_FLAGS)
 
 unit:
 	@$(MAKE) $(quiet) -j$(JOBS) $(unit_tests)
@@ -262,8 +262,9 @@ $(B)/unit/%.o: src/%.cpp
 	@mkdir -p $(@D)
 	$(CXX) $(unit_flags) -c -o $@ $<
 $(B)/unit/%: t/unit/%.cpp $(unit_objects)
+	@mkdir -p $(@D)
 	$(CXX) $(unit_flags) -o $@ $< $(unit_objects) $(LD_FLAGS) -lcmocka -lsimdjson -lcrypto
--include $(wildcard $(B)/unit/*.d)
+-include $(wildcard $(B)/unit/*/*.d)
 
 # What takes too long, or too much of the machine, for every day.
 drill:
@@ -299,12 +300,12 @@ fuzz:
 	        build/fuzz/$$name $$(find t/fuzz/corpus -name $$name); \
 	done
 
-build/fuzz/%: t/fuzz/%.cpp $(pure:%=src/%.cpp) $(wildcard src/*.hpp)
+build/fuzz/%: t/fuzz/%.cpp $(pure) $(wildcard src/*/*.hpp)
 	@mkdir -p $(@D)
 	clang++ -std=c++20 -g -O1 -Isrc -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-	    -o $@ $< $(pure:%=src/%.cpp) -lsimdjson -lcrypto
+	    -o $@ $< $(pure) -lsimdjson -lcrypto
 
-cpp := $(wildcard src/*.[ch]pp t/*/*.[ch]pp)
+cpp := $(wildcard src/*/*.[ch]pp t/*/*.[ch]pp t/*/*/*.[ch]pp)
 ruff := build/lint/bin/ruff
 
 lint:
@@ -324,8 +325,8 @@ lint:
 
 .tidy:
 	@$(MAKE) -s -C $(B)/tree -f objs/Makefile compile_flags.txt \
-	    --eval='compile_flags.txt: $(CURDIR)/src/module.cpp; @printf "%s\n" $$(CFLAGS) $$(ALL_INCS) > $$@'
-	printf '%s\n' src/*.cpp | xargs -n1 -P$(JOBS) clang-tidy --quiet -p $(B)/tree
+	    --eval='compile_flags.txt: $(CURDIR)/src/nginx/module.cpp; @printf "%s\n" $$(CFLAGS) $$(ALL_INCS) > $$@'
+	printf '%s\n' src/*/*.cpp | xargs -n1 -P$(JOBS) clang-tidy --quiet -p $(B)/tree
 
 format:
 	@.ci/need $(need_lint)

@@ -413,7 +413,7 @@ class Server:
 
 
 class Hold:
-    """See src/hooks.hpp."""
+    """See src/call/hooks.hpp."""
 
     def __init__(self, file: Path) -> None:
         self._file = file

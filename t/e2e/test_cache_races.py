@@ -1,4 +1,4 @@
-"""The zone and those who wait for a result, at the worst moment: see src/hooks.hpp."""
+"""The zone and those who wait for a result, at the worst moment: see src/call/hooks.hpp."""
 
 import os
 import signal

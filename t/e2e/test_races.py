@@ -1,4 +1,4 @@
-"""What happens at the worst moment: threads are held at src/hooks.hpp while the client leaves, the time runs out or
+"""What happens at the worst moment: threads are held at src/call/hooks.hpp while the client leaves, the time runs out or
 nginx reloads and quits. There is one thread, so what one call leaves behind on it the next would feel."""
 
 import os

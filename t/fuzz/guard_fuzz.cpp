@@ -1,9 +1,11 @@
 // Any bytes to the guard and its kin. The first byte chooses: guard, host, origin, auth, confirm; the rest is input.
 // What the guard lets pass is held against a second, simpler reading of the rules.
 
-#include "auth.hpp"
-#include "confirm.hpp"
-#include "guard.hpp"
+#include "call/locate.hpp"
+#include "call/text.hpp"
+#include "guard/auth.hpp"
+#include "guard/confirm.hpp"
+#include "guard/guard.hpp"
 
 #include <algorithm>
 #include <cstdint>

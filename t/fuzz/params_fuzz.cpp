@@ -2,7 +2,14 @@
 // the rest is its input. What a reader lets through must be sound; for JSON, simdjson's whole-document parser is a
 // second opinion.
 
-#include "params.hpp"
+#include "call/base64.hpp"
+#include "call/intake.hpp"
+#include "call/json.hpp"
+#include "call/locate.hpp"
+#include "call/params.hpp"
+#include "call/sha256.hpp"
+#include "call/text.hpp"
+#include "call/urlencoded.hpp"
 
 #include <algorithm>
 #include <cstdint>

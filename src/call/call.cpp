@@ -1,0 +1,239 @@
+#include "call/call.hpp"
+
+#include <algorithm>
+
+namespace owt {
+
+namespace {
+
+double seconds(Clock::duration duration) {
+    return std::chrono::duration<double>(duration).count();
+}
+
+bool is_token(std::string_view name) {
+    // RFC 9110, 5.6.2
+    constexpr std::string_view extra = "!#$%&'*+-.^_`|~";
+    return !name.empty() && std::all_of(name.begin(), name.end(), [&](unsigned char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               extra.find(static_cast<char>(c)) != std::string_view::npos;
+    });
+}
+
+bool is_field_value(std::string_view value) {
+    return std::all_of(value.begin(), value.end(),
+                       [](unsigned char c) { return c == '\t' || (c >= 0x20 && c != 0x7f); });
+}
+
+}  // namespace
+
+Piece Piece::copy(std::string_view bytes) {
+    auto owner = std::make_shared<const std::string>(bytes);
+    return {*owner, owner};
+}
+
+std::optional<std::string> complain(const Head& head) {
+    if (head.status < 200 || head.status > 599) {
+        return "the status " + std::to_string(head.status) + " cannot be sent: use 200 to 599";
+    }
+    for (const Header& header : head.headers) {
+        if (!is_token(header.name)) {
+            return "the header name '" + header.name + "' is not a token of RFC 9110";
+        }
+        if (!is_field_value(header.value)) {
+            return "the value of the header '" + header.name + "' holds a control character";
+        }
+    }
+    return std::nullopt;
+}
+
+bool Call::take(Batch& batch) {
+    std::lock_guard lock(mutex_);
+    if (!fresh_) {
+        return false;
+    }
+    fresh_ = false;
+    batch = std::exchange(outbox_, {});
+    return true;
+}
+
+bool Call::sent(std::size_t n) {
+    std::lock_guard lock(mutex_);
+    unsent_ -= n;
+    if (unsent_ > limit_ / 2) {
+        return false;
+    }
+    room_.notify_one();
+    return std::exchange(wants_room_, false);
+}
+
+bool Call::cancel() {
+    std::shared_ptr<const void> rest;
+    std::lock_guard lock(mutex_);
+    if (cancelled() || ended_ || state() == State::done) {
+        return false;
+    }
+    cancelled_ = true;
+    rest.swap(rest_);
+    outbox_ = {};
+    fresh_ = false;
+    room_.notify_all();
+    return true;
+}
+
+Timing Call::timing() const {
+    std::lock_guard lock(mutex_);
+    Timing timing;
+    if (started_at_ == Clock::time_point{}) {
+        if (state() != State::done) {
+            timing.queue = seconds(Clock::now() - queued_at_);
+        }
+        return timing;
+    }
+    timing.queue = seconds(started_at_ - queued_at_);
+    timing.load = load_;
+    auto until = head_at_ == Clock::time_point{} ? Clock::now() : head_at_;
+    timing.run = std::max(0.0, seconds(until - started_at_) - load_);
+    return timing;
+}
+
+void Call::run() {
+    std::lock_guard lock(mutex_);
+    state_ = State::running;
+    started_at_ = Clock::now();
+}
+
+void Call::finished() {
+    std::shared_ptr<const void> rest;
+    std::lock_guard lock(mutex_);
+    rest.swap(rest_);
+    state_ = State::done;
+}
+
+void Call::park(std::shared_ptr<const void> rest) {
+    std::lock_guard lock(mutex_);
+    parked_ = true;
+    rest_ = std::move(rest);
+}
+
+bool Call::hand_back() {
+    std::unique_lock lock(mutex_);
+    if (!std::exchange(parked_, false) || cancelled()) {
+        return false;
+    }
+    state_ = State::queued;
+    queued_at_ = Clock::now();
+    started_at_ = {};
+    outbox_.parked = true;
+    ring(lock);
+    return true;
+}
+
+std::shared_ptr<const void> Call::take_rest() {
+    std::lock_guard lock(mutex_);
+    return std::exchange(rest_, nullptr);
+}
+
+void Call::loaded(double seconds) {
+    std::lock_guard lock(mutex_);
+    load_ += seconds;
+}
+
+bool Call::answered() const {
+    std::lock_guard lock(mutex_);
+    return answered_;
+}
+
+bool Call::begin_answer() {
+    if (cancelled() || answered_) {
+        return false;
+    }
+    answered_ = true;
+    head_at_ = Clock::now();
+    return true;
+}
+
+void Call::finish_answer(std::unique_lock<std::mutex>& lock) {
+    ended_ = true;
+    outbox_.end = End::finished;
+    ring(lock);
+}
+
+void Call::add(Piece piece) {
+    if (!piece.bytes.empty()) {
+        unsent_ += piece.bytes.size();
+        outbox_.pieces.push_back(std::move(piece));
+    }
+}
+
+void Call::refuse(Problem problem) {
+    std::unique_lock lock(mutex_);
+    if (begin_answer()) {
+        outbox_.problem = std::move(problem);
+        finish_answer(lock);
+    }
+}
+
+void Call::respond(Head head, Piece body) {
+    std::unique_lock lock(mutex_);
+    if (begin_answer()) {
+        outbox_.head = std::move(head);
+        outbox_.whole = true;
+        add(std::move(body));
+        finish_answer(lock);
+    }
+}
+
+void Call::send_file(Head head, FileAnswer file) {
+    std::unique_lock lock(mutex_);
+    if (begin_answer()) {
+        outbox_.head = std::move(head);
+        outbox_.file = std::move(file);
+        finish_answer(lock);
+    }
+}
+
+void Call::start(Head head) {
+    std::lock_guard lock(mutex_);
+    if (begin_answer()) {
+        state_ = State::streaming;
+        outbox_.head = std::move(head);  // travels with the first piece
+    }
+}
+
+Call::Room Call::push(Piece piece, bool tell) {
+    std::unique_lock lock(mutex_);
+    if (cancelled() || ended_) {
+        return Room::cancelled;
+    }
+    add(std::move(piece));
+    bool room = unsent_ <= limit_;
+    wants_room_ = tell && !room;
+    ring(lock);
+    return room ? Room::yes : Room::no;
+}
+
+bool Call::wait_for_room() {
+    std::unique_lock lock(mutex_);
+    room_.wait(lock, [&] { return cancelled() || unsent_ <= limit_ / 2; });
+    return !cancelled();
+}
+
+void Call::end(End how) {
+    std::unique_lock lock(mutex_);
+    if (cancelled() || ended_) {
+        return;
+    }
+    answered_ = ended_ = true;
+    outbox_.end = how;
+    ring(lock);
+}
+
+void Call::ring(std::unique_lock<std::mutex>& lock) {
+    bool first = !std::exchange(fresh_, true);
+    lock.unlock();
+    if (first) {
+        doorbell_.ring(shared_from_this());
+    }
+}
+
+}  // namespace owt

@@ -1,0 +1,187 @@
+// The call: one run of an endpoint for one request, shared by the event loop and a Python thread.
+//
+// The loop fills in what was asked and puts the call on the pool's queue. From then on the two sides meet only here:
+// Python puts its answer into the outbox, piece by piece; the loop, woken by the doorbell, takes out what has
+// gathered, and says what has been sent, which lets a writer go on that was held back. cancel() tells Python that
+// nobody waits any more. Pure: knows neither nginx nor Python.
+
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "call/doorbell.hpp"
+#include "call/fd.hpp"
+#include "call/params.hpp"
+#include "call/problem.hpp"
+
+namespace owt {
+
+using Clock = std::chrono::steady_clock;
+
+// Some bytes of an answer and what keeps them alive.
+struct Piece {
+    std::string_view bytes;
+    std::shared_ptr<const void> owner;
+
+    static Piece copy(std::string_view bytes);
+};
+
+struct Header {
+    std::string name;
+    std::string value;
+};
+
+struct Head {
+    int status = 200;
+    std::vector<Header> headers;
+};
+
+// What is wrong with a head that no client may get to see; nullopt if nothing. Raw control characters would let an
+// adaptor's header value end the head (response splitting).
+std::optional<std::string> complain(const Head& head);
+
+struct FileAnswer {
+    Fd fd;
+    std::string name;
+};
+
+// Durations that Server-Timing and the log report, in seconds.
+struct Timing {
+    double queue = 0;
+    double load = 0;
+    double run = 0;
+};
+
+enum class End { open, finished, aborted };
+
+// What the loop takes out of an outbox at once.
+struct Batch {
+    std::optional<Head> head;  // at most once in a call's life, in the first batch that is not empty
+    std::optional<Problem> problem;
+    std::optional<FileAnswer> file;
+    std::vector<Piece> pieces;
+    End end = End::open;
+    bool whole = false;   // head, body and end came at once: the length is known
+    bool parked = false;  // nothing yet, but its parameters
+};
+
+// Who waits for a call's answer: an HTTP exchange.
+class Consumer {
+  public:
+    // The call has news. On the event loop.
+    virtual void advance() noexcept = 0;
+
+  protected:
+    ~Consumer() = default;
+};
+
+class Call : public std::enable_shared_from_this<Call> {
+  public:
+    enum class State { queued, running, streaming, done };
+
+    // What was asked. The loop fills it in; constant once the call is queued, but for params that a Python thread
+    // reads: those of a multipart form and of a body that nginx spooled to a file.
+    struct Asked {
+        std::string environ;  // CGI variables, NUL after each name and each value
+        std::string body;     // the whole body, where nginx holds it in memory
+        Fd body_file;         // else the file it was spooled to
+        Place place = Place::query;
+        bool parsed = false;  // params have been read on the loop
+        Params params;
+        std::string further;       // a digest of arguments that are no parameters: see key_of()
+        bool looks_later = false;  // its key needs what a Python thread reads: then it is parked
+        std::uint64_t connection = 0;
+        bool show_traceback = true;
+    };
+
+    Call(Doorbell& doorbell, std::size_t buffer_limit) : doorbell_(doorbell), limit_(buffer_limit) {}
+
+    Asked asked;
+
+    // --- The event loop's side.
+
+    Consumer* consumer = nullptr;  // null once nobody waits. Touched by the loop alone.
+
+    // Takes what has gathered. False if there is nothing new.
+    bool take(Batch& batch);
+    // Says that n bytes of pieces taken are on their way. True if the asynchronous writer should be told to go on.
+    bool sent(std::size_t n);
+    // False if the answer was complete or the call cancelled already.
+    bool cancel();
+
+    Timing timing() const;
+
+    // --- Python's side.
+
+    void run();       // it leaves the queue
+    void finished();  // nothing of it runs any more
+    // Its parameters are known now, and the loop is to look for a kept result before it runs. What has been read so far
+    // is there when it comes out of the queue again. It goes back once its thread is done with it.
+    void park(std::shared_ptr<const void> rest);
+    bool hand_back();  // false if it is not parked
+    std::shared_ptr<const void> take_rest();
+    void loaded(double seconds);
+
+    void refuse(Problem problem);
+    void respond(Head head, Piece body);
+    void send_file(Head head, FileAnswer file);
+    void start(Head head);
+    // Never waits. After Room::no nothing more should be written until there is room again: wait_for_room(), or with
+    // tell the word that sent() gives the loop.
+    enum class Room { yes, no, cancelled };
+    Room push(Piece piece, bool tell);
+    // False once the call is cancelled.
+    bool wait_for_room();
+    void end(End how);
+
+    // The call goes on after its thread has turned to others (async).
+    void detach() { detached_ = true; }
+    bool detached() const { return detached_; }
+
+    bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
+    State state() const { return state_.load(std::memory_order_relaxed); }
+    // An answer has been begun: it is too late for an honest error.
+    bool answered() const;
+
+  private:
+    // With the mutex held.
+    bool begin_answer();  // false if there is one already, or nobody to have it
+    void finish_answer(std::unique_lock<std::mutex>& lock);
+    void add(Piece piece);
+    void ring(std::unique_lock<std::mutex>& lock);
+
+    Doorbell& doorbell_;
+    const std::size_t limit_;
+    std::atomic<bool> cancelled_ = false;
+    std::atomic<bool> detached_ = false;
+    std::atomic<State> state_ = State::queued;
+
+    mutable std::mutex mutex_;
+    std::condition_variable room_;
+    Batch outbox_;
+    bool answered_ = false;
+    bool fresh_ = false;  // the outbox holds something the loop has not been told of
+    bool ended_ = false;
+    bool wants_room_ = false;  // an asynchronous writer waits
+    std::size_t unsent_ = 0;   // bytes in the outbox or in nginx's hands
+
+    bool parked_ = false;
+    std::shared_ptr<const void> rest_;
+
+    Clock::time_point queued_at_ = Clock::now();
+    Clock::time_point started_at_;
+    Clock::time_point head_at_;
+    double load_ = 0;
+};
+
+}  // namespace owt

@@ -1,0 +1,21 @@
+// Where a request's parameters are. Pure: knows neither nginx nor Python.
+
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "call/params.hpp"
+
+namespace owt {
+
+// True if the query string has a non-empty field that names code.
+bool names_code(std::string_view query);
+
+// The query string without the fields that the parameter table names, as they came.
+std::string without_parameters(std::string_view query);
+
+// content_type is the header's whole value; body its first bytes.
+Place locate(std::string_view query, std::string_view content_type, std::string_view body);
+
+}  // namespace owt

@@ -1,0 +1,65 @@
+// The pool that runs calls in Python, as the event loop sees it: the one way from nginx's side to Python's. Calls go in
+// here and come back through the doorbell. Pure: knows neither nginx nor Python.
+
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "call/call.hpp"
+#include "call/doorbell.hpp"
+
+namespace owt {
+
+// What an owt_instance block says about a process.
+struct Settings {
+    std::size_t threads = 8;
+    std::size_t queue = 64;
+    std::chrono::milliseconds grace{10000};
+    std::string python_home;               // a virtualenv; empty: the Python that owt was built with
+    std::vector<std::string> python_path;  // before sys.path
+    std::vector<std::pair<std::string, std::string>> env;
+    std::vector<std::string> preload;
+    std::vector<std::string> writable;  // if not empty, everything else is read-only
+    std::size_t max_calls = 0;          // 0: no limit
+    std::size_t max_rss = 0;            // bytes
+    std::string sources;                // owt_dir
+    std::chrono::seconds pause{0};      // before Python starts
+    std::function<void()> in_child;     // called in a process that an adaptor forked
+};
+
+// None of these waits for Python, but for stop().
+class Pool {
+  public:
+    Pool() = default;
+    Pool(const Pool&) = delete;
+    Pool& operator=(const Pool&) = delete;
+
+    // Python is up and everything is preloaded.
+    virtual bool ready() const = 0;
+    // The process should be replaced: too many threads have been written off, or Python did not start.
+    virtual bool worn_out() const = 0;
+    // False if the queue is full.
+    virtual bool submit(CallPtr call) = 0;
+    // To be called once after a batch of submits.
+    virtual void kick() = 0;
+    virtual void cancel(const CallPtr& call) = 0;
+    // Room again for a call's asynchronous writer.
+    virtual void resume(CallPtr call) = 0;
+    // Cancels everything, closes generators, runs atexit functions. False if Python threads are left at the deadline.
+    virtual bool stop(std::chrono::milliseconds deadline) = 0;
+
+  protected:
+    ~Pool() = default;  // its threads may outlive everything but the process
+};
+
+// Starts Python on a thread of its own and returns at once. Once in a process.
+Pool& start_pool(const Settings& settings, Doorbell& doorbell);
+
+// Of the Python that the pool runs: "3.11".
+std::string python_version();
+
+}  // namespace owt

@@ -1,0 +1,132 @@
+#include "nginx/answer.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "call/text.hpp"
+
+namespace owt {
+
+namespace {
+
+// Headers of the connection are nginx's business, and the length of a body that is complete is known better here.
+bool is_nginx_own(std::string_view name) {
+    static constexpr std::array<std::string_view, 8> names = {
+        "Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade",
+        "TE",         "Trailer",    "Proxy-Connection",  "Content-Length"};
+    return std::any_of(names.begin(), names.end(), [&](std::string_view own) { return same(own, name); });
+}
+
+}  // namespace
+
+std::string_view find_header(ngx_list_t& list, std::string_view name) {
+    std::string_view value;
+    each_header(list, [&](const ngx_table_elt_t& header) {
+        if (value.empty() && same(to_view(header.key), name)) {
+            value = to_view(header.value);
+        }
+    });
+    return value;
+}
+
+ngx_table_elt_t* add_header(ngx_http_request_t* request, std::string_view name, std::string_view value) {
+    ngx_str_t key = to_ngx_str(request->pool, name);
+    ngx_str_t text = to_ngx_str(request->pool, value);
+    auto* header = static_cast<ngx_table_elt_t*>(ngx_list_push(&request->headers_out.headers));
+    if (header == nullptr || key.data == nullptr || text.data == nullptr) {
+        return nullptr;
+    }
+    ngx_memzero(header, sizeof(*header));
+    header->hash = 1;
+    header->key = key;
+    header->value = text;
+    return header;
+}
+
+bool set_content_type(ngx_http_request_t* request, std::string_view type) {
+    auto& out = request->headers_out;
+    out.content_type = to_ngx_str(request->pool, type);
+    // What gzip_types and its like compare.
+    std::string_view bare = type.substr(0, type.find(';'));
+    while (!bare.empty() && bare.back() == ' ') {
+        bare.remove_suffix(1);
+    }
+    out.content_type_len = bare.size();
+    out.content_type_lowcase = nullptr;
+    return out.content_type.data != nullptr;
+}
+
+bool set_header(ngx_http_request_t* request, std::string_view name, std::string_view value) {
+    auto& out = request->headers_out;
+    if (same(name, "Content-Type")) {
+        return set_content_type(request, value);
+    }
+    if (is_nginx_own(name)) {
+        return true;
+    }
+    ngx_table_elt_t* header = add_header(request, name, value);
+    if (header == nullptr) {
+        return false;
+    }
+    // Where nginx's filters look for them.
+    if (same(name, "ETag")) {
+        out.etag = header;
+    } else if (same(name, "Last-Modified")) {
+        out.last_modified = header;
+        out.last_modified_time = ngx_parse_http_time(header->value.data, header->value.len);
+    } else if (same(name, "Content-Encoding")) {
+        out.content_encoding = header;
+    } else if (same(name, "Date")) {
+        out.date = header;
+    } else if (same(name, "Server")) {
+        out.server = header;
+    }
+    return true;
+}
+
+bool may_send_body(ngx_http_request_t* request, ngx_int_t rc) {
+    return rc != NGX_ERROR && rc <= NGX_OK && !request->header_only;
+}
+
+ngx_int_t send_body(ngx_http_request_t* request, std::string_view body) {
+    auto* buffer = static_cast<ngx_buf_t*>(ngx_calloc_buf(request->pool));
+    if (buffer == nullptr) {
+        return NGX_ERROR;
+    }
+    auto* bytes = reinterpret_cast<u_char*>(const_cast<char*>(body.data()));
+    buffer->pos = buffer->start = bytes;
+    buffer->last = buffer->end = bytes + body.size();
+    buffer->memory = !body.empty();
+    buffer->last_buf = request == request->main;
+    buffer->last_in_chain = 1;
+    buffer->sync = body.empty();
+    ngx_chain_t chain{buffer, nullptr};
+    return ngx_http_output_filter(request, &chain);
+}
+
+ngx_int_t send_whole(ngx_http_request_t* request, int status, std::string_view type, std::string_view text) {
+    ngx_str_t body = to_ngx_str(request->pool, text);
+    if (body.data == nullptr || !set_content_type(request, type)) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    request->headers_out.status = static_cast<ngx_uint_t>(status);
+    request->headers_out.content_length_n = static_cast<off_t>(body.len);
+    ngx_int_t rc = ngx_http_send_header(request);
+    if (!may_send_body(request, rc)) {
+        return rc;
+    }
+    return send_body(request, to_view(body));
+}
+
+ngx_int_t send_problem(ngx_http_request_t* request, const Problem& problem) {
+    bool json = prefers_json(find_header(request->headers_in.headers, "Accept"));
+    if (add_header(request, "Vary", "Accept") == nullptr ||
+        (problem.status == NGX_HTTP_NOT_ALLOWED && add_header(request, "Allow", "GET, HEAD, POST") == nullptr) ||
+        (problem.status == NGX_HTTP_SERVICE_UNAVAILABLE && add_header(request, "Retry-After", "1") == nullptr)) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return json ? send_whole(request, problem.status, "application/problem+json", problem_json(problem))
+                : send_whole(request, problem.status, "text/plain; charset=utf-8", problem_text(problem));
+}
+
+}  // namespace owt

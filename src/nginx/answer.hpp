@@ -1,0 +1,45 @@
+// Heads and whole answers in nginx's terms.
+
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "call/call.hpp"
+#include "call/problem.hpp"
+#include "nginx/ngx.hpp"
+
+namespace owt {
+
+template <typename Visit>
+void each_header(ngx_list_t& list, Visit visit) {
+    for (ngx_list_part_t* part = &list.part; part != nullptr; part = part->next) {
+        auto* headers = static_cast<ngx_table_elt_t*>(part->elts);
+        for (ngx_uint_t i = 0; i < part->nelts; i++) {
+            if (headers[i].hash != 0) {
+                visit(headers[i]);
+            }
+        }
+    }
+}
+
+// The first of that name; empty if there is none.
+std::string_view find_header(ngx_list_t& list, std::string_view name);
+
+// Those that return bool or a null pointer say so that memory is short.
+ngx_table_elt_t* add_header(ngx_http_request_t* request, std::string_view name, std::string_view value);
+bool set_content_type(ngx_http_request_t* request, std::string_view type);
+// Puts an adaptor's header where nginx's filters look for it. What nginx says itself is passed over.
+bool set_header(ngx_http_request_t* request, std::string_view name, std::string_view value);
+
+// What ngx_http_send_header() returned allows a body to follow.
+bool may_send_body(ngx_http_request_t* request, ngx_int_t rc);
+
+// The whole of a body behind a head that has been sent; it has to live as long as the request.
+ngx_int_t send_body(ngx_http_request_t* request, std::string_view body);
+
+// Each sends a complete answer and returns what the request is to be finalized with.
+ngx_int_t send_whole(ngx_http_request_t* request, int status, std::string_view type, std::string_view body);
+ngx_int_t send_problem(ngx_http_request_t* request, const Problem& problem);
+
+}  // namespace owt

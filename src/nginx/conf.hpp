@@ -1,0 +1,104 @@
+// What the configuration says.
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "call/pool.hpp"
+#include "guard/auth.hpp"
+#include "guard/guard.hpp"
+#include "nginx/ngx.hpp"
+#include "nginx/zone.hpp"
+
+namespace owt {
+
+// A server with a location for this machine's users alone, or with one that is open to all.
+struct Exposed {
+    ngx_http_core_srv_conf_t* server;
+    bool guarded;
+};
+
+// What owt_allow says, and where it said so last.
+struct Allowed {
+    Rules rules;
+    std::string place;
+};
+
+// What owt_cache says, and where.
+struct CacheName {
+    std::string name;
+    std::string place;
+};
+
+// A set of worker processes: the ordinary ones, or those of an owt_instance.
+struct Instance {
+    std::string name;
+    std::string place;          // of its block: file:line
+    std::size_t processes = 1;  // but for the ordinary workers
+    Settings settings;
+    bool served = false;        // some server is its
+    bool hosts_python = false;  // some location of the ordinary workers' has owt; the others' always
+};
+
+struct MainConf {
+    std::vector<Instance>* instances;  // the first is the ordinary workers', "default"
+    std::size_t ordinary_workers;      // nginx's worker_processes, as configured
+    std::uint32_t* starts;             // of each worker since it was last ready; in memory that they inherit
+    bool used;                         // some location has owt
+    ngx_path_t* sources;               // owt_dir
+    std::vector<Exposed>* exposed;
+    std::vector<Zone*>* zones;  // of owt_zone
+};
+
+struct ServerConf {
+    bool owt;                 // some location has it
+    ngx_str_t instance_name;  // empty: default
+    std::string* place;       // that says so, file:line
+    std::size_t instance;     // the index in MainConf
+    std::size_t number;       // among the servers, from 1; 0 if it has a name
+    bool shares_socket;       // with a server that has owt, or has it itself
+};
+
+struct LocationConf {
+    ngx_http_handler_pt owt;  // the content handler of a location with owt; null in others
+    ngx_flag_t traceback;
+    ngx_msec_t timeout;  // 0: off
+    std::size_t stream_buffer;
+    ngx_flag_t guard_given;  // owt_guard here or further out, else unset
+    bool guard;
+    Allowed* allowed;  // by owt_allow, here or further out
+    Rules* rules;      // with guard: all that it goes by
+    Logins* logins;    // of owt_auth; null: none needed
+    CacheName* cache;
+    std::size_t cache_max;  // as given, else unset
+    Zone* zone;             // of owt_cache; null: off
+    std::size_t limit;      // with zone: a larger result is not kept
+};
+
+inline const LocationConf& location_conf(ngx_http_request_t* request) {
+    return *static_cast<LocationConf*>(ngx_http_get_module_loc_conf(request, ngx_http_owt_module));
+}
+
+inline ServerConf* server_conf(const ngx_http_core_srv_conf_t* server) {
+    return static_cast<ServerConf*>(server->ctx->srv_conf[ngx_http_owt_module.ctx_index]);
+}
+
+inline MainConf& main_conf(ngx_conf_t* cf) {
+    return *static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_owt_module));
+}
+
+// Always NGX_CONF_ERROR: what is wrong with the directive that is being read.
+inline char* fail(ngx_conf_t* cf, const std::string& why) {
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\": %s", begin_of<ngx_str_t>(*cf->args), why.c_str());
+    return static_cast<char*>(NGX_CONF_ERROR);
+}
+
+// Always NGX_ERROR: what is wrong with one that was read before, at that place.
+inline ngx_int_t fail(ngx_conf_t* cf, const std::string& why, const std::string& place) {
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "%s in %s", why.c_str(), place.c_str());
+    return NGX_ERROR;
+}
+
+}  // namespace owt

@@ -1,0 +1,40 @@
+// A request that waits for a call. Lives in the request's pool; the call may outlive it.
+
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "call/call.hpp"
+#include "call/flights.hpp"
+#include "nginx/cache.hpp"
+#include "nginx/ngx.hpp"
+
+namespace owt {
+
+struct Exchange final : Consumer, Waiter {
+    explicit Exchange(ngx_http_request_t* request) : request(request) {}
+
+    // handler.cpp
+    void advance() noexcept override;
+    void resume(KeptPtr kept) noexcept override;
+
+    ngx_http_request_t* request;
+    CallPtr call;
+    std::size_t body_size = 0;
+    std::optional<Caching> caching;  // if its result is to be kept
+    bool submitted = false;
+    bool counted = false;   // for max_calls
+    bool attached = false;  // the worker is held for it, the call knows it
+    bool head_sent = false;
+    ngx_event_t timer{};
+    // What nginx has still to send from, oldest first, and the buffers that point there.
+    std::vector<Piece> unsent;
+    ngx_chain_t* busy = nullptr;
+    ngx_chain_t* free = nullptr;
+    End end = End::open;
+    off_t length = -1;   // as the adaptor has declared it; negative if it has not
+    off_t missing = -1;  // of that
+};
+
+}  // namespace owt

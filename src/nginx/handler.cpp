@@ -1,0 +1,434 @@
+// One request's life on the event loop: its body is read, its parameters make a call, the call goes to the pool; what
+// the call's outbox holds is sent as it comes, until the end or until either side has had enough.
+
+#include "nginx/handler.hpp"
+
+#include <fcntl.h>
+
+#include "call/hooks.hpp"
+#include "call/params.hpp"
+#include "nginx/access.hpp"
+#include "nginx/answer.hpp"
+#include "nginx/asked.hpp"
+#include "nginx/cache.hpp"
+#include "nginx/conf.hpp"
+#include "nginx/exchange.hpp"
+#include "nginx/sending.hpp"
+#include "nginx/state.hpp"
+#include "nginx/worker.hpp"
+
+namespace owt {
+
+namespace {
+
+Exchange* exchange_of(ngx_http_request_t* request) {
+    RequestState* state = find_state(request);
+    return state != nullptr ? static_cast<Exchange*>(state->exchange) : nullptr;
+}
+
+// --- The end of an exchange. finalize() may free the request's pool and the exchange with it: touch neither after.
+
+void stop_timer(Exchange& exchange) {
+    if (exchange.timer.timer_set) {
+        ngx_del_timer(&exchange.timer);
+    }
+}
+
+// From here on neither side knows the other; a call that still runs is cancelled.
+void detach(Exchange& exchange) {
+    if (!std::exchange(exchange.attached, false)) {
+        return;
+    }
+    stop_timer(exchange);
+    exchange.call->consumer = nullptr;
+    if (exchange.caching) {
+        exchange.caching->step_aside();
+    }
+    if (!exchange.submitted) {
+        exchange.call->finished();
+    }
+    Worker* worker = Worker::get();
+    worker->pool().cancel(exchange.call);
+    worker->let_go();
+}
+
+void finalize(Exchange& exchange, ngx_int_t rc) {
+    detach(exchange);
+    ngx_http_finalize_request(exchange.request, rc);
+}
+
+void refuse(Exchange& exchange, const Problem& problem) {
+    ngx_int_t rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (set_report(exchange)) {
+        rc = send_problem(exchange.request, problem);
+    }
+    finalize(exchange, rc);
+}
+
+// The client must see that the answer is not complete.
+void abort(Exchange& exchange) {
+    exchange.request->keepalive = 0;
+    finalize(exchange, exchange.head_sent ? NGX_ERROR : NGX_HTTP_INTERNAL_SERVER_ERROR);
+}
+
+// Nothing may be thrown into nginx: what is, ends the exchange.
+template <typename Work>
+void guarded(Exchange& exchange, Work work) noexcept {
+    ngx_log_t* log = exchange.request->connection->log;
+    try {
+        work();
+    } catch (const std::exception& error) {
+        ngx_log_error(NGX_LOG_ERR, log, 0, "owt: %s", error.what());
+        finalize(exchange, NGX_ERROR);
+    }
+}
+
+void give_up(Exchange& exchange) {
+    ngx_log_error(NGX_LOG_ERR, exchange.request->connection->log, 0,
+                  "owt: the call gave no output within owt_timeout, it is cancelled");
+    if (exchange.head_sent) {
+        abort(exchange);
+    } else {
+        refuse(exchange, {504, "timeout",
+                          "The call gave no output within this server's owt_timeout and has been cancelled. "
+                          "Send less work at once, yield results as they come, or raise owt_timeout."});
+    }
+}
+
+bool go(Exchange& exchange, Caching::Step step);
+
+void on_timeout(ngx_event_t* event) noexcept {
+    auto& exchange = *static_cast<Exchange*>(event->data);
+    ngx_connection_t* connection = exchange.request->connection;
+    ngx_http_set_log_request(connection->log, exchange.request);
+    guarded(exchange, [&] {
+        if (exchange.caching && exchange.caching->give_up_waiting()) {
+            go(exchange, Caching::Step::run);
+        } else {
+            give_up(exchange);
+        }
+    });
+    ngx_http_run_posted_requests(connection);
+}
+
+void restart_timer(Exchange& exchange) {
+    ngx_msec_t timeout = location_conf(exchange.request).timeout;
+    if (timeout == 0) {
+        return;
+    }
+    // ngx_add_timer() by itself leaves a timer that has less than 0.3 s to gain as it is.
+    stop_timer(exchange);
+    // A client that does not read is send_timeout's business.
+    if (exchange.busy == nullptr) {
+        ngx_add_timer(&exchange.timer, timeout);
+    }
+}
+
+// Passes on what there is and says what became of it. False if the exchange is over.
+bool pass(Exchange& exchange, ngx_chain_t* out) {
+    ngx_http_request_t* request = exchange.request;
+    ngx_connection_t* connection = request->connection;
+    if (out != nullptr || exchange.busy != nullptr || connection->buffered) {
+        ngx_int_t rc = ngx_http_output_filter(request, out);
+        if (rc == NGX_ERROR) {
+            finalize(exchange, NGX_ERROR);
+            return false;
+        }
+        if (exchange.end == End::finished) {
+            // What is left nginx sends by itself; the pieces live as long as the request.
+            finalize(exchange, rc);
+            return false;
+        }
+        std::size_t bytes = settle(exchange, out);
+        if (bytes > 0 && exchange.call->sent(bytes)) {
+            Worker::get()->pool().resume(exchange.call);
+        }
+    }
+    if (exchange.end == End::aborted && exchange.busy == nullptr) {
+        abort(exchange);
+        return false;
+    }
+    return true;
+}
+
+// False if the exchange is over.
+bool submit(Exchange& exchange) {
+    Call::Asked& asked = exchange.call->asked;
+    if (asked.environ.empty()) {
+        asked.environ = environ_of(exchange.request, exchange.body_size);
+    }
+    exchange.submitted = Worker::get()->submit(exchange.call, !std::exchange(exchange.counted, true));
+    if (!exchange.submitted) {
+        refuse(exchange, {503, "queue-full",
+                          "All threads are busy and the queue is full: try again in a second. "
+                          "The server's owt_instance sets threads and queue."});
+    }
+    return exchange.submitted;
+}
+
+// False if the exchange is over.
+bool go(Exchange& exchange, Caching::Step step) {
+    switch (step) {
+        case Caching::Step::wait:
+            ngx_add_timer(&exchange.timer, Caching::patience * 1000);
+            return true;
+        case Caching::Step::run:
+            stop_timer(exchange);  // of waiting
+            restart_timer(exchange);
+            return submit(exchange);
+        default:
+            exchange.call->finished();
+            ngx_int_t rc = send_kept(exchange.request, *exchange.caching);
+            finalize(exchange, rc);
+            return false;
+    }
+}
+
+// A Python thread has read the call's parameters, and they ask for the cache. False if the exchange is over.
+bool look_now(Exchange& exchange) {
+    Call::Asked& asked = exchange.call->asked;
+    asked.parsed = true;
+    asked.looks_later = false;
+    exchange.submitted = false;
+    return go(exchange, exchange.caching.emplace(exchange).look(exchange.request, asked));
+}
+
+// False if the exchange is over.
+bool send_batch(Exchange& exchange, Batch& batch) {
+    ngx_http_request_t* request = exchange.request;
+    if (batch.parked) {
+        return look_now(exchange);
+    }
+    keep_to_length(exchange, batch);
+    if (!exchange.caching && exchange.call->asked.params.use_cache && location_conf(request).zone == nullptr) {
+        exchange.caching.emplace(exchange);  // there is no cache here, which the head says
+    }
+    if (exchange.caching) {
+        exchange.caching->record(batch);
+    }
+    if (batch.problem) {
+        refuse(exchange, *batch.problem);
+        return false;
+    }
+    if (batch.file) {
+        ngx_int_t rc = send_file(exchange, batch);
+        finalize(exchange, rc);
+        return false;
+    }
+    exchange.end = batch.end;
+    if (batch.end == End::aborted && !exchange.head_sent && batch.pieces.empty()) {
+        refuse(exchange, {500, "adaptor-failed", "The adaptor's answer broke off before it began."});
+        return false;
+    }
+    if (batch.head) {
+        ngx_int_t rc = send_head(exchange, batch);
+        if (!may_send_body(request, rc)) {
+            finalize(exchange, rc);
+            return false;
+        }
+    }
+    ngx_chain_t* out = nullptr;
+    if (!make_chain(exchange, batch, out)) {
+        finalize(exchange, NGX_ERROR);
+        return false;
+    }
+    return pass(exchange, out);
+}
+
+void arm(Exchange& exchange);
+
+void go_on(Exchange& exchange) {
+    ngx_connection_t* connection = exchange.request->connection;
+    if (connection->error) {  // HTTP/2 tells a reset stream so
+        finalize(exchange, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+        return;
+    }
+    if (connection->write->timedout) {
+        ngx_log_error(NGX_LOG_INFO, connection->log, NGX_ETIMEDOUT, "client timed out");
+        connection->timedout = 1;
+        finalize(exchange, NGX_HTTP_REQUEST_TIME_OUT);
+        return;
+    }
+    if (!pass(exchange, nullptr)) {
+        return;
+    }
+    Batch batch;
+    if (exchange.busy == nullptr && exchange.call->take(batch) && !send_batch(exchange, batch)) {
+        return;
+    }
+    arm(exchange);
+}
+
+void on_writable(ngx_http_request_t* request) noexcept {
+    Exchange* exchange = exchange_of(request);
+    if (exchange != nullptr && exchange->attached) {
+        guarded(*exchange, [&] { go_on(*exchange); });
+    }
+}
+
+// After anything that was sent: who is to wake the exchange next, and by when.
+void arm(Exchange& exchange) {
+    ngx_http_request_t* request = exchange.request;
+    ngx_connection_t* connection = request->connection;
+    auto* core = static_cast<ngx_http_core_loc_conf_t*>(ngx_http_get_module_loc_conf(request, ngx_http_core_module));
+    request->write_event_handler = on_writable;
+    if (connection->data == request && ngx_handle_write_event(connection->write, core->send_lowat) != NGX_OK) {
+        finalize(exchange, NGX_ERROR);
+        return;
+    }
+    if (!connection->write->delayed) {
+        if (exchange.busy != nullptr && connection->write->active && !connection->write->ready) {
+            ngx_add_timer(connection->write, core->send_timeout);
+        } else if (connection->write->timer_set) {
+            ngx_del_timer(connection->write);
+        }
+    }
+    if (exchange.busy != nullptr && exchange.caching) {
+        exchange.caching->step_aside();  // a slow client holds up nobody else
+    }
+    restart_timer(exchange);
+}
+
+// --- The request becomes a call.
+
+// A client that leaves after its request has been read is seen only by who looks.
+void watch_client(ngx_http_request_t* request) {
+    request->read_event_handler = ngx_http_test_reading;
+    request->write_event_handler = ngx_http_request_empty_handler;
+    ngx_connection_t* connection = request->connection;
+    if (connection->read->ready && request == request->main) {
+        ngx_post_event(connection->read, &ngx_posted_events);
+    }
+}
+
+bool attach(Exchange& exchange) {
+    ngx_http_request_t* request = exchange.request;
+    ngx_http_cleanup_t* cleanup = ngx_http_cleanup_add(request, 0);
+    if (cleanup == nullptr) {
+        return false;
+    }
+    cleanup->data = &exchange;
+    cleanup->handler = [](void* data) noexcept { detach(*static_cast<Exchange*>(data)); };
+    exchange.timer.data = &exchange;
+    exchange.timer.handler = on_timeout;
+    exchange.timer.log = request->connection->log;
+    exchange.call->consumer = &exchange;
+    exchange.attached = true;
+    Worker::get()->hold();
+    return true;
+}
+
+void begin(ngx_http_request_t* request) {
+    const LocationConf& conf = location_conf(request);
+    Worker* worker = Worker::get();
+    Exchange* exchange = exchange_of(request);
+    exchange->call = std::make_shared<Call>(worker->doorbell(), conf.stream_buffer);
+    Call::Asked& asked = exchange->call->asked;
+    asked.connection = request->connection->number;
+    asked.show_traceback = conf.traceback;
+    auto size = take_body(request, asked);
+    if (!size) {
+        ngx_log_error(NGX_LOG_ERR, request->connection->log, ngx_errno, "owt: sharing the request body's file failed");
+        finalize(*exchange, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+    if (auto complaint = read_params(request, asked)) {
+        refuse(*exchange, {400, asked.place == Place::nowhere ? "no-code" : "bad-parameters", *complaint});
+        return;
+    }
+    exchange->body_size = *size;
+    asked.looks_later = conf.zone != nullptr && !complete_key(asked);
+    auto step = Caching::Step::run;
+    if (asked.params.use_cache && !asked.looks_later) {
+        step = exchange->caching.emplace(*exchange).look(request, asked);
+    }
+    // What is answered at once needs nobody to watch over it.
+    if (step != Caching::Step::answer && !attach(*exchange)) {
+        finalize(*exchange, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+    if (!go(*exchange, step)) {
+        return;
+    }
+    watch_client(request);
+}
+
+void body_is_read(ngx_http_request_t* request) noexcept {
+    guarded(*exchange_of(request), [&] { begin(request); });
+}
+
+}  // namespace
+
+ngx_int_t handle(ngx_http_request_t* request) noexcept {
+    try {
+        if (Worker::get() == nullptr) {
+            return NGX_HTTP_SERVICE_UNAVAILABLE;
+        }
+        if (location_conf(request).owt == nullptr) {
+            return NGX_HTTP_FORBIDDEN;  // a configuration that has not been judged as one with owt
+        }
+        ngx_int_t rc = judge(request);
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+        if (!(request->method & (NGX_HTTP_GET | NGX_HTTP_HEAD | NGX_HTTP_POST))) {
+            rc = ngx_http_discard_request_body(request);
+            if (rc != NGX_OK) {
+                return rc;
+            }
+            return send_problem(request, {405, "", "Use GET, HEAD or POST."});
+        }
+        if (request->connection->requests <= 1) {
+            // A program that an adaptor starts would keep the connection open.
+            ::fcntl(request->connection->fd, F_SETFD, FD_CLOEXEC);
+        }
+        auto* exchange = make_in_pool<Exchange>(request->pool, request);
+        if (exchange == nullptr) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+        find_state(request)->exchange = exchange;
+        request->request_body_in_single_buf = 1;
+        rc = ngx_http_read_client_request_body(request, body_is_read);
+        return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
+    } catch (const std::exception& error) {
+        ngx_log_error(NGX_LOG_ERR, request->connection->log, 0, "owt: %s", error.what());
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+}
+
+void Exchange::advance() noexcept {
+    if (busy != nullptr) {
+        return;  // the client is slow: on_writable() goes on
+    }
+    ngx_connection_t* connection = request->connection;
+    ngx_http_set_log_request(connection->log, request);
+    guarded(*this, [this] {
+        Batch batch;
+        if (call->take(batch) && send_batch(*this, batch)) {
+            arm(*this);
+        }
+    });
+    ngx_http_run_posted_requests(connection);
+}
+
+void Exchange::resume(KeptPtr kept) noexcept {
+    ngx_connection_t* connection = request->connection;
+    ngx_http_set_log_request(connection->log, request);
+    guarded(*this, [&] { go(*this, caching->resume(request, std::move(kept))); });
+    ngx_http_run_posted_requests(connection);
+}
+
+std::optional<std::string> cache_status_of(ngx_http_request_t* request) {
+    Exchange* exchange = exchange_of(request);
+    if (exchange == nullptr || !exchange->caching) {
+        return std::nullopt;
+    }
+    return std::string(exchange->caching->state());
+}
+
+const Call* call_of(ngx_http_request_t* request) {
+    Exchange* exchange = exchange_of(request);
+    return exchange != nullptr ? exchange->call.get() : nullptr;
+}
+
+}  // namespace owt

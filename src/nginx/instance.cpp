@@ -1,0 +1,177 @@
+#include "nginx/instance.hpp"
+
+#include <sched.h>
+
+#include <algorithm>
+
+#include "nginx/settings.hpp"
+#include "nginx/sockets.hpp"
+
+namespace owt {
+
+namespace {
+
+std::string in_quotes(std::string_view text) {
+    return "\"" + std::string(text) + "\"";
+}
+
+bool is_name(std::string_view text) {
+    constexpr std::string_view allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+    return !text.empty() && text.size() <= 32 && text.find_first_not_of(allowed) == std::string_view::npos;
+}
+
+// nginx's master looks after 1024, and twice as many as run during a reload.
+constexpr std::size_t most_processes = 400;
+
+ngx_int_t assign_servers(ngx_conf_t* cf, MainConf& main, const ngx_http_core_main_conf_t& core) {
+    auto** servers = begin_of<ngx_http_core_srv_conf_t*>(core.servers);
+    for (ngx_uint_t i = 0; i < core.servers.nelts; i++) {
+        ServerConf& server = *server_conf(servers[i]);
+        server.number = begin_of<ngx_http_server_name_t>(servers[i]->server_names)->name.len == 0 ? i + 1 : 0;
+        std::string_view name = server.instance_name.len > 0 ? to_view(server.instance_name) : "default";
+        auto instance = std::ranges::find(*main.instances, name, &Instance::name);
+        if (instance == main.instances->end()) {
+            return fail(cf,
+                        "\"owt_instance " + std::string(name) + "\": no such instance, add \"owt_instance " +
+                            std::string(name) + " { }\" to the http block",
+                        *server.place);
+        }
+        server.instance = static_cast<std::size_t>(instance - main.instances->begin());
+        instance->served = true;
+        instance->hosts_python |= server.owt || server.instance != 0;
+    }
+    std::size_t processes = 0;
+    for (const Instance& instance : *main.instances) {
+        processes += instance.processes;
+        if (processes > most_processes) {
+            return fail(cf, "the instances have more than " + std::to_string(most_processes) + " processes together",
+                        instance.place);
+        }
+        if (!instance.served && instance.name != "default") {
+            return fail(cf,
+                        "\"owt_instance " + instance.name + " { }\" serves nothing, add \"owt_instance " +
+                            instance.name + ";\" to a server",
+                        instance.place);
+        }
+    }
+    return NGX_OK;
+}
+
+// Numbers that the workers inherit, zero at first. Null if memory is short.
+std::uint32_t* make_shared(ngx_cycle_t* cycle, std::size_t count) {
+    auto* memory = make_in_pool<ngx_shm_t>(cycle->pool);
+    ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(cycle->pool, 0);
+    if (memory == nullptr || cleanup == nullptr) {
+        return nullptr;
+    }
+    memory->size = count * sizeof(std::uint32_t);
+    memory->log = cycle->log;
+    ngx_str_set(&memory->name, "owt");
+    if (ngx_shm_alloc(memory) != NGX_OK) {
+        return nullptr;
+    }
+    cleanup->data = memory;
+    cleanup->handler = [](void* data) { ngx_shm_free(static_cast<ngx_shm_t*>(data)); };
+    return reinterpret_cast<std::uint32_t*>(memory->addr);
+}
+
+// worker_cpu_affinity is written for the ordinary workers, with one thread each.
+void run_on_any_cpu(ngx_cycle_t* cycle) {
+    cpu_set_t cpus;
+    if (::sched_getaffinity(ngx_parent, sizeof(cpus), &cpus) != 0 || ::sched_setaffinity(0, sizeof(cpus), &cpus) != 0) {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, ngx_errno, "owt: sched_setaffinity() failed");
+    }
+}
+
+}  // namespace
+
+char* set_instance_block(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
+    auto& instances = *static_cast<MainConf*>(conf)->instances;
+    try {
+        std::string name(to_view(begin_of<ngx_str_t>(*cf->args)[1]));
+        if (!is_name(name)) {
+            return fail(cf, "a name has letters, digits, \"_\", \"-\" and \".\", at most 32: " + in_quotes(name));
+        }
+        auto instance = std::ranges::find(instances, name, &Instance::name);
+        if (instance == instances.end()) {
+            instance = instances.emplace(instance);
+            instance->name = name;
+        } else if (!instance->place.empty()) {
+            fail(cf, "\"owt_instance " + name + "\" is duplicate, the first is in " + instance->place, place_of(cf));
+            return static_cast<char*>(NGX_CONF_ERROR);
+        }
+        instance->place = place_of(cf);
+        return parse_settings(cf, instance->settings, name == "default" ? nullptr : &instance->processes);
+    } catch (const std::exception& error) {
+        return fail(cf, error.what());
+    }
+}
+
+char* set_instance_of_server(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
+    auto& server = *static_cast<ServerConf*>(conf);
+    if (server.instance_name.len > 0) {
+        return const_cast<char*>("is duplicate");
+    }
+    server.instance_name = begin_of<ngx_str_t>(*cf->args)[1];
+    try {
+        *server.place = place_of(cf);
+    } catch (const std::exception& error) {
+        return fail(cf, error.what());
+    }
+    return server.instance_name.len > 0 ? NGX_CONF_OK : const_cast<char*>("wants a name");
+}
+
+ngx_int_t init_instances(ngx_conf_t* cf) noexcept {
+    auto& main = *static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_owt_module));
+    auto& core = *static_cast<ngx_http_core_main_conf_t*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module));
+    try {
+        ngx_int_t result = assign_servers(cf, main, core);
+        return result == NGX_OK ? check_sockets(cf, main, core) : result;
+    } catch (const std::exception& error) {
+        return fail(cf, error.what(), "the configuration");
+    }
+}
+
+void add_worker_processes(ngx_cycle_t* cycle, MainConf& main) {
+    auto* core = reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(cycle->conf_ctx, ngx_core_module));
+    main.ordinary_workers = static_cast<std::size_t>(core->worker_processes);
+    for (std::size_t i = 1; i < main.instances->size(); i++) {
+        core->worker_processes += static_cast<ngx_int_t>((*main.instances)[i].processes);
+    }
+    if (std::ranges::any_of(*main.instances, &Instance::hosts_python)) {
+        main.starts = make_shared(cycle, static_cast<std::size_t>(std::max<ngx_int_t>(core->worker_processes, 1)));
+    }
+}
+
+const Instance& become_instance(ngx_cycle_t* cycle, MainConf& main) {
+    std::vector<Instance>& instances = *main.instances;
+    if (instances.size() == 1) {
+        return instances[0];
+    }
+    if (ngx_process == NGX_PROCESS_SINGLE) {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                      "owt: with \"master_process off\" one process serves all, with the settings of "
+                      "\"owt_instance default\"");
+        instances[0].hosts_python = std::ranges::any_of(instances, &Instance::hosts_python);
+        return instances[0];
+    }
+    std::size_t own = 0;
+    std::size_t end = main.ordinary_workers;
+    while (ngx_worker >= end && own + 1 < instances.size()) {
+        end += instances[++own].processes;
+    }
+    auto* listening = begin_of<ngx_listening_t>(cycle->listening);
+    for (ngx_uint_t i = 0; i < cycle->listening.nelts; i++) {
+        if (instance_of(listening[i]) != own) {
+            drop(listening[i]);
+        }
+    }
+    if (own != 0) {
+        run_on_any_cpu(cycle);
+        // Whoever holds the mutex sleeps with it, and an ordinary worker would not wake up for these sockets.
+        ngx_use_accept_mutex = 0;
+    }
+    return instances[own];
+}
+
+}  // namespace owt

@@ -1,0 +1,194 @@
+#include "nginx/sockets.hpp"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+
+namespace owt {
+
+namespace {
+
+std::string in_quotes(std::string_view text) {
+    return "\"" + std::string(text) + "\"";
+}
+
+ServerConf& conf_of(const ngx_http_core_srv_conf_t* server) {
+    return *server_conf(server);
+}
+
+// The address whose socket serves another: as ngx_http_init_listening() does it, one that is not bound by itself is
+// left to the wildcard of its port.
+const ngx_http_conf_addr_t& bound(const ngx_http_conf_port_t& port, const ngx_http_conf_addr_t& address) {
+    auto* addresses = begin_of<ngx_http_conf_addr_t>(port.addrs);
+    auto* end = addresses + port.addrs.nelts;
+    auto* wildcard = std::find_if(addresses, end, [](const auto& other) { return other.opt.wildcard; });
+    return wildcard != end && !address.opt.bind ? *wildcard : address;
+}
+
+ngx_int_t check_address(ngx_conf_t* cf, const std::vector<Instance>& instances, const ngx_http_conf_port_t& port,
+                        const ngx_http_conf_addr_t& address) {
+    const ngx_http_conf_addr_t& socket = bound(port, address);
+    const ServerConf& first = conf_of(*begin_of<ngx_http_core_srv_conf_t*>(socket.servers));
+    auto** servers = begin_of<ngx_http_core_srv_conf_t*>(address.servers);
+    for (ngx_uint_t i = 0; i < address.servers.nelts; i++) {
+        const ServerConf& server = conf_of(servers[i]);
+        const std::string& place = server.instance != 0 ? *server.place : *first.place;
+        if (server.instance != first.instance) {
+            return fail(cf,
+                        "\"listen " + std::string(to_view(socket.opt.addr_text)) +
+                            "\" is one socket for servers of the instances " +
+                            in_quotes(instances[first.instance].name) + " and " +
+                            in_quotes(instances[server.instance].name) +
+                            ", give each instance an address or port of its own",
+                        place);
+        }
+        if (server.instance != 0 && address.opt.reuseport) {
+            return fail(cf,
+                        "\"reuseport\" of \"listen " + std::string(to_view(address.opt.addr_text)) +
+                            "\" is not for servers of an owt_instance, whose workers would get no such socket: "
+                            "leave it out",
+                        place);
+        }
+    }
+    return NGX_OK;
+}
+
+template <typename Visit>
+ngx_int_t each_address(const ngx_http_core_main_conf_t& core, Visit visit) {
+    auto* ports = core.ports != nullptr ? begin_of<ngx_http_conf_port_t>(*core.ports) : nullptr;
+    for (ngx_uint_t i = 0; ports != nullptr && i < core.ports->nelts; i++) {
+        auto* addresses = begin_of<ngx_http_conf_addr_t>(ports[i].addrs);
+        for (ngx_uint_t j = 0; j < ports[i].addrs.nelts; j++) {
+            if (visit(ports[i], addresses[j]) != NGX_OK) {
+                return NGX_ERROR;
+            }
+        }
+    }
+    return NGX_OK;
+}
+
+template <typename Visit>
+void each_server(const ngx_http_conf_addr_t& address, Visit visit) {
+    auto** servers = begin_of<ngx_http_core_srv_conf_t*>(address.servers);
+    for (ngx_uint_t i = 0; i < address.servers.nelts; i++) {
+        visit(conf_of(servers[i]));
+    }
+}
+
+// Servers on one socket wait for Python together.
+void share_sockets(const ngx_http_core_main_conf_t& core) {
+    // First to the server that a socket is known by, then from there to all.
+    each_address(core, [](const auto& port, const auto& address) {
+        ServerConf& first = conf_of(*begin_of<ngx_http_core_srv_conf_t*>(bound(port, address).servers));
+        each_server(address, [&](ServerConf& server) { first.shares_socket |= server.owt; });
+        return NGX_OK;
+    });
+    each_address(core, [](const auto& port, const auto& address) {
+        ServerConf& first = conf_of(*begin_of<ngx_http_core_srv_conf_t*>(bound(port, address).servers));
+        each_server(address, [&](ServerConf& server) { server.shares_socket |= first.shares_socket; });
+        return NGX_OK;
+    });
+}
+
+// --- Unix sockets. A process that was killed leaves its own behind, and nginx would not start again.
+
+bool is_abandoned(const ngx_http_listen_opt_t& listen) {
+    Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    return probe && ::connect(probe.get(), listen.sockaddr, listen.socklen) != 0 && errno == ECONNREFUSED;
+}
+
+constexpr int sockets_tag = 0;  // told from others by its address
+
+bool is_path_of_nginx(ngx_conf_t* cf, std::string_view directory) {
+    auto** paths = begin_of<ngx_path_t*>(cf->cycle->paths);
+    return std::any_of(paths, paths + cf->cycle->paths.nelts,
+                       [&](const ngx_path_t* path) { return to_view(path->name) == directory; });
+}
+
+// The directory is made by nginx as its others are, for its user alone.
+ngx_int_t prepare_socket(ngx_conf_t* cf, const ngx_http_listen_opt_t& listen) {
+    std::string file = reinterpret_cast<const sockaddr_un*>(listen.sockaddr)->sun_path;
+    if (ngx_is_init_cycle(cf->cycle->old_cycle) && !ngx_test_config && is_abandoned(listen)) {
+        ngx_log_error(NGX_LOG_NOTICE, cf->log, 0, "owt: removing %s, at which nobody listens any more", file.c_str());
+        ::unlink(file.c_str());
+    }
+    std::string directory = std::filesystem::path(file).parent_path();
+    std::error_code error;
+    if (directory.empty() || is_path_of_nginx(cf, directory) || std::filesystem::exists(directory, error)) {
+        return NGX_OK;
+    }
+    auto* path = static_cast<ngx_path_t*>(ngx_pcalloc(cf->pool, sizeof(ngx_path_t)));
+    if (path == nullptr) {
+        return NGX_ERROR;
+    }
+    path->name = to_ngx_str(cf->pool, directory);
+    path->data = const_cast<int*>(&sockets_tag);
+    path->conf_file = cf->conf_file->file.name.data;
+    path->line = cf->conf_file->line;
+    return path->name.data != nullptr ? ngx_add_path(cf, &path) : NGX_ERROR;
+}
+
+// A server that a socket serves; null if it is not HTTP's.
+const ServerConf* server_of(const ngx_listening_t& listening) {
+    if (listening.handler != ngx_http_init_connection) {
+        return nullptr;
+    }
+    auto* port = static_cast<ngx_http_port_t*>(listening.servers);
+    const ngx_http_core_srv_conf_t* server = nullptr;
+#if (NGX_HAVE_INET6)
+    if (listening.sockaddr->sa_family == AF_INET6) {
+        server = static_cast<ngx_http_in6_addr_t*>(port->addrs)->conf.default_server;
+    } else
+#endif
+    {
+        server = static_cast<ngx_http_in_addr_t*>(port->addrs)->conf.default_server;
+    }
+    return &conf_of(server);
+}
+
+}  // namespace
+
+ngx_int_t check_sockets(ngx_conf_t* cf, const MainConf& main, const ngx_http_core_main_conf_t& core) {
+    share_sockets(core);
+    return each_address(core, [&](const auto& port, const auto& address) {
+        ngx_int_t result = check_address(cf, *main.instances, port, address);
+        bool own = conf_of(*begin_of<ngx_http_core_srv_conf_t*>(address.servers)).instance != 0;
+        return result == NGX_OK && own && address.opt.sockaddr->sa_family == AF_UNIX ? prepare_socket(cf, address.opt)
+                                                                                     : result;
+    });
+}
+
+// What is not HTTP is the ordinary workers'.
+std::size_t instance_of(const ngx_listening_t& listening) {
+    const ServerConf* server = server_of(listening);
+    return server != nullptr ? server->instance : 0;
+}
+
+// The socket itself stays open: nginx closes it with the others.
+void drop(ngx_listening_t& listening) {
+    ngx_connection_t* connection = listening.connection;
+    if (connection == nullptr) {
+        return;
+    }
+    if (connection->read->active) {
+        ngx_del_event(connection->read, NGX_READ_EVENT, 0);
+    }
+    ngx_free_connection(connection);
+    connection->fd = static_cast<ngx_socket_t>(-1);
+    listening.connection = nullptr;
+}
+
+bool leads_to_python(const ngx_listening_t& listening) {
+    const ServerConf* server = server_of(listening);
+    return server != nullptr && (server->shares_socket || server->instance != 0);
+}
+
+bool is_for_sockets(const ngx_path_t& path) {
+    return path.data == &sockets_tag;
+}
+
+}  // namespace owt

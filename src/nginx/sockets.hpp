@@ -1,0 +1,24 @@
+// Whose listening socket is which: an instance's sockets are served by its workers alone. And what unix sockets need:
+// a directory, and that a killed nginx's leftovers are out of the way.
+
+#pragma once
+
+#include "nginx/conf.hpp"
+#include "nginx/ngx.hpp"
+
+namespace owt {
+
+// When all servers have their instance: complains of an address that two share, readies unix sockets.
+ngx_int_t check_sockets(ngx_conf_t* cf, const MainConf& main, const ngx_http_core_main_conf_t& core);
+
+// The index of the instance whose it is; what is not HTTP is the ordinary workers'.
+std::size_t instance_of(const ngx_listening_t& listening);
+// In a worker that is not to accept there. The socket itself stays open: nginx closes it with the others.
+void drop(ngx_listening_t& listening);
+
+// Whether a socket is of a server with owt, so that it waits for Python.
+bool leads_to_python(const ngx_listening_t& listening);
+// A directory that nginx makes for unix sockets of instances. Nothing that runs in a worker has to write there.
+bool is_for_sockets(const ngx_path_t& path);
+
+}  // namespace owt

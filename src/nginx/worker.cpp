@@ -1,0 +1,335 @@
+#include "nginx/worker.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <linux/close_range.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <limits>
+#include <system_error>
+
+#include "nginx/signals.hpp"
+#include "nginx/sockets.hpp"
+#include "nginx/writes.hpp"
+
+namespace owt {
+
+namespace {
+
+constexpr ngx_msec_t hold_time = 3600 * 1000;
+constexpr std::size_t longest_line = NGX_MAX_ERROR_STR - 256;  // the rest is for time, process and connection
+constexpr ngx_msec_t rss_interval = 1000;
+// nginx's master kills with SIGKILL (and an [alert]) what does not end some 1.5 s after SIGTERM.
+constexpr auto stop_deadline = std::chrono::milliseconds(900);
+
+std::unique_ptr<Worker>& own() {
+    static auto& worker = *std::make_unique<std::unique_ptr<Worker>>().release();
+    return worker;
+}
+
+bool opens(const ngx_listening_t& listening) {
+    return listening.connection != nullptr && listening.connection->read->accept;
+}
+
+// nginx's daemon has none. What adaptors write is not to be everybody's.
+void keep_umask() {
+    if (mode_t mask = ::umask(022); mask != 0) {
+        ::umask(mask);
+    }
+}
+
+std::size_t resident_bytes() {
+    std::array<char, 128> text{};
+    Fd statm(::open("/proc/self/statm", O_RDONLY | O_CLOEXEC));
+    if (!statm || ::read(statm.get(), text.data(), text.size() - 1) <= 0) {
+        return 0;
+    }
+    char* rest = nullptr;
+    std::strtoul(text.data(), &rest, 10);
+    return std::strtoul(rest, nullptr, 10) * static_cast<std::size_t>(ngx_pagesize);
+}
+
+// A module that ends the process when it is imported is not to keep a processor busy.
+std::chrono::seconds pause_after(std::uint32_t failed_starts) {
+    return std::chrono::seconds(failed_starts == 0 ? 0 : 1 << std::min(failed_starts - 1, 6U));
+}
+
+void init_timer(ngx_event_t& event, Worker* worker, void (*handler)(ngx_event_t*)) {
+    event.data = worker;
+    event.handler = handler;
+    event.log = ngx_cycle->log;
+}
+
+Worker& worker_of(ngx_event_t* event) {
+    return *static_cast<Worker*>(event->data);
+}
+
+// As ngx_event_process_init() does it.
+void start_listening(ngx_listening_t& listening) {
+    auto* core = reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(ngx_cycle->conf_ctx, ngx_core_module));
+    ngx_uint_t flags = 0;
+#if (NGX_HAVE_EPOLLEXCLUSIVE)
+    if ((ngx_event_flags & NGX_USE_EPOLL_EVENT) && core->worker_processes > 1 && !listening.reuseport) {
+        flags = NGX_EXCLUSIVE_EVENT;
+    }
+#endif
+    if (ngx_add_event(listening.connection->read, NGX_READ_EVENT, flags) != NGX_OK) {
+        ngx_log_error(NGX_LOG_EMERG, ngx_cycle->log, 0, "owt: cannot listen on %V", &listening.addr_text);
+    }
+}
+
+}  // namespace
+
+Worker* Worker::get() {
+    return own().get();
+}
+
+Worker::Worker(const Instance& instance, std::uint32_t* starts)
+    : settings_(instance.settings),
+      name_(instance.name == "default" ? "" : instance.name),
+      who_(name_.empty() ? "this process" : "this process of " + name_),
+      starts_(starts) {
+    init_timer(title_, this, [](ngx_event_t* event) noexcept { worker_of(event).set_title(""); });
+    init_timer(kick_, this, [](ngx_event_t* event) noexcept { worker_of(event).pool_->kick(); });
+    init_timer(hold_timer_, this, [](ngx_event_t* event) noexcept { ngx_add_timer(event, hold_time); });
+    init_timer(rss_timer_, this, [](ngx_event_t* event) noexcept { worker_of(event).check_rss(); });
+    rss_timer_.cancelable = 1;
+}
+
+// nginx starts no successor for a process whose module says that it cannot start, so this one does not say it.
+ngx_int_t Worker::start(ngx_cycle_t* cycle, const Instance& instance, std::uint32_t* starts) noexcept {
+    auto pause = pause_after(starts != nullptr ? (*starts)++ : 0);
+    try {
+        auto worker = std::make_unique<Worker>(instance, starts);
+        worker->launch(cycle, pause);
+        own() = std::move(worker);
+        return NGX_OK;
+    } catch (const std::exception& error) {
+        ngx_log_error(NGX_LOG_ERR, cycle->log, 0, "owt: a process of \"owt_instance %s\" cannot start: %s",
+                      instance.name.c_str(), error.what());
+    }
+    if (ngx_process == NGX_PROCESS_SINGLE) {
+        return NGX_ERROR;
+    }
+    auto milliseconds = std::chrono::milliseconds(std::max<std::chrono::seconds>(pause, std::chrono::seconds(1)));
+    ::poll(nullptr, 0, static_cast<int>(milliseconds.count()));  // or until a signal
+    ::_exit(1);
+}
+
+void Worker::launch(ngx_cycle_t* cycle, std::chrono::seconds pause) {
+    keep_umask();
+    guard_writes(cycle, settings_);
+    // Programs that adaptors start are to inherit neither ports nor logs; only the master hands these on.
+    ::close_range(STDERR_FILENO + 1, std::numeric_limits<unsigned>::max(), CLOSE_RANGE_CLOEXEC);
+    close_door(cycle);
+    listen_to_doorbell(cycle);
+    arrange_signals();
+    Settings here = settings_;
+    here.in_child = become_child;
+    here.pause = pause;
+    pool_ = &start_pool(here, doorbell_);
+    if (settings_.max_rss != 0) {
+        ngx_add_timer(&rss_timer_, rss_interval);
+    }
+    // nginx sets a title of its own when this is done; an ordinary posted event would wait for the first client.
+    ngx_post_event(&title_, &ngx_posted_next_events);
+}
+
+void Worker::stop() {
+    Worker* worker = get();
+    if (worker == nullptr) {
+        return;
+    }
+    if (!worker->pool_->stop(stop_deadline)) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "owt: leaving threads behind that are still in Python");
+    }
+    std::vector<CallPtr> calls;
+    worker->doorbell_.answer(calls, worker->lines_);
+    worker->write_log(worker->lines_);
+    ngx_close_connection(worker->bell_);
+    // Threads may still run: no destructor of any library may pull the ground from under them.
+    std::atexit([] {
+        std::fflush(nullptr);
+        ::_exit(0);
+    });
+}
+
+void Worker::listen_to_doorbell(ngx_cycle_t* cycle) {
+    Fd fd(::fcntl(doorbell_.fd(), F_DUPFD_CLOEXEC, 0));  // nginx closes it with the connection
+    if (!fd) {
+        throw std::system_error(errno, std::generic_category(), "dup() of the doorbell failed");
+    }
+    bell_ = ngx_get_connection(fd.get(), cycle->log);
+    if (bell_ == nullptr) {
+        throw std::runtime_error("worker_connections are not enough for the sockets");
+    }
+    fd.release();
+    bell_->data = this;
+    bell_->log = cycle->log;
+    bell_->read->log = cycle->log;
+    bell_->idle = 1;  // nginx tells such connections that the worker shuts down
+    bell_->read->handler = [](ngx_event_t* event) noexcept {
+        auto* connection = static_cast<ngx_connection_t*>(event->data);
+        auto* worker = static_cast<Worker*>(connection->data);
+        if (connection->close) {
+            connection->close = 0;
+            worker->set_title(" is shutting down");
+        }
+        worker->answer_doorbell();
+    };
+    ngx_uint_t flags = 0;
+    if ((ngx_event_flags & NGX_USE_CLEAR_EVENT) != 0) {
+        flags = NGX_CLEAR_EVENT;  // then the eventfd need not be read
+    }
+    if (ngx_add_event(bell_->read, NGX_READ_EVENT, flags) != NGX_OK) {
+        throw std::runtime_error("nginx cannot wait for the doorbell");
+    }
+}
+
+// Until everything is preloaded clients of owt wait in the kernel's backlog. A mutex would open all doors at once.
+void Worker::close_door(ngx_cycle_t* cycle) {
+    door_closed_ = true;
+    accept_mutex_ = ngx_use_accept_mutex != 0;
+    ngx_use_accept_mutex = 0;
+    auto* listening = static_cast<ngx_listening_t*>(cycle->listening.elts);
+    for (ngx_uint_t i = 0; i < cycle->listening.nelts; i++) {
+        if (!opens(listening[i])) {
+            continue;
+        }
+        bool open = listening[i].connection->read->active;
+        if (open && leads_to_python(listening[i])) {
+            ngx_del_event(listening[i].connection->read, NGX_READ_EVENT, 0);
+        } else if (!open && !leads_to_python(listening[i])) {
+            start_listening(listening[i]);
+        }
+    }
+}
+
+void Worker::open_door() {
+    door_closed_ = false;
+    std::size_t rss = settings_.max_rss != 0 ? resident_bytes() : 0;
+    if (rss > settings_.max_rss) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "owt: %s has %uz bytes before its first call, more than its max_rss: it will not last",
+                      who_.c_str(), rss);
+    } else if (starts_ != nullptr) {
+        *starts_ = 0;
+    }
+    if (ngx_exiting || ngx_terminate) {
+        return;
+    }
+    ngx_use_accept_mutex = accept_mutex_;
+    auto* listening = static_cast<ngx_listening_t*>(ngx_cycle->listening.elts);
+    for (ngx_uint_t i = 0; i < ngx_cycle->listening.nelts; i++) {
+        if (opens(listening[i]) && !listening[i].connection->read->active &&
+            (!accept_mutex_ || listening[i].reuseport)) {
+            start_listening(listening[i]);
+        }
+    }
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "owt: %s%sready, %uz threads", name_.c_str(),
+                  name_.empty() ? "" : " is ", settings_.threads);
+}
+
+void Worker::set_title(const char* what) {
+    if (!name_.empty()) {
+        std::string title = "worker process (owt " + name_ + ")" + what;
+        ngx_setproctitle(title.data());
+    }
+}
+
+void Worker::answer_doorbell() {
+    if ((ngx_event_flags & NGX_USE_CLEAR_EVENT) == 0) {
+        doorbell_.reset();
+    }
+    doorbell_.answer(rung_, lines_);
+    write_log(lines_);
+    lines_.clear();
+    for (const CallPtr& call : rung_) {
+        if (call->consumer != nullptr) {
+            call->consumer->advance();
+        }
+    }
+    rung_.clear();
+    if (door_closed_ && pool_->ready()) {
+        open_door();
+    }
+    if (pool_->worn_out()) {
+        replace("it has lost its threads or Python did not start");
+    }
+}
+
+void Worker::write_log(const std::vector<LogLine>& lines) {
+    for (const LogLine& line : lines) {
+        ngx_log_t log = *ngx_cycle->log;
+        log.connection = line.connection;
+        log.handler = nullptr;
+        std::string_view rest = line.text;
+        while (!rest.empty()) {
+            std::string_view first = rest.substr(0, std::min(rest.find('\n'), longest_line));
+            rest.remove_prefix(first.size());
+            if (rest.starts_with('\n')) {
+                rest.remove_prefix(1);
+            }
+            if (!first.empty()) {
+                ngx_log_error(line.level, &log, 0, "owt: %*s", first.size(), first.data());
+            }
+        }
+    }
+}
+
+bool Worker::submit(CallPtr call, bool counts) {
+    if (!pool_->submit(std::move(call))) {
+        return false;
+    }
+    if (!kick_.posted) {
+        ngx_post_event(&kick_, &ngx_posted_events);
+    }
+    if (counts && ++calls_ == settings_.max_calls) {
+        replace("max_calls is reached");
+    }
+    return true;
+}
+
+void Worker::hold() {
+    if (held_++ == 0) {
+        ngx_add_timer(&hold_timer_, hold_time);
+    }
+}
+
+void Worker::let_go() {
+    if (--held_ == 0) {
+        ngx_del_timer(&hold_timer_);
+    }
+}
+
+void Worker::check_rss() {
+    if (resident_bytes() > settings_.max_rss) {
+        replace("max_rss is exceeded");
+    } else {
+        ngx_add_timer(&rss_timer_, rss_interval);
+    }
+}
+
+// The master starts another as soon as this one is gone; until then new connections wait in the kernel's backlog, or
+// go to its sisters.
+void Worker::replace(const char* why) {
+    if (std::exchange(leaving_, true) || ngx_exiting) {
+        return;
+    }
+    if (ngx_process == NGX_PROCESS_SINGLE) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "owt: %s should be replaced, %s, but there is no master to start another", who_.c_str(), why);
+        return;
+    }
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "owt: %s is to be replaced: %s", who_.c_str(), why);
+    ngx_quit = 1;
+}
+
+}  // namespace owt

@@ -1,0 +1,405 @@
+// The module _owt that Python sees (python/_owt.pyi documents it), and the way of a call into Python: parameters in,
+// answer out. No reference is kept to what Python owns, but for the bytes on their way to a client.
+
+#include "python/bindings.hpp"
+
+#include <pybind11/embed.h>
+#include <pybind11/stl.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+#include <csignal>
+
+#include <array>
+
+#include "call/hooks.hpp"
+#include "call/intake.hpp"
+#include "call/json.hpp"
+#include "call/sha256.hpp"
+#include "call/urlencoded.hpp"
+#include "python/python.hpp"
+#include "python/slot.hpp"
+
+namespace py = pybind11;
+
+namespace owt::python {
+
+namespace {
+
+// What is shorter is copied: that costs less than handing the object back to a Python thread once it is sent.
+constexpr std::size_t hold_from = 16 * 1024;
+
+// Raised into Python as ValueError.
+[[noreturn]] void bad_value(const std::string& what) {
+    throw py::value_error(what);
+}
+
+// A process that an adaptor forked must not answer for its parent.
+void stay_in_worker() {
+    if (::getpid() != process_id()) {
+        ::_exit(1);
+    }
+}
+
+std::string_view view(py::handle text_or_bytes) {
+    char* data = nullptr;
+    Py_ssize_t size = 0;
+    if (PyUnicode_Check(text_or_bytes.ptr())) {
+        data = const_cast<char*>(PyUnicode_AsUTF8AndSize(text_or_bytes.ptr(), &size));
+    } else if (PyBytes_AsStringAndSize(text_or_bytes.ptr(), &data, &size) != 0) {
+        data = nullptr;
+    }
+    if (data == nullptr) {
+        throw py::error_already_set();
+    }
+    return {data, static_cast<std::size_t>(size)};
+}
+
+Piece piece(py::handle text_or_bytes) {
+    std::string_view bytes = view(text_or_bytes);
+    if (bytes.size() < hold_from) {
+        return Piece::copy(bytes);
+    }
+    return {bytes, hold(text_or_bytes.ptr())};
+}
+
+Head head(int status, py::handle headers) {
+    Head head;
+    head.status = status;
+    auto sequence = py::reinterpret_steal<py::object>(PySequence_Fast(headers.ptr(), "headers: a sequence of pairs"));
+    if (!sequence) {
+        throw py::error_already_set();
+    }
+    Py_ssize_t size = PySequence_Fast_GET_SIZE(sequence.ptr());
+    head.headers.reserve(static_cast<std::size_t>(size));
+    for (Py_ssize_t i = 0; i < size; i++) {
+        PyObject* pair = PySequence_Fast_GET_ITEM(sequence.ptr(), i);
+        if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2) {
+            bad_value("headers: every item is a (name, value) tuple");
+        }
+        head.headers.push_back(
+            {std::string(view(PyTuple_GET_ITEM(pair, 0))), std::string(view(PyTuple_GET_ITEM(pair, 1)))});
+    }
+    if (auto complaint = complain(head)) {
+        bad_value(*complaint);
+    }
+    return head;
+}
+
+py::str latin1(std::string_view text) {
+    auto decoded = py::reinterpret_steal<py::str>(
+        PyUnicode_DecodeLatin1(text.data(), static_cast<Py_ssize_t>(text.size()), nullptr));
+    if (!decoded) {
+        throw py::error_already_set();
+    }
+    return decoded;
+}
+
+py::dict environ(const Call& call) {
+    py::dict environ;
+    std::string_view rest = call.asked.environ;
+    auto next = [&] {
+        std::size_t end = rest.find('\0');
+        std::string_view word = rest.substr(0, end);
+        rest.remove_prefix(end + 1);
+        return word;
+    };
+    while (!rest.empty()) {
+        py::str name = latin1(next());
+        py::str value = latin1(next());
+        if (environ.contains(name)) {
+            // RFC 9110, 5.2: fields sent more than once are one list; RFC 9113, 8.2.3 for cookies.
+            const char* glue = name.equal(py::str("HTTP_COOKIE")) ? "{}; {}" : "{},{}";
+            value = py::str(glue).format(environ[name], value);
+        }
+        environ[name] = value;
+    }
+    return environ;
+}
+
+int body_fd(const Call& call) {
+    if (!call.asked.body_file) {
+        return -1;
+    }
+    int fd = ::fcntl(call.asked.body_file.get(), F_DUPFD_CLOEXEC, 0);
+    if (fd < 0 || ::lseek(fd, 0, SEEK_SET) != 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        throw py::error_already_set();
+    }
+    return fd;
+}
+
+[[noreturn]] void raise_cancelled() {
+    PyErr_SetNone(runtime().cancelled);
+    throw py::error_already_set();
+}
+
+void write(Call& call, py::handle chunk) {
+    stay_in_worker();
+    auto room = call.push(piece(chunk), false);
+    if (room == Call::Room::no) {
+        py::gil_scoped_release detached;
+        hook("write_waits");
+        room = call.wait_for_room() ? Call::Room::yes : Call::Room::cancelled;
+    }
+    if (releases_waiting()) {
+        release();
+    }
+    if (room == Call::Room::cancelled) {
+        settle_interrupt();
+        raise_cancelled();
+    }
+}
+
+bool offer(Call& call, py::handle chunk) {
+    stay_in_worker();
+    auto room = call.push(piece(chunk), true);
+    if (releases_waiting()) {
+        release();
+    }
+    return room == Call::Room::yes;
+}
+
+// The keyword arguments that came as fields. Throws ValueError's C++ twin on JSON that Python cannot read.
+py::dict keywords(const Params& params) {
+    py::dict kwargs;
+    for (const Field& field : params.fields) {
+        py::str name(field.name);
+        py::object value = py::str(field.value);
+        if (field.json) {
+            try {
+                value = py::handle(runtime().json_loads)(value);
+            } catch (py::error_already_set& error) {
+                bad_value("the JSON field '" + field.name +
+                          "' cannot be read: " + py::str(error.value()).cast<std::string>());
+            }
+        }
+        kwargs[name] = value;
+    }
+    return kwargs;
+}
+
+py::object kwargs_text(const Params& params) {
+    return params.kwargs ? py::object(py::str(*params.kwargs)) : py::object(py::none());
+}
+
+py::tuple read_form(Call& call, const std::vector<std::pair<std::string, std::string>>& form) {
+    Params& params = call.asked.params;
+    if (auto complaint = owt::read_form(form, params)) {
+        bad_value(*complaint);
+    }
+    return py::make_tuple(params.code_id, params.fn_name, keywords(params), kwargs_text(params));
+}
+
+// The parts of a file, one after the other; nothing at its end.
+class Blocks {
+  public:
+    explicit Blocks(int fd) : fd_(fd) {}
+
+    std::string_view operator()() {
+        ssize_t n = ::pread(fd_, block_.data(), block_.size(), offset_);
+        if (n < 0) {
+            throw std::runtime_error("reading the spooled request body failed");
+        }
+        offset_ += n;
+        return {block_.data(), static_cast<std::size_t>(n)};
+    }
+
+  private:
+    int fd_;
+    off_t offset_ = 0;
+    std::array<char, 64 * 1024> block_;
+};
+
+std::string read_all(int fd) {
+    Blocks next(fd);
+    std::string body;
+    for (std::string_view block = next(); !block.empty(); block = next()) {
+        body.append(block);
+    }
+    return body;
+}
+
+std::string hash_of(int fd) {
+    Blocks next(fd);
+    return hex(sha256_of_parts([&next] { return next(); }));
+}
+
+// Parameters in a body that nginx spooled to a file are read here, where it holds up nobody else. False if the call
+// does not run now.
+bool parse(Call& call) {
+    Call::Asked& asked = call.asked;
+    if (asked.place == Place::multipart || (asked.parsed && !asked.looks_later)) {
+        return true;
+    }
+    py::gil_scoped_release detached;
+    if (asked.place == Place::query) {
+        asked.further = hash_of(asked.body_file.get());
+    } else {
+        std::string body = read_all(asked.body_file.get());
+        auto complaint =
+            asked.place == Place::json ? read_json(body, asked.params) : read_urlencoded(body, asked.params);
+        if (complaint) {
+            call.refuse({400, "bad-parameters", *complaint});
+            return false;
+        }
+    }
+    if (asked.looks_later && asked.params.use_cache) {
+        call.park(nullptr);
+        return false;
+    }
+    return true;
+}
+
+void answer(Call& call, py::handle result) {
+    PyObject* tuple = result.ptr();
+    if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != 3) {
+        throw std::runtime_error("owt.runtime.run returned neither None nor (status, headers, body)");
+    }
+    int status = static_cast<int>(PyLong_AsLong(PyTuple_GET_ITEM(tuple, 0)));
+    call.respond(head(status, PyTuple_GET_ITEM(tuple, 1)), piece(PyTuple_GET_ITEM(tuple, 2)));
+}
+
+void run_in_python(const CallPtr& call) {
+    if (!parse(*call)) {
+        return;
+    }
+    const Params& params = call->asked.params;
+    auto rest = call->take_rest();
+    py::dict kwargs;
+    try {
+        kwargs = keywords(params);
+    } catch (const py::value_error& error) {
+        call->refuse({400, "bad-parameters", error.what()});
+        return;
+    }
+    py::object handle = py::cast(call);
+    py::str code_id(params.code_id);
+    py::object fn_name = params.fn_name == "run" ? py::reinterpret_borrow<py::object>(runtime().name_run)
+                                                 : py::object(py::str(params.fn_name));
+    py::object text = kwargs_text(params);
+    std::array<PyObject*, 6> arguments = {handle.ptr(),  code_id.ptr(),
+                                          fn_name.ptr(), kwargs.ptr(),
+                                          text.ptr(),    static_cast<PyObject*>(const_cast<void*>(rest.get()))};
+    auto result =
+        py::reinterpret_steal<py::object>(PyObject_Vectorcall(runtime().run, arguments.data(), rest ? 6 : 5, nullptr));
+    stay_in_worker();
+    if (!result) {
+        throw py::error_already_set();
+    }
+    hook("before_answer");
+    if (!result.is_none()) {
+        answer(*call, result);
+    }
+}
+
+}  // namespace
+
+void run(const CallPtr& call) {
+    std::string failure;
+    try {
+        run_in_python(call);
+        return;
+    } catch (py::error_already_set& error) {
+        if (error.matches(runtime().cancelled)) {
+            if (!call->cancelled()) {
+                call->refuse({500, "adaptor-failed", "The adaptor raised owt.Cancelled by itself."});
+            }
+            return;
+        }
+        failure = text_of(error);
+    } catch (const std::exception& error) {
+        failure = error.what();
+    }
+    stay_in_worker();
+    doorbell().log({4, call->asked.connection, "owt itself failed: " + failure});
+    if (call->answered()) {
+        call->end(End::aborted);
+    } else {
+        call->refuse({500, "owt-failed", "owt itself failed, see the server's error log: this is a bug in owt."});
+    }
+}
+
+#if PYBIND11_VERSION_HEX >= 0x03000000
+#define OWT_MODULE(name, variable) \
+    PYBIND11_EMBEDDED_MODULE(name, variable, py::mod_gil_not_used(), py::multiple_interpreters::not_supported())
+#else
+#define OWT_MODULE(name, variable) PYBIND11_EMBEDDED_MODULE(name, variable)
+#endif
+
+OWT_MODULE(_owt, module) {
+    py::class_<Call, CallPtr>(module, "Call")
+        .def_property_readonly("connection", [](const Call& call) { return call.asked.connection; })
+        .def_property_readonly("cancelled", &Call::cancelled)
+        .def_property_readonly("show_traceback", [](const Call& call) { return call.asked.show_traceback; })
+        .def_property_readonly("code", [](const Call& call) { return py::bytes(call.asked.params.code); })
+        .def("environ", &environ)
+        .def("body", [](const Call& call) { return py::bytes(call.asked.body); })
+        .def("body_fd", &body_fd)
+        .def("read_form", &read_form)
+        .def_property_readonly("looks_later",
+                               [](const Call& call) { return call.asked.looks_later && call.asked.params.use_cache; })
+        .def_property_readonly("key_has_arguments",
+                               [](const Call& call) {
+                                   const Params& params = call.asked.params;
+                                   return params.cache_kwargs && !params.cache_key_override;
+                               })
+        .def("park",
+             [](Call& call, std::string further, py::handle rest) {
+                 stay_in_worker();
+                 call.asked.further = std::move(further);
+                 call.park(hold(rest.ptr()));
+             })
+        .def("loaded", &Call::loaded)
+        .def("refuse",
+             [](Call& call, int status, const std::string& type, const std::string& detail) {
+                 stay_in_worker();
+                 call.refuse({status, type, detail});
+             })
+        .def("respond",
+             [](Call& call, int status, py::handle headers, py::handle body) {
+                 stay_in_worker();
+                 call.respond(head(status, headers), piece(body));
+             })
+        .def("send_file",
+             [](Call& call, int status, py::handle headers, int fd, const std::string& name) {
+                 stay_in_worker();
+                 FileAnswer file{Fd(fd), name};
+                 call.send_file(head(status, headers), std::move(file));
+             })
+        .def("start",
+             [](Call& call, int status, py::handle headers) {
+                 stay_in_worker();
+                 call.start(head(status, headers));
+             })
+        .def("write", &write)
+        .def("offer", &offer)
+        .def("finish",
+             [](Call& call) {
+                 stay_in_worker();
+                 call.end(End::finished);
+             })
+        .def("abort",
+             [](Call& call) {
+                 stay_in_worker();
+                 call.end(End::aborted);
+             })
+        .def("detach",
+             [](Call& call) {
+                 if (!detach(call)) {
+                     raise_cancelled();
+                 }
+             })
+        .def("release", &Call::finished);
+
+    module.def("log", [](unsigned level, std::uint64_t connection, std::string text) {
+        doorbell().log({level, connection, std::move(text)});
+    });
+    module.def("reserved_signals", [] {
+        return std::vector<int>{SIGHUP,   SIGINT,  SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
+                                SIGWINCH, SIGALRM, SIGIO,   SIGPIPE, SIGSYS,  stack_signal()};
+    });
+    module.def("after_fork_in_child", &in_child);
+}
+
+}  // namespace owt::python

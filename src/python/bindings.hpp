@@ -1,0 +1,12 @@
+// The way of a call into Python.
+
+#pragma once
+
+#include "call/call.hpp"
+
+namespace owt::python {
+
+// Runs a call from its parameters to its answer. Needs the GIL, and lets no exception out.
+void run(const CallPtr& call);
+
+}  // namespace owt::python

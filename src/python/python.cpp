@@ -1,0 +1,347 @@
+#include "python/python.hpp"
+
+#include <pybind11/embed.h>
+#include <pybind11/stl.h>
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <mutex>
+#include <stdexcept>
+#include <system_error>
+#include <vector>
+
+namespace py = pybind11;
+
+namespace owt {
+
+std::string python_version() {
+    return std::to_string(PY_MAJOR_VERSION) + "." + std::to_string(PY_MINOR_VERSION);
+}
+
+}  // namespace owt
+
+namespace owt::python {
+
+namespace {
+
+// The interpreter is the process's own, and so is this. Never destroyed: Python threads may outlive everything else.
+struct Interpreter {
+    Runtime runtime{};
+    Doorbell* doorbell = nullptr;
+    std::function<void()> in_child;
+    pid_t pid = 0;
+    Fd stack_read;
+    Fd stack_write;
+
+    std::mutex release_mutex;
+    std::vector<PyObject*> releases;
+    std::atomic<bool> releases_waiting = false;
+    std::function<void()> tell;
+};
+
+Interpreter& interpreter() {
+    static auto* instance = std::make_unique<Interpreter>().release();
+    return *instance;
+}
+
+class Config {
+  public:
+    Config() { PyConfig_InitPythonConfig(&config_); }
+    ~Config() { PyConfig_Clear(&config_); }
+    Config(const Config&) = delete;
+    Config& operator=(const Config&) = delete;
+
+    PyConfig* operator->() { return &config_; }
+    PyConfig* get() { return &config_; }
+
+    void set(wchar_t** field, const std::string& value) {
+        check(PyConfig_SetBytesString(&config_, field, value.c_str()));
+    }
+
+    static void check(const PyStatus& status) {
+        if (PyStatus_Exception(status)) {
+            throw std::runtime_error(std::string(status.func ? status.func : "Python") + ": " +
+                                     (status.err_msg ? status.err_msg : "cannot start"));
+        }
+    }
+
+  private:
+    PyConfig config_;
+};
+
+// Runs something of Python's whose failure is nobody's answer: it is logged.
+template <typename Work>
+void logged(Work work) noexcept {
+    try {
+        work();
+    } catch (const py::error_already_set& error) {
+        doorbell().log({4, 0, text_of(error)});
+    } catch (const std::exception& error) {
+        doorbell().log({4, 0, error.what()});
+    }
+}
+
+// The package lies beside the module in the build tree, else where make install put it.
+std::string package_dir() {
+    Dl_info info{};
+    if (::dladdr(reinterpret_cast<const void*>(&interpreter), &info) != 0 && info.dli_fname) {
+        std::error_code error;
+        auto beside = std::filesystem::canonical(info.dli_fname, error).parent_path() / "python";
+        if (!error && std::filesystem::exists(beside / "owt", error)) {
+            return beside;
+        }
+    }
+    return OWT_PYTHON_DIR;
+}
+
+void extend_path(const Settings& settings) {
+    auto path = py::module_::import("sys").attr("path").cast<py::list>();
+    py::ssize_t index = 0;
+    for (const std::string& dir : settings.python_path) {
+        path.insert(index++, dir);
+    }
+    path.append(package_dir());
+}
+
+// Crashes leave a Python traceback in the error log, which is this process's stderr; a stuck thread is asked for its
+// stack by a signal, since the GIL may not be had.
+void start_faulthandler() {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
+        throw std::runtime_error("pipe2() failed");
+    }
+    interpreter().stack_read = Fd(ends[0]);
+    interpreter().stack_write = Fd(ends[1]);
+    auto faulthandler = py::module_::import("faulthandler");
+    faulthandler.attr("enable")(STDERR_FILENO);
+    faulthandler.attr("register")(stack_signal(), ends[1], false);
+}
+
+Runtime look_up() {
+    auto keep = [](const py::object& object) { return py::object(object).release().ptr(); };
+    auto owt = py::module_::import("owt.runtime");
+    return {
+        .run = keep(owt.attr("run")),
+        .cancel = keep(owt.attr("cancel")),
+        .resume = keep(owt.attr("resume")),
+        .overdue = keep(owt.attr("overdue")),
+        .preload = keep(owt.attr("preload")),
+        .preloaded = keep(owt.attr("preloaded")),
+        .thread_started = keep(owt.attr("thread_started")),
+        .stop = keep(owt.attr("stop")),
+        .cancelled = keep(py::module_::import("owt").attr("Cancelled")),
+        .json_loads = keep(py::module_::import("json").attr("loads")),
+        .name_run = keep(py::str("run")),
+    };
+}
+
+}  // namespace
+
+void start(const Settings& settings, Doorbell& doorbell) {
+    Interpreter& state = interpreter();
+    state.doorbell = &doorbell;
+    state.pid = ::getpid();
+    state.in_child = settings.in_child;
+
+    for (const auto& [name, value] : settings.env) {
+        ::setenv(name.c_str(), value.c_str(), 1);
+    }
+    ::setenv("OWT_DIR", settings.sources.c_str(), 1);
+    // An arena per thread keeps freed memory from other threads.
+    ::mallopt(M_ARENA_MAX, 2);
+
+    PyPreConfig preconfig;
+    PyPreConfig_InitPythonConfig(&preconfig);
+    preconfig.utf8_mode = 1;  // nginx's workers have no LANG
+    Config::check(Py_PreInitialize(&preconfig));
+
+    if (!settings.python_home.empty() && ::access((settings.python_home + "/pyvenv.cfg").c_str(), R_OK) != 0) {
+        // Python would take the system's packages instead.
+        throw std::system_error(errno, std::generic_category(), "python_home " + settings.python_home);
+    }
+    std::string python = settings.python_home.empty() ? OWT_PYTHON : settings.python_home + "/bin/python3";
+    Config config;
+    config->install_signal_handlers = 0;
+    config->parse_argv = 0;
+    // sys.executable must be a python: multiprocessing, pip and debuggers run it.
+    config.set(&config->program_name, python);
+    config.set(&config->executable, python);
+    Config::check(Py_InitializeFromConfig(config.get()));
+
+    try {
+        extend_path(settings);
+        start_faulthandler();
+        py::module_::import("_owt");
+        py::module_::import("owt.runtime").attr("start")();
+        state.runtime = look_up();
+    } catch (const py::error_already_set& error) {
+        throw std::runtime_error(text_of(error));
+    }
+}
+
+const Runtime& runtime() {
+    return interpreter().runtime;
+}
+
+Doorbell& doorbell() {
+    return *interpreter().doorbell;
+}
+
+void in_child() {
+    if (interpreter().in_child) {
+        interpreter().in_child();
+    }
+}
+
+int process_id() {
+    return interpreter().pid;
+}
+
+Thread::Thread() : gil_(PyGILState_Ensure()), state_(PyEval_SaveThread()) {}
+
+Thread::~Thread() {
+    PyEval_RestoreThread(state_);
+    PyGILState_Release(gil_);
+}
+
+void Thread::attach() {
+    PyEval_RestoreThread(state_);
+}
+
+void Thread::detach() {
+    PyEval_SaveThread();
+}
+
+std::optional<std::string> preload(const std::string& module) {
+    try {
+        py::handle(runtime().preload)(module);
+    } catch (const py::error_already_set& error) {
+        return text_of(error);
+    }
+    return std::nullopt;
+}
+
+void preloaded() {
+    logged([] { py::handle(runtime().preloaded)(); });
+}
+
+void thread_started(std::size_t index) {
+    logged([&] { py::handle(runtime().thread_started)(index); });
+}
+
+void cancel_task(const CallPtr& call) {
+    logged([&] { py::handle(runtime().cancel)(call); });
+}
+
+void resume_task(const CallPtr& call) {
+    logged([&] { py::handle(runtime().resume)(call); });
+}
+
+bool overdue_task(const CallPtr& call) {
+    bool lost = false;
+    logged([&] { lost = py::handle(runtime().overdue)(call).cast<bool>(); });
+    return lost;
+}
+
+void stop(double seconds) {
+    logged([&] { py::handle(runtime().stop)(seconds); });
+}
+
+bool importing(PyThreadState* thread) {
+    bool found = false;
+    // A collection could run finalizers, which could let the GIL go.
+    int collecting = PyGC_Disable();
+    PyFrameObject* frame = PyThreadState_GetFrame(thread);
+    while (frame != nullptr && !found) {
+        PyCodeObject* code = PyFrame_GetCode(frame);
+        const char* file = PyUnicode_AsUTF8(code->co_filename);
+        if (file == nullptr) {
+            PyErr_Clear();
+        } else {
+            found = std::string_view(file).starts_with("<frozen importlib");
+        }
+        Py_DECREF(code);
+        PyFrameObject* back = PyFrame_GetBack(frame);
+        Py_DECREF(frame);
+        frame = back;
+    }
+    Py_XDECREF(frame);
+    if (collecting) {
+        PyGC_Enable();
+    }
+    return found;
+}
+
+bool interrupt(PyThreadState* thread) {
+    return PyThreadState_SetAsyncExc(thread->thread_id, runtime().cancelled) != 0;
+}
+
+void clear_interrupt(PyThreadState* thread) {
+    PyThreadState_SetAsyncExc(thread->thread_id, nullptr);
+}
+
+int stack_signal() {
+    return SIGRTMAX - 1;
+}
+
+int stack_pipe() {
+    return interpreter().stack_read.get();
+}
+
+std::shared_ptr<const void> hold(PyObject* object) {
+    Py_INCREF(object);
+    return {object, [](PyObject* held) {
+                Interpreter& state = interpreter();
+                bool first;
+                {
+                    std::lock_guard lock(state.release_mutex);
+                    first = state.releases.empty();
+                    state.releases.push_back(held);
+                    state.releases_waiting = true;
+                }
+                if (first && state.tell) {
+                    state.tell();
+                }
+            }};
+}
+
+void on_release(std::function<void()> tell) {
+    interpreter().tell = std::move(tell);
+}
+
+bool releases_waiting() {
+    return interpreter().releases_waiting.load(std::memory_order_relaxed);
+}
+
+void release() {
+    Interpreter& state = interpreter();
+    std::vector<PyObject*> releases;
+    {
+        std::lock_guard lock(state.release_mutex);
+        releases.swap(state.releases);
+        state.releases_waiting = false;
+    }
+    for (PyObject* object : releases) {
+        Py_DECREF(object);
+    }
+}
+
+std::string text_of(const py::error_already_set& error) {
+    try {
+        py::object format = py::module_::import("traceback").attr("format_exception");
+        py::object trace = error.trace() ? error.trace() : py::none();
+        return py::str("").attr("join")(format(error.type(), error.value(), trace)).cast<std::string>();
+    } catch (const std::exception& failure) {
+        return std::string(error.what()) + " (and formatting it failed: " + failure.what() + ")";
+    }
+}
+
+}  // namespace owt::python

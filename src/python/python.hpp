@@ -1,0 +1,110 @@
+// The embedded interpreter: start, attach and detach threads (the GIL), interrupt, stop.
+
+#pragma once
+
+#include <Python.h>
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "call/doorbell.hpp"
+#include "call/pool.hpp"
+
+namespace pybind11 {
+class error_already_set;
+}
+
+namespace owt::python {
+
+// Starts the interpreter on this thread, from here on Python's main thread, and leaves it attached.
+// Throws std::runtime_error.
+void start(const Settings& settings, Doorbell& doorbell);
+
+// A native thread's attachment to the interpreter for all its life, detached at first. One thread state per thread:
+// making one per call would lose threading.local and what extensions keep per thread.
+class Thread {
+  public:
+    Thread();
+    ~Thread();
+    Thread(const Thread&) = delete;
+    Thread& operator=(const Thread&) = delete;
+
+    void attach();
+    void detach();
+    PyThreadState* state() const { return state_; }
+
+  private:
+    PyGILState_STATE gil_;
+    PyThreadState* state_;
+};
+
+// The thread is detached in this scope: it does not hold the GIL. Declared before any lock, so that the lock is let go
+// before the GIL is taken again.
+class Detached {
+  public:
+    Detached() : state_(PyEval_SaveThread()) {}
+    ~Detached() { PyEval_RestoreThread(state_); }
+    Detached(const Detached&) = delete;
+    Detached& operator=(const Detached&) = delete;
+
+  private:
+    PyThreadState* state_;
+};
+
+// All below need the GIL and let no exception out.
+
+// The traceback of a failure, or nullopt.
+std::optional<std::string> preload(const std::string& module);
+void preloaded();
+void thread_started(std::size_t index);
+// Asynchronous calls: cancel the task; tell the writer of room.
+void cancel_task(const CallPtr& call);
+void resume_task(const CallPtr& call);
+// A task has not ended in time after it was cancelled. True if it has cost an event loop.
+bool overdue_task(const CallPtr& call);
+void stop(double seconds);
+
+// Raises owt.Cancelled in the thread at its next bytecode. Not while it is importing: that would leave the module
+// half-imported for the life of the process.
+bool interrupt(PyThreadState* thread);
+void clear_interrupt(PyThreadState* thread);
+bool importing(PyThreadState* thread);
+
+// A thread that gets this signal writes its Python stack to the pipe, whatever it is doing (faulthandler).
+int stack_signal();
+int stack_pipe();
+
+// Keeps a bytes or str object alive while nginx sends from it, and lets it go on a thread that holds the GIL.
+// tell is called, from any thread, when there is something to let go.
+std::shared_ptr<const void> hold(PyObject* object);
+void on_release(std::function<void()> tell);
+bool releases_waiting();
+void release();
+
+// What the package owt.runtime offers, looked up once.
+struct Runtime {
+    PyObject* run;
+    PyObject* cancel;
+    PyObject* resume;
+    PyObject* overdue;
+    PyObject* preload;
+    PyObject* preloaded;
+    PyObject* thread_started;
+    PyObject* stop;
+    PyObject* cancelled;  // the exception owt.Cancelled
+    PyObject* json_loads;
+    PyObject* name_run;  // 'run'
+};
+const Runtime& runtime();
+
+// An exception as Python prints it.
+std::string text_of(const pybind11::error_already_set& error);
+
+// The doorbell and the hook that _owt uses.
+Doorbell& doorbell();
+void in_child();
+// The worker's, also in a process that an adaptor forked.
+int process_id();
+
+}  // namespace owt::python

@@ -1,0 +1,165 @@
+#include "python/supervisor.hpp"
+
+#include <algorithm>
+#include <iterator>
+
+#include "call/hooks.hpp"
+#include "python/python.hpp"
+
+namespace owt {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto retry_interrupt = 10ms;  // while the thread is inside an import
+constexpr auto gather_releases = 20ms;
+constexpr auto first_pause = 1s;  // between attempts to preload
+constexpr auto longest_pause = 60s;
+
+}  // namespace
+
+void Supervisor::add(Task task) {
+    std::lock_guard lock(mutex_);
+    tasks_.push_back(std::move(task));
+    changed_.notify_one();
+}
+
+void Supervisor::stop(Clock::time_point deadline) {
+    std::lock_guard lock(mutex_);
+    stop_requested_ = true;
+    stop_deadline_ = deadline;
+    changed_.notify_all();
+}
+
+// False if the process has to stop within that time.
+bool Supervisor::wait(std::chrono::seconds pause) {
+    std::unique_lock lock(mutex_);
+    return !changed_.wait_for(lock, pause, [&] { return stop_requested_; });
+}
+
+void Supervisor::run() {
+    if (settings_.pause > 0s) {
+        log(4, "the processes before this one ended before they were ready: Python starts in " +
+                   std::to_string(settings_.pause.count()) + " s");
+        if (!wait(settings_.pause)) {
+            threads_.leave();
+            return;
+        }
+    }
+    try {
+        python::start(settings_, doorbell_);
+    } catch (const std::exception& error) {
+        log(4, std::string("Python did not start: ") + error.what());
+        wait(longest_pause);
+        threads_.wear_out();  // a new process starts anew
+        threads_.leave();
+        return;
+    }
+    python::on_release([this] {
+        std::lock_guard lock(mutex_);
+        changed_.notify_one();
+    });
+    if (preload_all()) {
+        python::preloaded();
+        python::Detached detached;
+        for (std::size_t i = 0; i < settings_.threads; i++) {
+            threads_.add();
+        }
+        ready_ = true;
+        doorbell_.ring();
+        watch();
+    }
+    {
+        // The threads end one after the other as they come back from Python.
+        python::Detached detached;
+        threads_.wait_for_end(1, stop_deadline_ - (stop_deadline_ - Clock::now()) / 3);
+    }
+    python::stop(std::chrono::duration<double>(stop_deadline_ - Clock::now()).count() * 0.8);
+    PyEval_SaveThread();
+    threads_.leave();
+}
+
+// False if the process has to stop before all modules could be imported.
+bool Supervisor::preload_all() {
+    for (const std::string& module : settings_.preload) {
+        std::chrono::seconds pause = first_pause;
+        while (auto traceback = python::preload(module)) {
+            log(4, "preload " + module + " failed, next attempt in " + std::to_string(pause.count()) +
+                       " s: " + *traceback);
+            python::Detached detached;
+            if (!wait(pause)) {
+                return false;
+            }
+            pause = std::min<std::chrono::seconds>(pause * 2, longest_pause);
+        }
+    }
+    std::lock_guard lock(mutex_);
+    return !stop_requested_;
+}
+
+// Serves tasks_ until stop() asks for the end. Takes the GIL only where there is something to do.
+void Supervisor::watch() {
+    PyThreadState* state = PyGILState_GetThisThreadState();
+    std::vector<Task> round;
+    for (;;) {
+        bool stop;
+        {
+            std::unique_lock lock(mutex_);
+            auto news = [&] { return stop_requested_ || !tasks_.empty(); };
+            if (!round.empty()) {
+                changed_.wait_for(lock, retry_interrupt, news);
+            } else {
+                changed_.wait(lock, [&] { return news() || python::releases_waiting(); });
+                if (!news()) {
+                    changed_.wait_for(lock, gather_releases, news);
+                }
+            }
+            round.insert(round.end(), std::make_move_iterator(tasks_.begin()), std::make_move_iterator(tasks_.end()));
+            tasks_.clear();
+            stop = stop_requested_;
+        }
+        if (!round.empty() || python::releases_waiting()) {
+            hook("deliver");
+            PyEval_RestoreThread(state);
+            std::erase_if(round, [&](const Task& task) { return deliver(task); });
+            python::release();
+            PyEval_SaveThread();
+        }
+        if (stop) {
+            return;
+        }
+    }
+}
+
+// With the GIL. False if the task has to be tried again.
+bool Supervisor::deliver(const Task& task) {
+    if (task.call->state() == Call::State::done) {
+        return true;
+    }
+    if (task.kind == Task::Kind::resume) {
+        python::resume_task(task.call);
+        return true;
+    }
+    if (task.kind == Task::Kind::overdue) {
+        if (python::overdue_task(task.call)) {
+            threads_.count_lost();
+        }
+        return true;
+    }
+    if (task.call->detached()) {
+        python::cancel_task(task.call);
+        return true;
+    }
+    SlotPtr slot = threads_.slot_of(*task.call);
+    if (slot == nullptr) {
+        return true;
+    }
+    if (python::importing(slot->state)) {
+        return false;
+    }
+    slot->interrupt(task.call);
+    return true;
+}
+
+}  // namespace owt

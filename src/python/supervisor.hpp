@@ -1,0 +1,60 @@
+// Python's main thread: starts the interpreter, preloads, starts the threads, then waits for what has to be told to
+// Python from outside a call (cancellations, room for asynchronous writers, things to let go), and ends it all.
+
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <vector>
+
+#include "call/doorbell.hpp"
+#include "call/pool.hpp"
+#include "python/threads.hpp"
+
+namespace owt {
+
+class Supervisor {
+  public:
+    Supervisor(const Settings& settings, Doorbell& doorbell, Threads& threads)
+        : settings_(settings), doorbell_(doorbell), threads_(threads) {}
+
+    // The whole life of Python, on the thread that calls this.
+    void run();
+
+    // --- From any thread.
+
+    bool ready() const { return ready_; }
+    // Nobody waits for the call any more.
+    void cancel(CallPtr call) { add({Task::Kind::cancel, std::move(call)}); }
+    // There is room for more of its output.
+    void resume(CallPtr call) { add({Task::Kind::resume, std::move(call)}); }
+    // It has no thread, and has not ended in time after it was cancelled.
+    void overdue(CallPtr call) { add({Task::Kind::overdue, std::move(call)}); }
+    void stop(Clock::time_point deadline);
+
+  private:
+    struct Task {
+        enum class Kind { cancel, resume, overdue } kind;
+        CallPtr call;
+    };
+
+    void add(Task task);
+    bool wait(std::chrono::seconds pause);
+    bool preload_all();
+    void watch();
+    bool deliver(const Task& task);
+    void log(unsigned level, std::string text) { doorbell_.log({level, 0, std::move(text)}); }
+
+    const Settings& settings_;
+    Doorbell& doorbell_;
+    Threads& threads_;
+    std::atomic<bool> ready_ = false;
+
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::vector<Task> tasks_;
+    bool stop_requested_ = false;
+    Clock::time_point stop_deadline_;
+};
+
+}  // namespace owt

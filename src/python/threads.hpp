@@ -1,0 +1,62 @@
+// The threads that run calls: started, found by the call that they run, written off and replaced when they do not come
+// back.
+
+#pragma once
+
+#include <condition_variable>
+#include <list>
+#include <mutex>
+#include <string>
+
+#include "call/doorbell.hpp"
+#include "call/pool.hpp"
+#include "python/queue.hpp"
+#include "python/slot.hpp"
+
+namespace owt {
+
+class Threads {
+  public:
+    Threads(const Settings& settings, Doorbell& doorbell, Queue& queue)
+        : settings_(settings), doorbell_(doorbell), queue_(queue) {}
+
+    void add();
+    // The slot in which this call runs; null if it does not.
+    SlotPtr slot_of(const Call& call);
+    std::vector<CallPtr> running();
+
+    // A cancelled call that has not ended in time. False if it has since; what: for the log.
+    bool write_off(const CallPtr& call, const std::string& what);
+    // One more is lost, a thread of the pool or one that served many; how many are.
+    std::size_t count_lost();
+    // Too many are.
+    bool worn_out() const { return worn_out_; }
+    void wear_out();
+
+    // Other threads that count until they end, as the supervisor's.
+    void enter();
+    void leave();
+    // False if more than so many are left at the deadline.
+    bool wait_for_end(std::size_t left, Clock::time_point deadline);
+
+  private:
+    void serve(const SlotPtr& slot);
+    CallPtr next(python::Thread& thread);
+    void run(Slot& slot, const CallPtr& call);
+
+    const Settings& settings_;
+    Doorbell& doorbell_;
+    Queue& queue_;
+
+    std::mutex slots_mutex_;
+    std::list<SlotPtr> slots_;
+    std::size_t lost_ = 0;
+    std::size_t next_index_ = 0;
+    std::atomic<bool> worn_out_ = false;
+
+    std::mutex count_mutex_;
+    std::condition_variable ended_;
+    std::size_t count_ = 0;  // native threads that live, but for lost ones and the watchdog
+};
+
+}  // namespace owt
