@@ -7,13 +7,13 @@ is imported when it is first asked for: the programs owt and owt-server need non
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from owt.context import Cancelled
     from owt.lib.shell import shell
+    from owt.process.context import Cancelled
     from owt.summat.pipe import pipe
 
 __all__ = ["Cancelled", "pipe", "shell"]
 
-_homes = {"Cancelled": "owt.context", "pipe": "owt.summat", "shell": "owt.lib.shell"}
+_homes = {"Cancelled": "owt.process.context", "pipe": "owt.summat", "shell": "owt.lib.shell"}
 
 
 def __getattr__(name: str) -> object:

@@ -254,7 +254,7 @@ bool parse(Call& call) {
 void answer(Call& call, py::handle result) {
     PyObject* tuple = result.ptr();
     if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != 3) {
-        throw std::runtime_error("owt.runtime.run returned neither None nor (status, headers, body)");
+        throw std::runtime_error("owt.engine.runtime.run returned neither None nor (status, headers, body)");
     }
     int status = static_cast<int>(PyLong_AsLong(PyTuple_GET_ITEM(tuple, 0)));
     call.respond(head(status, PyTuple_GET_ITEM(tuple, 1)), piece(PyTuple_GET_ITEM(tuple, 2)));

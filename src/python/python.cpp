@@ -127,7 +127,7 @@ void start_faulthandler() {
 
 Runtime look_up() {
     auto keep = [](const py::object& object) { return py::object(object).release().ptr(); };
-    auto owt = py::module_::import("owt.runtime");
+    auto owt = py::module_::import("owt.engine.runtime");
     return {
         .run = keep(owt.attr("run")),
         .cancel = keep(owt.attr("cancel")),
@@ -180,7 +180,7 @@ void start(const Settings& settings, Doorbell& doorbell) {
         extend_path(settings);
         start_faulthandler();
         py::module_::import("_owt");
-        py::module_::import("owt.runtime").attr("start")();
+        py::module_::import("owt.engine.runtime").attr("start")();
         state.runtime = look_up();
     } catch (const py::error_already_set& error) {
         throw std::runtime_error(text_of(error));

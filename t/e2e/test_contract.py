@@ -726,7 +726,7 @@ def test_a_coroutine_that_fails_is_a_500(server: Server) -> None:
     assert answer.status_code == 500
     assert "line 4, in run" in answer.text
     assert "KeyError: 'k'" in answer.text
-    assert "owt/aio" not in answer.text
+    assert "owt/engine/aio" not in answer.text
 
 
 def test_coroutines_share_one_loop_that_is_none_of_the_threads(server: Server) -> None:

@@ -620,7 +620,7 @@ def test_the_traceback_shows_causes(server: Server) -> None:
     assert "ZeroDivisionError" in text
     assert "direct cause" in text
     assert "ValueError: outer" in text
-    assert "owt/runtime" not in text
+    assert "owt/engine/runtime" not in text
 
 
 def test_the_traceback_of_a_failing_load_is_the_adaptors_own(server: Server) -> None:

@@ -15,7 +15,8 @@ def owt_dir(tmp_path, monkeypatch):
     """A fresh owt_dir, a log without lines, no endpoints."""
     monkeypatch.setenv("OWT_DIR", str(tmp_path))
     bridge.lines.clear()
-    from owt import endpoint, loaded
+    from owt import endpoint
+    from owt.endpoint import loaded
 
     monkeypatch.setattr(endpoint, "on_load", loaded.register)
     for code_id in list(loaded.endpoints):
@@ -27,7 +28,7 @@ def owt_dir(tmp_path, monkeypatch):
 @pytest.fixture
 def log(monkeypatch):
     """The error log's lines: (level, connection, text)."""
-    from owt import output
+    from owt.process import output
 
     monkeypatch.setattr(output, "write_line", bridge.log)
     return bridge.lines
@@ -36,7 +37,7 @@ def log(monkeypatch):
 @pytest.fixture
 def call(log):
     """Runs source in a call and returns the call, its answer in it."""
-    from owt import runtime
+    from owt.engine import runtime
 
     def run(source="", fn_name="run", kwargs=None, text=None, code_id=None, made=None, **options):
         made = made or Call(source, **options)

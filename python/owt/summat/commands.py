@@ -5,8 +5,8 @@ from __future__ import annotations
 import builtins
 from typing import Any
 
-from owt.lib.shell import shell
 from owt.summat.adaptor import Adaptor, DropKWs, Result
+from owt.summat.bash import bash
 from owt.summat.values import kind
 
 
@@ -20,4 +20,4 @@ class Shell(Adaptor[builtins.bytes]):
     def call(self, /, *, __last__: Any, **kwargs: Any) -> Result:
         if not isinstance(__last__, str | bytes):
             raise TypeError(f"shell() needs a command as text, not {kind(__last__)}")
-        return DropKWs(shell(__last__, **kwargs))
+        return DropKWs(bash(__last__, kwargs))

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from owt.process.waiting import apart
 from owt.summat.adaptor import Adaptor, Passthrough, Result, show, show_function
-from owt.waiting import apart
 
 _IMPORT = re.compile(r"\s*(?P<module>\w+(\.\w+)*)(\s+as\s+(?P<name>\w+))?\s*")
 

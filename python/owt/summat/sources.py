@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from owt.context import current_request
+from owt.process.context import current_request
 from owt.summat.adaptor import Adaptor, DropKWs, Result
 
 
@@ -31,7 +31,7 @@ class Json(Adaptor[Any]):
     def call(self, /, *, __last__: Any, **kwargs: Any) -> Result:
         from werkzeug.exceptions import BadRequest
 
-        from owt.refusal import Refusal
+        from owt.process.refusal import Refusal
 
         try:
             return DropKWs(current_request().get_json(force=True))

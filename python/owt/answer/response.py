@@ -1,0 +1,226 @@
+"""What an adaptor returns, as an answer: a whole one, a file or a stream."""
+
+from __future__ import annotations
+
+import io
+import operator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from numbers import Number
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.datastructures import Headers
+from werkzeug.wrappers import Response
+
+from owt.answer import files, jsons, rich
+from owt.process.refusal import Refusal
+
+if TYPE_CHECKING:
+    from owt.process.request import Request
+
+HTML = (("Content-Type", "text/html; charset=utf-8"),)
+OCTETS = (("Content-Type", "application/octet-stream"),)
+JSON = (("Content-Type", "application/json"),)
+NOTHING: tuple[tuple[str, str], ...] = ()
+
+#: Header fields in their order.
+Pairs = Sequence[tuple[str, str]]
+Whole = tuple[int, Pairs, bytes | str]
+Chunk = bytes | str
+
+
+@dataclass(slots=True)
+class File:
+    """A regular file, open as fd (to be closed by whoever takes this), whose type comes from name."""
+
+    status: int
+    headers: Pairs
+    fd: int
+    name: str
+
+
+@dataclass(slots=True)
+class Stream:
+    """An answer whose chunks come one by one; close (if any) is to be called at the end."""
+
+    status: int
+    headers: Pairs
+    chunks: Iterator[object] | AsyncIterator[object]
+    close: Callable[[], object] | None = None
+
+    def head(self, first: object) -> Pairs:
+        """The headers, with the content type that fits the first chunk unless there is one already."""
+        return typed(self.headers, HTML if isinstance(first, str) else OCTETS)
+
+
+@dataclass(slots=True)
+class Later:
+    """A value to be awaited on the event loop, then coerced."""
+
+    value: Awaitable[object]
+
+
+Answer = Whole | File | Stream | Later
+
+
+def coerce(value: object, request: Request, name: str = "run") -> Answer:
+    """The answer that value, returned by the function with this name, stands for.
+
+    Raises Refusal (500) for what cannot be sent, and whatever rendering the value raises.
+    """
+    kind = type(value)
+    if kind is str:
+        return 200, HTML, _text(value)  # type: ignore[arg-type]
+    if kind is bytes:
+        return 200, OCTETS, value  # type: ignore[return-value]
+    if kind is dict or kind is list:
+        return 200, JSON, jsons.dumps(value)
+    if isinstance(value, tuple):
+        return _from_tuple(value, request, name)
+    return _from_object(value, request, name)
+
+
+def _from_tuple(value: tuple[Any, ...], request: Request, name: str) -> Answer:
+    status: object = None
+    headers: object = None
+    if len(value) == 3:
+        body, status, headers = value
+    elif len(value) == 2 and isinstance(value[1], (*_HEADERS, type(None))):
+        body, headers = value
+    elif len(value) == 2:
+        body, status = value
+    else:
+        raise _cannot_send(
+            f"{name} returned a tuple of {len(value)}: a tuple is (body, status), (body, headers) or"
+            " (body, status, headers); return a list for JSON"
+        )
+    if isinstance(body, tuple):
+        raise _cannot_send(f"{name} returned a tuple within a tuple, which cannot be sent")
+    answer = coerce(body, request, name)
+    if isinstance(answer, Later):
+        raise _cannot_send(f"{name} returned an awaitable within a tuple: await it first")
+    code = None if status is None else _status(status, name)
+    more = [] if headers is None else _pairs(headers, name)
+    return _amend(answer, code, more)
+
+
+def _from_object(value: object, request: Request, name: str) -> Answer:
+    if value is None:
+        return 200, NOTHING, b""
+    if isinstance(value, str):
+        return 200, HTML, _text(str(value))
+    if isinstance(value, bytes | bytearray | memoryview):
+        return 200, OCTETS, bytes(value)
+    if isinstance(value, dict | list):
+        return 200, JSON, jsons.dumps(value)
+    if isinstance(value, Number):
+        return 200, HTML, str(value)
+    if isinstance(value, Response):
+        return from_response(value, request)
+    if isinstance(value, Path):
+        return File(200, NOTHING, *files.open_path(value))
+    if isinstance(value, io.BytesIO):
+        return 200, OCTETS, value.getvalue()
+    if isinstance(value, io.StringIO):
+        return 200, HTML, _text(value.getvalue())
+    file = files.open_again(value)
+    if file is not None:
+        return File(200, NOTHING, *file)
+    shown = rich.show(value, request)
+    if shown is not None:
+        mimetype, body = shown
+        return 200, [("Content-Type", mimetype), ("Vary", "Accept")], body
+    if hasattr(type(value), "__next__") or hasattr(type(value), "__anext__"):
+        return Stream(200, NOTHING, value)  # type: ignore[arg-type]
+    if hasattr(type(value), "__await__"):
+        return Later(value)  # type: ignore[arg-type]
+    if callable(value) and not isinstance(value, type):
+        response = Response.from_app(value, request.environ)
+        return from_response(response, request)
+    raise _cannot_send(
+        f"{name} returned a {type(value).__name__}, which cannot be sent: return str, bytes, dict, list,"
+        " a number, None, an iterator of chunks, a pathlib.Path, an open file, a Response, or a tuple of"
+        " one of these with status and headers"
+    )
+
+
+def from_response(response: Response, request: Request) -> Whole | Stream:
+    """The answer that a Werkzeug or Flask Response stands for; a stream unless its body is there."""
+    status = _status(response.status_code, "the adaptor")
+    headers = [(name, value) for name, value in response.get_wsgi_headers(request.environ) if name.lower() not in _OURS]
+    if response.is_sequence:
+        body = response.get_data()
+        response.close()
+        return status, headers, body
+    chunks = iter(response.response) if response.direct_passthrough else response.iter_encoded()
+    if not any(name.lower() == "content-type" for name, _ in headers):
+        headers.append(OCTETS[0])
+    return Stream(status, headers, iter(chunks), response.close)
+
+
+def typed(headers: Pairs, default: tuple[tuple[str, str], ...]) -> Pairs:
+    """The headers, with default's content type first if they have none."""
+    if not headers:
+        return default
+    if any(name.lower() == "content-type" for name, _ in headers):
+        return headers
+    return [*default, *headers]
+
+
+# What nginx says itself about the connection. (The length of a stream is the adaptor's to say.)
+_OURS = frozenset(("connection", "keep-alive", "transfer-encoding", "upgrade"))
+
+_HEADERS = (dict, list, tuple, Headers)
+
+
+def _text(text: str) -> Chunk:
+    """Raises UnicodeEncodeError here, where it is the adaptor's, for a text that has lone surrogates."""
+    return text if text.isascii() else text.encode()
+
+
+def _status(status: object, name: str) -> int:
+    try:
+        if isinstance(status, str | bytes):
+            code = int(status.split()[0])
+        elif isinstance(status, bool):
+            raise ValueError
+        else:
+            code = operator.index(status)  # type: ignore[arg-type]
+        if 200 <= code <= 599:
+            return code
+    except (ValueError, TypeError, IndexError):
+        pass
+    raise _cannot_send(f"{name} returned the status {status!r}: a status is a number from 200 to 599")
+
+
+def _pairs(headers: object, name: str) -> list[tuple[str, str]]:
+    items: Any = headers.items() if isinstance(headers, dict) else headers
+    pairs = []
+    try:
+        for key, value in items:
+            values = value if isinstance(value, list | tuple) else (value,)
+            pairs += [(str(key), str(one)) for one in values]
+    except (TypeError, ValueError):
+        raise _cannot_send(f"{name} returned headers that are neither a dict nor a list of (name, value)") from None
+    return [(key, value) for key, value in pairs if key.lower() not in _OURS]
+
+
+def _amend(answer: Whole | File | Stream, status: int | None, more: list[tuple[str, str]]) -> Whole | File | Stream:
+    """The answer with this status, and with these headers in place of those of the same name."""
+    named = {name.lower() for name, _ in more}
+    if isinstance(answer, tuple):
+        old, headers, body = answer
+        code = old if status is None else status
+        if not more:
+            return code, headers, body
+        return code, [*(h for h in headers if h[0].lower() not in named), *more], body
+    if status is not None:
+        answer.status = status
+    if more:
+        answer.headers = [*(h for h in answer.headers if h[0].lower() not in named), *more]
+    return answer
+
+
+def _cannot_send(detail: str) -> Refusal:
+    return Refusal(500, "cannot-send", f"{detail}.")

@@ -1,0 +1,91 @@
+"""Parameters in a multipart form. Werkzeug parses it; what the fields mean is decided where all are."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from owt.process.refusal import Refusal
+
+if TYPE_CHECKING:
+    from _owt import Call
+
+    from owt.process.request import Request
+
+#: Fields of owt's own: sent as a file, they are read as text.
+_OWN = frozenset(
+    (
+        "code",
+        "code_b64",
+        "code_id",
+        "fn_name",
+        "kwargs",
+        "kwargs_b64",
+        "use_cache",
+        "cache_kwargs",
+        "cache_key_override",
+    )
+)
+
+
+def read(call: Call, request: Request) -> tuple[str, str, dict[str, Any], str | None]:
+    """The code's id, the function's name, the keyword arguments and the text of ``kwargs``.
+
+    File parts are keyword arguments as FileStorage, unless the code came as ``code_b64``. Raises
+    Refusal (400, or 413 for a form of too many parts).
+    """
+    # Bytes that are not UTF-8 have to be seen here; Werkzeug would put U+FFFD in their place.
+    request.encoding_errors = "surrogateescape"
+    try:
+        texts = list(request.form.items(multi=True))
+        files = list(request.files.items(multi=True))
+    except RequestEntityTooLarge as error:
+        raise Refusal(413, "too-many-parts", f"The form is too large: {error.description}") from None
+    finally:
+        del request.encoding_errors
+    fields = [(_utf8(name, name), _utf8(name, value)) for name, value in texts]
+    for name, file in files:
+        if name in _OWN:
+            try:
+                fields.append((name, file.read().decode()))
+            except UnicodeDecodeError as error:
+                raise _not_utf8(name, f" at byte {error.start}") from None
+            file.seek(0)
+    try:
+        code_id, fn_name, kwargs, text = call.read_form(fields)
+    except ValueError as error:
+        raise Refusal(400, "bad-parameters", str(error)) from None
+    if not any(name == "code_b64" and value for name, value in fields):
+        for name, file in files:
+            if name not in _OWN:
+                kwargs.setdefault(_utf8(name, name), file)
+    return code_id, fn_name, kwargs, text
+
+
+def digest(request: Request) -> str:
+    """A SHA-256 of the files among the arguments, with their names and types; empty if there are none."""
+    total = None
+    for name, file in request.files.items(multi=True):
+        if name not in _OWN:
+            content = hashlib.sha256()
+            while block := file.read(1 << 20):
+                content.update(block)
+            file.seek(0)
+            total = total or hashlib.sha256()
+            total.update(repr((name, list(file.headers), content.digest())).encode(errors="backslashreplace"))
+    return total.hexdigest() if total else ""
+
+
+def _utf8(name: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _not_utf8(name) from None
+    return text
+
+
+def _not_utf8(name: str, where: str = "") -> Refusal:
+    shown = name.encode(errors="replace").decode()
+    return Refusal(400, "bad-parameters", f"The form's part {shown!r} is not UTF-8{where}.")

@@ -1,0 +1,109 @@
+"""An endpoint is a file: ``sha256_<64 hex digits>.py`` in owt_dir, imported as ``owt.endpoint.<stem>``.
+
+This is the package of all endpoints. It imports them in any process that has OWT_DIR in its
+environment, so that their classes pickle and ``multiprocessing`` finds them in its children.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import decode_source, spec_from_file_location
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+import owt
+from owt.endpoint.source import compile_source
+
+PREFIX = f"{__name__}.sha256_"
+
+#: Is given each endpoint's module, its source and whether loading it was what imported Flask, before
+#: anybody else sees the module. The server registers its endpoints so; other processes need not.
+on_load: Callable[[ModuleType, bytes, bool], None] | None = None
+
+
+def directory() -> str:
+    """owt_dir, absolute. KeyError where the environment does not tell it."""
+    return os.environ["OWT_DIR"]
+
+
+def path_of(code_id: str) -> str:
+    """The file that holds, or would hold, the source with this SHA-256 (64 hex digits)."""
+    return f"{directory()}/sha256_{code_id}.py"
+
+
+class Loader(SourceFileLoader):
+    """Loads an endpoint's file: any of the three ways to write an adaptor, after the prelude."""
+
+    source = b""
+    expression = False
+
+    def get_data(self, path: str) -> bytes:
+        data = super().get_data(path)
+        if path == self.path:
+            self.source = data
+        return data
+
+    def source_to_code(  # type: ignore[override]
+        self, data: bytes, path: str, *, _optimize: int = -1
+    ) -> CodeType:
+        code, self.expression = compile_source(data, path)
+        return code
+
+    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
+        # What an expression compiles to depends on the names that the pipeline has today.
+        if not self.expression:
+            super().set_data(path, data, _mode=_mode)
+
+    def exec_module(self, module: ModuleType) -> None:
+        source = self.get_data(self.path)
+        code = self.get_code(module.__name__)
+        assert code is not None
+        _show_lines(self.path, source)
+        namespace = vars(module)
+        namespace.update({name: getattr(owt, name) for name in owt.__all__})
+        had_flask = "flask" in sys.modules
+        exec(code, namespace)
+        if on_load is not None:
+            on_load(module, source, not had_flask and "flask" in sys.modules)
+
+
+def _show_lines(path: str, source: bytes) -> None:
+    """Keeps the source for tracebacks and inspect, though the file may be pruned meanwhile."""
+    lines = [line + "\n" for line in decode_source(source).split("\n")]
+    linecache.cache[path] = (len(source), None, lines, path)
+
+
+class Finder:
+    """Finds endpoints' modules for the import system."""
+
+    _name = re.compile(re.escape(PREFIX) + "([0-9a-f]{64})")
+
+    @classmethod
+    def find_spec(
+        cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The spec of an endpoint whose file is there, else None."""
+        match = cls._name.fullmatch(name)
+        if match is None or "OWT_DIR" not in os.environ:
+            return None
+        file = path_of(match[1])
+        if not Path(file).exists():
+            return None
+        return spec_from_file_location(name, file, loader=Loader(name, file))
+
+
+def discard(code_id: str) -> None:
+    """Drops a loaded endpoint's module. Calls that still run in it keep what they use."""
+    stem = f"sha256_{code_id}"
+    sys.modules.pop(PREFIX + code_id, None)
+    globals().pop(stem, None)
+    linecache.cache.pop(path_of(code_id), None)
+
+
+sys.meta_path.append(Finder)

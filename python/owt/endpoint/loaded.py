@@ -1,0 +1,166 @@
+"""The endpoints that this process has loaded: found, loaded on demand, bounded in number."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from inspect import Signature
+from traceback import format_exception_only
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import owt
+from owt import endpoint
+from owt.asked import arguments, binding
+from owt.endpoint import store
+from owt.endpoint.source import EXPRESSION
+from owt.process.refusal import Refusal
+from owt.summat import Pipe
+
+if TYPE_CHECKING:
+    from _owt import Call
+
+#: So many endpoints stay loaded; beyond that the least recently used ones are dropped.
+MAX_ENDPOINTS = 1024
+#: So many plans are remembered for a function; callers with ever new names start anew.
+MAX_PLANS = 256
+
+
+class Function:
+    """A function of an endpoint, and how calls with this or that set of arguments bind to it."""
+
+    __slots__ = ("fn", "name", "plans", "signature")
+
+    def __init__(self, name: str, fn: Callable[..., Any]) -> None:
+        self.name = name
+        self.fn = fn
+        self.signature: Signature | None = binding.signature_of(fn)
+        self.plans: dict[tuple[str, ...], binding.Plan] = {}
+
+    def plan(self, names: tuple[str, ...]) -> binding.Plan:
+        """Decides and remembers how keyword arguments with these names bind."""
+        if len(self.plans) >= MAX_PLANS:
+            self.plans.clear()
+        made = self.plans[names] = binding.plan(self.signature, self.name, names)
+        return made
+
+
+class Endpoint:
+    """A loaded adaptor."""
+
+    __slots__ = ("code_id", "flask", "functions", "globals", "path", "texts", "uses_flask")
+
+    def __init__(self, module: ModuleType, source: bytes, imported_flask: bool) -> None:
+        self.code_id = module.__name__.removeprefix(endpoint.PREFIX)
+        self.path = endpoint.path_of(self.code_id)
+        self.globals: dict[str, Any] = vars(module)
+        self.functions: dict[str, Function] = {}
+        self.texts: arguments.Texts = {}
+        self.uses_flask = imported_flask or b"flask" in source
+        #: Its Flask application, made when the first call needs it.
+        self.flask: Any = None
+
+    def function(self, name: str) -> Function:
+        """The function that clients call name. Raises Refusal (400) if there is none."""
+        is_expression = EXPRESSION in self.globals
+        if is_expression and name != "run":
+            raise _no_function(f"The adaptor is an expression, whose only function is run; it has no {name!r}.")
+        value = self.globals.get(name)
+        if name not in self.globals or (name in owt.__all__ and value is getattr(owt, name)):
+            there = ", ".join(self._public()) or "none"
+            raise _no_function(
+                f"The adaptor has no function {name!r}. Its functions: {there}."
+                " fn_name says which one to call; without it, run is called."
+            )
+        if isinstance(value, Pipe):
+            value = value.done()
+        if not callable(value):
+            what = "The adaptor is an expression whose value" if is_expression else f"{name!r}"
+            raise _no_function(f"{what} is of type {type(value).__name__}: it has to be a callable or a pipeline.")
+        made = self.functions[name] = Function(name, value)
+        return made
+
+    def _public(self) -> Iterable[str]:
+        for name, value in list(self.globals.items()):
+            if (
+                not name.startswith("_")
+                and (callable(value) or isinstance(value, Pipe))
+                and getattr(value, "__module__", None) == self.globals["__name__"]
+            ):
+                yield name
+
+
+def _no_function(detail: str) -> Refusal:
+    return Refusal(400, "no-such-function", detail)
+
+
+#: By code id, the least recently used first.
+endpoints: OrderedDict[str, Endpoint] = OrderedDict()
+#: What each thread that serves calls runs, or ran last, by the thread's identity.
+running: dict[int, Endpoint] = {}
+#: What detached calls run.
+detached: dict[Any, Endpoint] = {}
+
+_lock = threading.Lock()
+
+
+def load(call: Call, code_id: str) -> Endpoint:
+    """Loads the endpoint, or waits while another thread does.
+
+    Raises Refusal where the source is not known (404), is not Python (400) or cannot be stored (500),
+    and whatever the adaptor's top level raises.
+    """
+    started = time.perf_counter()
+    source = call.code
+    if source:
+        store.keep(code_id, source, endpoints)
+    else:
+        store.require(code_id)
+    try:
+        while True:
+            module = import_module(endpoint.PREFIX + code_id)
+            found = endpoints.get(code_id)
+            if found is not None:
+                return found
+            # Dropped at once by others that needed the room; not in the middle of somebody's next attempt.
+            if sys.modules.get(module.__name__) is module:
+                endpoint.discard(code_id)
+    except SyntaxError as error:
+        if error.filename == endpoint.path_of(code_id):
+            raise Refusal(400, "syntax-error", _describe(error)) from None
+        raise
+    finally:
+        call.loaded(time.perf_counter() - started)
+
+
+def _describe(error: SyntaxError) -> str:
+    """The error with its line and a caret, as Python shows it."""
+    return "The adaptor is not Python:\n" + "".join(format_exception_only(type(error), error))
+
+
+def forget_failed(code_id: str) -> None:
+    """Lets go of what showing a failed load's traceback needed."""
+    if code_id not in endpoints:
+        linecache.cache.pop(endpoint.path_of(code_id), None)
+
+
+def register(module: ModuleType, source: bytes, imported_flask: bool) -> None:
+    """Takes in an endpoint that has just been loaded; others may have to make room."""
+    made = Endpoint(module, source, imported_flask)
+    with _lock:
+        endpoints[made.code_id] = made
+        surplus = len(endpoints) - MAX_ENDPOINTS
+        if surplus > 0:
+            busy = {id(made), *map(id, list(running.values())), *map(id, list(detached.values()))}
+            for old in list(endpoints.values()):
+                if surplus <= 0:
+                    break
+                if id(old) not in busy:
+                    del endpoints[old.code_id]
+                    endpoint.discard(old.code_id)
+                    surplus -= 1

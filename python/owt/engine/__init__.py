@@ -1,0 +1,1 @@
+"""What nginx's worker calls: the start, each call, the end."""

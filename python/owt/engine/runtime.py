@@ -1,0 +1,220 @@
+"""What nginx's worker calls: the start, each call, the end. The other side is src/bindings.cpp."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+from contextvars import Context
+from importlib import import_module, invalidate_caches
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
+
+import _owt
+from werkzeug.exceptions import HTTPException
+
+from owt import endpoint
+from owt.answer import stream
+from owt.answer.response import HTML, File, Later, Stream, Whole, coerce
+from owt.asked import arguments, form
+from owt.endpoint import loaded
+from owt.engine import aio, flasks, shutdown
+from owt.process import failure, output, signals
+from owt.process.context import Cancelled, call_threads, current
+from owt.process.refusal import Refusal
+from owt.process.request import Request
+
+if TYPE_CHECKING:
+    from _owt import Call
+
+_Result = Whole | aio.Pending | None
+_Parked = tuple[Request, dict[str, Any]]
+
+_new = Request.__new__
+_endpoints = loaded.endpoints
+_running = loaded.running
+_partial = output.partial
+
+
+def start() -> None:
+    """Readies the interpreter. Once, on Python's main thread, before anything else."""
+    output.install(_owt.log)
+    signals.guard(frozenset(_owt.reserved_signals()))
+    shutdown.guard()
+    endpoint.on_load = loaded.register
+    os.register_at_fork(after_in_child=_in_child)
+    import_module("werkzeug.test")  # runs WSGI callables
+
+
+def _in_child() -> None:
+    _owt.after_fork_in_child()
+    output.leave_to_stderr()
+
+
+def preload(module: str) -> None:
+    """Imports a module before the first call; raises what importing it raises."""
+    invalidate_caches()  # another attempt may find what the last one did not
+    import_module(module)
+
+
+def preloaded() -> None:
+    """All modules are preloaded: what is there now stays, and no collection looks at it any more."""
+    gc.collect()
+    gc.freeze()
+
+
+def thread_started(index: int) -> None:
+    """Names the calling thread, which will run calls."""
+    threading.current_thread().name = f"owt-{index}"
+    call_threads.add(get_ident())
+
+
+def run(
+    call: Call,
+    code_id: str,
+    fn_name: str,
+    kwargs: dict[str, Any],
+    kwargs_text: str | None,
+    parked: _Parked | None = None,
+) -> Whole | None:
+    """Runs one call on the thread of the caller.
+
+    code_id is 64 hex digits, or empty where a multipart form has yet to be read; kwargs is the call's
+    own; kwargs_text the text of ``kwargs`` or ``kwargs_b64``; parked what was read of a form before the
+    call was parked. The answer, if it is complete and has
+    headers that need no check; None if it went, or will go, through call. Raises Cancelled.
+    """
+    context = Context()
+    result = context.run(_run, call, code_id, fn_name, kwargs, kwargs_text, parked)
+    if type(result) is aio.Pending:
+        try:
+            aio.submit(result, context)
+        except Refusal as refusal:
+            refusal.tell(call)
+        return None
+    return result  # type: ignore[return-value]
+
+
+def _run(
+    call: Call,
+    code_id: str,
+    fn_name: str,
+    kwargs: dict[str, Any],
+    kwargs_text: str | None,
+    parked: _Parked | None,
+) -> _Result:
+    if parked is None:
+        request = _new(Request)
+        request._call = call
+    else:
+        request, kwargs = parked
+    current.set(request)
+    path = ""
+    try:
+        if not code_id:
+            code_id, fn_name, kwargs, kwargs_text = form.read(call, request)
+            if call.looks_later:
+                call.park(form.digest(request) if call.key_has_arguments else "", (request, kwargs))
+                return None
+        found = _endpoints.get(code_id)
+        if found is None:
+            path = endpoint.path_of(code_id)
+            found = loaded.load(call, code_id)
+        path = found.path
+        _running[get_ident()] = found
+        try:  # noqa: SIM105 - suppress() would cost more than all the rest
+            _endpoints.move_to_end(code_id)
+        except KeyError:
+            pass  # another thread has just dropped it
+        function = found.functions.get(fn_name) or found.function(fn_name)
+        if kwargs_text is not None:
+            arguments.merge(kwargs_text, kwargs, found.globals, found.texts)
+        if found.uses_flask:
+            return _run_in_flask(request, found, function, kwargs)
+        names = tuple(kwargs)
+        plan = function.plans.get(names) or function.plan(names)
+        try:
+            value = plan(function.fn, request, kwargs)
+        except HTTPException as error:  # abort(404)
+            value = error.get_response(request.environ)
+        if type(value) is str and value.isascii():
+            return 200, HTML, value
+        return _send(request, found, function, value)
+    except Refusal as refusal:
+        refusal.tell(call)
+    except BaseException as error:
+        if isinstance(error, Cancelled) and call.cancelled:
+            raise
+        failure.refuse(call, error, path)
+        loaded.forget_failed(code_id)
+    finally:
+        if _partial:
+            output.end(request)
+    return None
+
+
+def _run_in_flask(
+    request: Request, found: loaded.Endpoint, function: loaded.Function, kwargs: dict[str, Any]
+) -> _Result:
+    context = flasks.push(found, request)
+    pop = context.pop if context is not None else None
+    try:
+        names = tuple(kwargs)
+        plan = function.plans.get(names) or function.plan(names)
+        try:
+            value = plan(function.fn, request, kwargs)
+        except HTTPException as error:
+            value = error.get_response(request.environ)
+        result = _send(request, found, function, value)
+    except BaseException as error:
+        if pop is not None:
+            pop(error)
+        raise
+    if isinstance(result, aio.Pending):
+        result.finish = pop
+    elif pop is not None:
+        pop(None)
+    return result
+
+
+def _send(request: Request, found: loaded.Endpoint, function: loaded.Function, value: object) -> _Result:
+    """Sends what the function returned, or says how it is to be sent."""
+    call = request._call
+    answer = coerce(value, request, function.name)
+    if type(answer) is tuple:
+        if type(answer[1]) is tuple:  # one of our own, which need no check
+            return answer
+        stream.send(call, answer)
+    elif isinstance(answer, Later):
+        return aio.Pending(call, request, found, function.name, answer)
+    elif isinstance(answer, Stream):
+        if hasattr(type(answer.chunks), "__anext__"):
+            return aio.Pending(call, request, found, function.name, answer)
+        stream.run(call, answer, found.path)
+    else:
+        assert isinstance(answer, File)
+        stream.send(call, answer)
+    return None
+
+
+def cancel(call: Call) -> None:
+    """Nobody waits any more for a detached call."""
+    aio.cancel(call)
+
+
+def overdue(call: Call) -> bool:
+    """A detached call has not ended in time after ``cancel``. True if its event loop is lost."""
+    return aio.overdue(call)
+
+
+def resume(call: Call) -> None:
+    """There is room again for output of a detached call whose ``offer`` returned False."""
+    aio.resume(call)
+
+
+def stop(seconds: float) -> None:
+    """Ends what runs in Python besides calls, as a Python program does at its end; takes at most so long."""
+    shutdown.run(seconds)
+    output.end_all()
+    sys.stdout.flush()

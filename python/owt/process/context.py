@@ -1,0 +1,36 @@
+"""What the running call is, and how it ends early. Imports nothing, so that everything may import it."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from owt.process.request import Request
+
+
+class Cancelled(BaseException):
+    """Raised in an adaptor whose caller has gone, whose time is up or whose server quits.
+
+    A BaseException, so that ``except Exception`` does not swallow it. Clean up in ``finally``.
+    """
+
+    __module__ = "owt"
+
+
+#: The request of the call that runs here. Each call has a context of its own.
+current: ContextVar[Request] = ContextVar("owt.request")
+
+#: The threads that run calls, by identity: Cancelled comes to them by itself, as soon as it may.
+call_threads: set[int] = set()
+
+
+def current_request() -> Request:
+    """The request of the running call; RuntimeError where no call runs, in a thread of one's own too."""
+    try:
+        return current.get()
+    except LookupError:
+        raise RuntimeError(
+            "no request here: owt serves no call in this thread or process; read what you need"
+            " from the request before starting a thread"
+        ) from None

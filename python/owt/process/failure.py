@@ -1,0 +1,79 @@
+"""An adaptor's failure: its traceback for the client and for the error log."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from owt.process import output
+
+if TYPE_CHECKING:
+    from _owt import Call
+
+HIDDEN = "The adaptor failed. Error id {}: its traceback is in the server's error log."
+
+#: Characters of a traceback that are sent and logged; of a longer one the middle is left out.
+MAX_LENGTH = 64 * 1024
+
+_PACKAGE = f"{Path(__file__).parents[1]}/"
+_LIBRARY = _PACKAGE + "lib/"
+
+
+def refuse(call: Call, error: BaseException, path: str) -> None:
+    """Answers with 500: the traceback of the adaptor whose file is at path, if the client may see it."""
+    call.refuse(500, "adaptor-failed", log(call, error, path))
+
+
+def log(call: Call, error: BaseException, path: str) -> str:
+    """Logs the traceback, each line marked with the error's id; what to tell the client."""
+    text = describe(error, path)
+    id = os.urandom(4).hex()
+    for line in text.split("\n"):
+        if line:
+            output.write(output.ERROR, call.connection, f"{id} {line}")
+    return text if call.show_traceback else HIDDEN.format(id)
+
+
+def describe(error: BaseException, path: str) -> str:
+    """The traceback from the adaptor's first frame on, without frames of owt and of the import system.
+
+    Chained exceptions and groups are kept. Lone surrogates are written with backslashes.
+    """
+    try:
+        shown = traceback.TracebackException.from_exception(error, compact=True)
+        _cut(shown, path)
+        text = "".join(shown.format())
+    except Exception as failure:
+        text = f"{type(error).__name__} (showing its traceback raised {type(failure).__name__})\n"
+    if len(text) > MAX_LENGTH:
+        text = f"{text[: MAX_LENGTH // 2]}\n...\n{text[-MAX_LENGTH // 2 :]}"
+    return text.encode(errors="backslashreplace").decode()
+
+
+def message(error: BaseException) -> str:
+    """The exception's text, whatever its ``__str__`` does."""
+    try:
+        return str(error).encode(errors="backslashreplace").decode()
+    except Exception:
+        return "<its text cannot be had>"
+
+
+def _cut(shown: traceback.TracebackException, path: str) -> None:
+    frames = list(shown.stack)
+    for index, frame in enumerate(frames):
+        if frame.filename == path:
+            frames = frames[index:]
+            break
+    shown.stack[:] = [frame for frame in frames if not _is_ours(frame.filename)]
+    linked = [shown.__cause__, shown.__context__, *(getattr(shown, "exceptions", None) or ())]
+    for other in linked:
+        if other is not None:
+            _cut(other, path)
+
+
+def _is_ours(filename: str) -> bool:
+    if filename.startswith("<frozen importlib"):
+        return True
+    return filename.startswith(_PACKAGE) and not filename.startswith(_LIBRARY)

@@ -1,0 +1,230 @@
+"""What adaptors print and log, as lines in nginx's error log with the connection's number."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable
+from threading import get_ident
+from typing import Any, TextIO, cast
+
+from owt.process.context import current
+
+#: nginx's levels.
+ERROR, WARN, NOTICE, INFO, DEBUG = 4, 5, 6, 7, 8
+
+#: Longer lines (in characters) come in pieces.
+MAX_LINE = 8 * 1024
+
+
+def _write_nowhere(level: int, connection: int, text: str) -> None:
+    pass
+
+
+#: Writes a line to the error log: level, connection (0 for none), text.
+write_line: Callable[[int, int, str], None] = _write_nowhere
+
+#: Lines that have not ended yet, by level and by request (or by thread, where no call runs).
+partial: dict[tuple[int, object], str] = {}
+
+
+def install(write: Callable[[int, int, str], None]) -> None:
+    """Sends this process's stdout, stderr and log records to the error log, line by line."""
+    global write_line
+    write_line = write
+    sys.stdout = cast(TextIO, LogStream(INFO, 1))
+    sys.stderr = cast(TextIO, LogStream(WARN, 2))
+    handler = LogHandler()
+    handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
+    logging.getLogger().addHandler(handler)
+    logging.basicConfig = _basic_config(logging.basicConfig, handler)
+
+
+def leave_to_stderr() -> None:
+    """In a child that an adaptor forked, where nobody reads the server's own log: lines go to descriptor 2."""
+    global write_line
+    write_line = _write_to_stderr
+    partial.clear()
+
+
+def _write_to_stderr(level: int, connection: int, text: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, f"{text}\n".encode())
+
+
+def write(level: int, connection: int, text: str) -> None:
+    """Writes text's lines; empty ones are left out, over-long ones cut in pieces."""
+    if not text.isascii():
+        text = text.encode(errors="backslashreplace").decode()
+    for line in text.split("\n"):
+        for start in range(0, len(line), MAX_LINE):
+            write_line(level, connection, line[start : start + MAX_LINE])
+
+
+def end(request: object) -> None:
+    """Writes what a call has printed without ending the line."""
+    for level in (INFO, WARN):
+        rest = partial.pop((level, request), "")
+        if rest:
+            write(level, _connection(request), _visible(rest))
+
+
+def end_all() -> None:
+    """Writes whatever has been printed without ending the line."""
+    for level, key in list(partial):
+        rest = partial.pop((level, key), "")
+        write(level, _connection(key), _visible(rest))
+
+
+def _key() -> object:
+    request = current.get(None)
+    return get_ident() if request is None else request
+
+
+def _connection(key: object) -> int:
+    call = getattr(key, "_call", None)
+    return 0 if call is None else int(call.connection)
+
+
+def _visible(line: str) -> str:
+    """What a terminal would show of a line: a carriage return begins it anew (progress bars)."""
+    line = line.rstrip("\r")
+    return line[line.rfind("\r") + 1 :]
+
+
+class LogStream(io.TextIOBase):
+    """Text that goes to the error log. No terminal; fileno() is the real descriptor, for children."""
+
+    def __init__(self, level: int, fd: int) -> None:
+        self._level = level
+        self._fd = fd
+        self.buffer = _Bytes(self)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """UTF-8; what is not is written with backslashes."""
+        return "utf-8"
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        """As Python's own stderr does it."""
+        return "backslashreplace"
+
+    @property
+    def name(self) -> str:
+        """As Python names the stream that this one stands for."""
+        return "<stdout>" if self._fd == 1 else "<stderr>"
+
+    def writable(self) -> bool:
+        """True."""
+        return True
+
+    def fileno(self) -> int:
+        """1 or 2, which children inherit."""
+        return self._fd
+
+    def isatty(self) -> bool:
+        """False."""
+        return False
+
+    def close(self) -> None:
+        """Does nothing: the process's other calls go on printing."""
+
+    def reconfigure(self, **_: object) -> None:
+        """Does nothing: programs ask for UTF-8 or for line buffering, and have both."""
+
+    def write(self, text: str) -> int:
+        """Takes text; whole lines go to the log at once, the rest when its line or call ends."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        key = self._level, _key()
+        *lines, rest = (partial.pop(key, "") + text).split("\n")
+        if lines:
+            connection = _connection(key[1])
+            for line in lines:
+                write(self._level, connection, _visible(line))
+        if rest:
+            if len(rest) > MAX_LINE:
+                whole = len(rest) - len(rest) % MAX_LINE
+                write(self._level, _connection(key[1]), _visible(rest[:whole]))
+                rest = rest[whole:]
+            again = rest.rfind("\r", 0, -1)
+            partial[key] = rest[again + 1 :]
+        return len(text)
+
+
+class _Bytes(io.BufferedIOBase):
+    """``sys.stdout.buffer``: bytes, taken for UTF-8."""
+
+    def __init__(self, text: LogStream) -> None:
+        self._text = text
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._text.fileno()
+
+    def close(self) -> None:
+        pass
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        self._text.write(bytes(view).decode(errors="backslashreplace"))
+        return view.nbytes
+
+
+class LogHandler(logging.Handler):
+    """Log records to nginx's error log, at the level that corresponds to theirs."""
+
+    def createLock(self) -> None:
+        """No lock: lines need none, and owt.Cancelled could strike between taking it and letting it go."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes the record's lines."""
+        try:
+            text = self.format(record)
+            for line in text.split("\n"):
+                write(_level(record.levelno), _connection(_key()), line)
+        except Exception:
+            self.handleError(record)
+
+
+def _level(levelno: int) -> int:
+    if levelno >= logging.ERROR:
+        return ERROR
+    if levelno >= logging.WARNING:
+        return WARN
+    return INFO if levelno >= logging.INFO else DEBUG
+
+
+def _basic_config(original: Callable[..., None], handler: LogHandler) -> Callable[..., None]:
+    """``logging.basicConfig`` that sees the root logger as unconfigured while only handler is there.
+
+    It then sets level and format as it would have done, and the records go where they went before,
+    unless the caller names another place for them.
+    """
+
+    @functools.wraps(original)
+    def basic_config(**options: Any) -> None:
+        root = logging.getLogger()
+        if root.handlers != [handler]:
+            original(**options)
+            return
+        if options.keys().isdisjoint(("filename", "stream", "handlers")):
+            options.pop("filemode", None)
+            options["handlers"] = [handler]
+            handler.setFormatter(None)
+        root.removeHandler(handler)
+        try:
+            original(**options)
+        finally:
+            if not root.handlers:
+                root.addHandler(handler)
+
+    return basic_config

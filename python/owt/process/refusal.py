@@ -1,0 +1,32 @@
+"""A call that cannot be served, and what to tell its client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from owt.process import output
+
+if TYPE_CHECKING:
+    from _owt import Call
+
+
+class Refusal(Exception):
+    """Ends a call with an error answer; never seen by an adaptor.
+
+    status is the HTTP status, type a short name for programs (``no-such-function``), detail the text
+    that says what is wrong and what to do about it.
+    """
+
+    def __init__(self, status: int, type: str, detail: str) -> None:
+        super().__init__(status, type, detail)
+        self.status = status
+        self.type = type
+        self.detail = detail
+
+    def tell(self, call: Call) -> None:
+        """Answers the call with this error; the error log gets to know of those that are no client's fault."""
+        # Names in the text may come from JSON, which can spell lone surrogates.
+        detail = self.detail.encode(errors="backslashreplace").decode()
+        if self.status >= 500:
+            output.write(output.ERROR, call.connection, detail)
+        call.refuse(self.status, self.type, detail)
