@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
 
 from owt.process.refusal import Refusal
 
 if TYPE_CHECKING:
     from _owt import Call
+    from werkzeug.datastructures import FileStorage
 
     from owt.process.request import Request
 
@@ -36,15 +39,15 @@ def read(call: Call, request: Request) -> tuple[str, str, dict[str, Any], str | 
     File parts are keyword arguments as FileStorage, unless the code came as ``code_b64``. Raises
     Refusal (400, or 413 for a form of too many parts).
     """
-    # Bytes that are not UTF-8 have to be seen here; Werkzeug would put U+FFFD in their place.
-    request.encoding_errors = "surrogateescape"
-    try:
-        texts = list(request.form.items(multi=True))
-        files = list(request.files.items(multi=True))
-    except RequestEntityTooLarge as error:
-        raise Refusal(413, "too-many-parts", f"The form is too large: {error.description}") from None
-    finally:
-        del request.encoding_errors
+    if not request.mimetype_params.get("boundary"):
+        raise Refusal(
+            400,
+            "bad-form",
+            "The form's Content-Type names no boundary, as multipart/form-data; boundary=... does, so that"
+            " its parts cannot be told apart. Let the client set that header: curl does for -F, fetch() for"
+            " a FormData, requests for files=.",
+        )
+    texts, files = _parse(request)
     fields = [(_utf8(name, name), _utf8(name, value)) for name, value in texts]
     for name, file in files:
         if name in _OWN:
@@ -62,6 +65,36 @@ def read(call: Call, request: Request) -> tuple[str, str, dict[str, Any], str | 
             if name not in _OWN:
                 kwargs.setdefault(_utf8(name, name), file)
     return code_id, fn_name, kwargs, text
+
+
+def _parse(request: Request) -> tuple[list[tuple[str, str]], list[tuple[str, FileStorage]]]:
+    """The parts of the form, whole, each with a name. Raises Refusal."""
+    # Bytes that are not UTF-8 have to be seen here; Werkzeug would put U+FFFD in their place. What it
+    # cannot read it would take for an empty form.
+    request.encoding_errors = "surrogateescape"
+    request.form_data_parser_class = partial(FormDataParser, silent=False)  # type: ignore[assignment]
+    try:
+        texts = list(request.form.items(multi=True))
+        files = list(request.files.items(multi=True))
+    except RequestEntityTooLarge as error:
+        raise Refusal(413, "too-many-parts", f"The form is too large: {error.description}") from None
+    except (ValueError, LookupError) as error:
+        raise Refusal(
+            400,
+            "bad-form",
+            "The form cannot be read: it breaks off, its boundary is not the one that its Content-Type names,"
+            f" or a part of it is malformed ({error}).",
+        ) from None
+    finally:
+        del request.encoding_errors, request.form_data_parser_class
+    # Werkzeug gives None for a name that is missing.
+    if not all(isinstance(name, str) for name, _ in [*texts, *files]):
+        raise Refusal(
+            400,
+            "bad-form",
+            'A part of the form has no name: its Content-Disposition has to be form-data; name="...".',
+        )
+    return texts, files
 
 
 def digest(request: Request) -> str:
