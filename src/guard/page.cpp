@@ -123,9 +123,6 @@ std::optional<Problem> about_element(const Visit& visit) {
 
 // The same where it does not. Scripts, frames and fonts then look like fetch() or a link.
 std::optional<Problem> about_plain_element(const Visit& visit) {
-    if (auto refusal = about_element(visit)) {
-        return refusal;
-    }
     if (!visit.brings_python || visit.method != "GET" || !calls_itself_browser(visit)) {
         return {};
     }
@@ -198,6 +195,9 @@ Verdict judge_plain(const Visit& visit, const Rules& rules) {
     const auto& sent = visit[Visit::origin];
     if (!sent.empty() && !is_own_page(visit)) {
         return refuse(refuse_page(visit));
+    }
+    if (auto refusal = about_element(visit)) {
+        return refuse(std::move(*refusal));
     }
     if (!sent.empty() || has_own_referer(visit)) {
         auto refusal = about_plain_element(visit);

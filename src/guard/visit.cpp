@@ -22,12 +22,16 @@ struct Header {
     Visit::Name name = Visit::names;
 };
 
+constexpr std::size_t size_of(const Header& header) {
+    return header.shown.size();
+}
+
 constexpr std::string_view forwarded_for = "X-Forwarded-For";
 
 constexpr auto told = Header::Means::told;
 constexpr auto sign = Header::Means::sign;
 
-// What proxies, balancers, tunnels and content networks add, by their documentation.
+// Among them what proxies, balancers, tunnels and content networks add, by their documentation. The shortest first.
 constexpr std::array watched = [] {
     std::array headers = std::to_array<Header>({
         {.shown = "Host", .name = Visit::host_header},
@@ -94,15 +98,19 @@ constexpr std::array watched = [] {
         {.shown = "X-Envoy-Internal", .means = sign},
         {.shown = "X-Envoy-Expected-Rq-Timeout-Ms", .means = sign},
     });
-    std::ranges::sort(headers, {}, [](const Header& header) { return header.shown.size(); });
+    std::ranges::sort(headers, {}, size_of);
     return headers;
 }();
 
 const Header* find(std::string_view name) {
-    auto [begin, end] =
-        std::ranges::equal_range(watched, name.size(), {}, [](const Header& h) { return h.shown.size(); });
-    const auto* found = std::find_if(begin, end, [&](const Header& header) { return same(header.shown, name); });
-    return found != end ? found : nullptr;
+    const auto* header = std::ranges::lower_bound(watched, name.size(), {}, size_of);
+    while (header != watched.end() && size_of(*header) == name.size()) {
+        if (same(header->shown, name)) {
+            return header;
+        }
+        ++header;
+    }
+    return nullptr;
 }
 
 // X-Forwarded-Host, -Port, -Server, -Prefix and whatever else begins so.

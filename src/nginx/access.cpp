@@ -324,6 +324,23 @@ ngx_int_t judge(ngx_http_request_t* request) {
     return send_verdict(request, state->verdict);
 }
 
+char* set_guard(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
+    Guarding& given = static_cast<LocationConf*>(conf)->guard_given;
+    if (given != Guarding::unsaid) {
+        return const_cast<char*>("is duplicate");
+    }
+    if (has_argument(cf, "on")) {
+        given = Guarding::on;
+    } else if (has_argument(cf, "off")) {
+        given = Guarding::off;
+    } else if (has_argument(cf, "strict")) {
+        given = Guarding::strict;
+    } else {
+        return fail(cf, "'" + std::string(to_view(arguments(cf)[1])) + "' is none of \"on\", \"off\" and \"strict\"");
+    }
+    return NGX_CONF_OK;
+}
+
 char* set_allow(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
     auto& location = *static_cast<LocationConf*>(conf);
     if (!ensure(cf, location.allowed)) {
@@ -384,10 +401,10 @@ char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
     }
     ngx_conf_merge_ptr_value(inner.logins, outer.logins, nullptr);
     ngx_conf_merge_ptr_value(inner.allowed, outer.allowed, nullptr);
-    if (inner.guard_given == NGX_CONF_UNSET_UINT) {
+    if (inner.guard_given == Guarding::unsaid) {
         inner.guard_given = outer.guard_given;
     }
-    inner.guard = inner.guard_given != NGX_CONF_UNSET_UINT ? inner.guard_given != guard_off : inner.owt != nullptr;
+    inner.guard = inner.guard_given != Guarding::unsaid ? inner.guard_given != Guarding::off : inner.owt != nullptr;
     if (!inner.guard) {
         if (inner.owt != nullptr) {
             main.exposed->push_back({server, false});
@@ -399,7 +416,7 @@ char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
         return static_cast<char*>(NGX_CONF_ERROR);
     }
     inner.rules->has_auth = inner.logins != nullptr;
-    inner.rules->strict = inner.guard_given == guard_strict;
+    inner.rules->strict = inner.guard_given == Guarding::strict;
     add_server_names(cf, *server, *inner.rules);
     if (auto complaint = inner.rules->check()) {
         // By now nginx has read on to the end of the block.

@@ -21,7 +21,7 @@ struct Exposed {
 };
 
 // What owt_guard says.
-enum Guarding : ngx_uint_t { guard_off, guard_on, guard_strict };
+enum class Guarding : std::uint8_t { unsaid, off, on, strict };
 
 // What owt_allow says, and where it said so last.
 struct Allowed {
@@ -69,7 +69,7 @@ struct LocationConf {
     ngx_flag_t traceback;
     ngx_msec_t timeout;  // 0: off
     std::size_t stream_buffer;
-    ngx_uint_t guard_given;  // a Guarding by owt_guard here or further out, else unset
+    Guarding guard_given;  // here or further out
     bool guard;
     Allowed* allowed;  // by owt_allow, here or further out
     Rules* rules;      // with guard: all that it goes by

@@ -98,7 +98,6 @@ void* create_location_conf(ngx_conf_t* cf) noexcept {
         conf->traceback = NGX_CONF_UNSET;
         conf->timeout = NGX_CONF_UNSET_MSEC;
         conf->stream_buffer = NGX_CONF_UNSET_SIZE;
-        conf->guard_given = NGX_CONF_UNSET_UINT;
         conf->allowed = static_cast<Allowed*>(NGX_CONF_UNSET_PTR);
         conf->logins = static_cast<Logins*>(NGX_CONF_UNSET_PTR);
         conf->cache = static_cast<CacheName*>(NGX_CONF_UNSET_PTR);
@@ -254,18 +253,10 @@ void exit_process(ngx_cycle_t* cycle) noexcept {
 
 constexpr ngx_uint_t anywhere = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
 
-std::array guardings = {
-    ngx_conf_enum_t{ngx_string("off"), guard_off},
-    ngx_conf_enum_t{ngx_string("on"), guard_on},
-    ngx_conf_enum_t{ngx_string("strict"), guard_strict},
-    ngx_conf_enum_t{ngx_null_string, 0},
-};
-
 std::array commands = {
     ngx_command_t{ngx_string("owt"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_owt, NGX_HTTP_LOC_CONF_OFFSET, 0,
                   nullptr},
-    ngx_command_t{ngx_string("owt_guard"), anywhere | NGX_CONF_TAKE1, ngx_conf_set_enum_slot, NGX_HTTP_LOC_CONF_OFFSET,
-                  offsetof(LocationConf, guard_given), guardings.data()},
+    ngx_command_t{ngx_string("owt_guard"), anywhere | NGX_CONF_TAKE1, set_guard, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     ngx_command_t{ngx_string("owt_auth"), anywhere | NGX_CONF_1MORE, set_auth, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     ngx_command_t{ngx_string("owt_allow"), anywhere | NGX_CONF_1MORE, set_allow, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     ngx_command_t{ngx_string("owt_timeout"), anywhere | NGX_CONF_TAKE1, set_timeout, NGX_HTTP_LOC_CONF_OFFSET, 0,
