@@ -1,6 +1,7 @@
 // A front on this machine connects from here for whoever asks it. Most say for whom; what those that do not look like
 // is known as well: nginx's proxy_pass speaks HTTP/1.0 unless told otherwise (until its release 1.29.7), and others add
-// headers that no program sends by itself. Whatever cannot be read is taken for the worst.
+// headers that no program sends by itself. One that says nothing passes on what its client says of itself: so HTTP/1.0
+// is not believed a word. Whatever cannot be read is taken for the worst.
 
 #include "guard/client.hpp"
 
@@ -38,9 +39,7 @@ Problem remote_of_front(std::string_view what) {
 // For the front to be mended; otherwise says how to let in what is no front.
 Problem unnamed(std::string_view what, std::string_view otherwise, std::string_view directive) {
     return {403, "remote-client",
-            std::string(what) +
-                ", so nobody knows for whom. If a front passed it on, add this line where it has "
-                "proxy_pass:" +
+            std::string(what) + " If a front passed it on, add this line where it has proxy_pass:" +
                 line("include owt_params;") + "\n" + std::string(otherwise) + line(directive)};
 }
 
@@ -91,29 +90,30 @@ Refusal about_told(const Visit& visit) {
     return visit.through_front() ? remote_of_front(what) : remote(what);
 }
 
-// Of a front that names nobody.
+// Of a front that nobody has told to name its client.
 Refusal about_silence(const Visit& visit, const Rules& rules) {
-    if (visit.peer.kind == Address::Kind::unix_socket) {
-        return visit.has_forwarded_for()
-                   ? Refusal()
-                   : unnamed("This request came over a unix socket without X-Forwarded-For",
-                             "If programs open the socket themselves, and its directory decides who may, add here:",
-                             "owt_allow remote;");
-    }
-    if (!visit.told.empty() || visit.proxy_source) {
+    if (visit.proxy_source) {
         return {};
     }
-    if (!visit.front_sign.empty()) {
-        return unnamed(
-            "This request has a header that fronts add, " + printable(visit.front_sign) +
-                ", and none that names a client",
-            "If all who reach the front may run code, since it has a login of its own, add here:", "owt_allow remote;");
+    bool unix_socket = visit.peer.kind == Address::Kind::unix_socket;
+    if (unix_socket && !visit.has_forwarded_for()) {
+        return unnamed("This request came over a unix socket without X-Forwarded-For, so nobody knows for whom.",
+                       "If programs open the socket themselves, and its directory decides who may, add here:",
+                       "owt_allow remote;");
     }
     if (visit.http10 && !rules.http10) {
-        return unnamed("This request is HTTP/1.0 and names no client, as those of a front that says nothing",
-                       "A program of this machine that speaks HTTP/1.0 (ab, an old wget) passes with the header "
-                       "X-Forwarded-For: 127.0.0.1. If no front leads here, let in all that do:",
-                       "owt_allow http10;");
+        return unnamed(
+            "This request is HTTP/1.0, as those of a front that has not been told to say for whom it asks, "
+            "and passes on what its client claims.",
+            "If programs of this machine speak HTTP/1.0 (ab, an old wget) and no such front leads here, add "
+            "here:",
+            "owt_allow http10;");
+    }
+    if (visit.told.empty() && !visit.front_sign.empty()) {
+        return unnamed(
+            "This request has a header that fronts add, " + printable(visit.front_sign) +
+                ", and none that names a client, so nobody knows for whom.",
+            "If all who reach the front may run code, since it has a login of its own, add here:", "owt_allow remote;");
     }
     return {};
 }

@@ -550,7 +550,7 @@ def test_the_button_is_inert_for_a_second(browser: webdriver.Chrome, link: Link)
 
 FRAGMENTS = [
     "#:~:text=Nothing%20has%20run%20yet",
-    "#:~:text=Run&text=close%20this%20page",
+    "#:~:text=To%20leave%20it%20so&text=close%20this%20page",
     "#:~:text=the%20last%20line",
 ]
 

@@ -37,7 +37,8 @@ server {{
 }}
 server {{
     listen 127.0.0.1:{{port2}};
-    location / {{ proxy_pass http://127.0.0.1:{{port}}; proxy_http_version 1.0; }}
+    proxy_http_version 1.0;
+    location / {{ proxy_pass http://127.0.0.1:{{port}}; }}
     location /forgetful/ {{ proxy_pass http://unix:{{dir}}/owt.sock:/; proxy_set_header Host $http_host; }}
 }}
 """
@@ -189,13 +190,16 @@ def clients_elsewhere(chance: Chance) -> Attempt:
 
 def fronts_that_name_nobody(chance: Chance) -> Attempt:
     kind = chance.random.randrange(4)
+    claims = [("X-Forwarded-For", "127.0.0.1"), ("X-Real-IP", "::1"), ("Forwarded", "for=127.0.0.1")]
+    claim = [chance.random.choice(claims)] if chance.random.random() < 0.5 else []
     if kind == 0:
         return Attempt(chance.request((chance.cased(chance.one(*SIGNS)), chance.one("127.0.0.1", "x", "1.1 front"))))
     if kind == 1:
-        return Attempt(chance.request(*chance.agent(), version="HTTP/1.0"))
+        return Attempt(chance.request(*claim, *chance.agent(), version="HTTP/1.0"))
     if kind == 2:
-        return Attempt(chance.request(*chance.agent()), chance.socket)
-    return Attempt(chance.request(*chance.agent(), path=chance.one("/", "/forgetful/")), "port2")
+        claim = [one for one in claim if one[0] != "X-Forwarded-For"]
+        return Attempt(chance.request(*claim, *chance.agent()), chance.socket)
+    return Attempt(chance.request(*claim, *chance.agent(), path=chance.one("/", "/forgetful/")), "port2")
 
 
 def _strange_host(chance: Chance) -> str:
@@ -228,7 +232,7 @@ def hosts_of_others(chance: Chance) -> Attempt:
         _strange_host(chance), _strange_host(chance), _strange_host(chance), "evil.example", "0.0.0.0", "[::]", "127.1"
     )
     kind = chance.random.randrange(4)
-    if kind == 0:
+    if kind == 0 and not re.search("[?#]", host):  # which would end it
         target = f"http://{host}"
         return Attempt(chance.request(target=target, host=chance.one("localhost", host)), closes=True)
     if kind == 1:

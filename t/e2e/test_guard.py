@@ -74,16 +74,19 @@ server {{
     # Fronts of the same owt on a unix socket.
     location /front/ {{
         owt_guard on;
+        proxy_http_version 1.1;
         proxy_pass http://unix:{{dir}}/owt.sock:/;
         proxy_set_header Host $http_host;
         proxy_set_header X-Forwarded-For $remote_addr;
     }}
     location /appending/ {{
+        proxy_http_version 1.1;
         proxy_pass http://unix:{{dir}}/owt.sock:/;
         proxy_set_header Host $http_host;
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     }}
     location /forgetful/ {{
+        proxy_http_version 1.0;
         proxy_pass http://unix:{{dir}}/owt.sock:/;
         proxy_set_header Host $http_host;
     }}
@@ -91,6 +94,7 @@ server {{
     location /named-tcp/ {{ proxy_pass http://127.0.0.1:{{port}}/; include {{root}}/conf/owt_params; }}
     location /renamed/ {{
         proxy_pass http://backend/;
+        proxy_http_version 1.1;
         proxy_set_header X-Forwarded-For $remote_addr;
     }}
     location /socket/ {{ owt; owt_allow remote; }}
@@ -399,16 +403,24 @@ def test_a_proxy_pass_with_owt_params_passes_for_this_machine(server: Server, tr
 
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/0.9"])
 @pytest.mark.parametrize("headers", [[], ["Connection: keep-alive"], ["User-Agent: ApacheBench/2.3", "Accept: */*"]])
-def test_http_1_0_that_names_nobody_is_refused(server: Server, trap: Trap, version: str, headers: list[str]) -> None:
+def test_http_1_0_is_refused(server: Server, trap: Trap, version: str, headers: list[str]) -> None:
     status, _ = raw(server, request_line(trap, "Host: localhost", *headers, version=version))
     assert status in (400, 403, 505)  # nginx has it that HTTP/0.9 has no name
     assert not trap.sprung
 
 
+@pytest.mark.parametrize("claim", ["X-Forwarded-For", "X-Real-IP", "X-Client-IP"])
+@pytest.mark.parametrize("path", ["/plain-tcp/", "/forgetful/"])
+def test_a_client_s_claim_does_not_help_it_through_a_front_that_says_nothing(trap: Trap, path: str, claim: str) -> None:
+    answer = trap.get(path, headers={claim: "127.0.0.1"})
+    assert trap.is_refused(answer)
+    assert "\n    include owt_params;\n" in answer.text
+
+
 @pytest.mark.parametrize("named", ["X-Forwarded-For: 127.0.0.1", "X-Real-IP: ::1", "Forwarded: for=127.0.0.1"])
-def test_http_1_0_that_names_this_machine_passes(server: Server, trap: Trap, named: str) -> None:
+def test_http_1_0_is_not_believed_what_it_says(server: Server, trap: Trap, named: str) -> None:
     status, answer = raw(server, request_line(trap, "Host: localhost", named, version="HTTP/1.0"))
-    assert (status, trap.sprung) == (200, True), answer
+    assert (status, trap.sprung) == (403, False), answer
 
 
 def test_owt_allow_http10_lets_such_programs_in(server: Server, trap: Trap) -> None:
@@ -610,7 +622,7 @@ def test_an_empty_host_is_refused(server: Server, trap: Trap, headers: list[str]
 
 
 def test_http_1_0_without_a_host_is_refused(server: Server, trap: Trap) -> None:
-    status, answer = raw(server, request_line(trap, "X-Forwarded-For: 127.0.0.1", version="HTTP/1.0"))
+    status, answer = raw(server, request_line(trap, version="HTTP/1.0", target="/old/"))
     assert (status, "Host" in answer) == (421, True)
     assert not trap.sprung
 
@@ -655,7 +667,7 @@ CUT = [
 @pytest.mark.parametrize("host", CUT)
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
 def test_a_host_counts_whole(server: Server, trap: Trap, host: str, version: str) -> None:
-    status, answer = raw(server, request_line(trap, f"Host: {host}", "X-Forwarded-For: 127.0.0.1", version=version))
+    status, answer = raw(server, request_line(trap, f"Host: {host}", version=version, target="/old/"))
     assert status in (400, 421)
     assert not trap.sprung
     assert "owt_allow host" not in answer

@@ -46,6 +46,7 @@ gzip_min_length 1;
 server {
     listen 127.0.0.1:{port};
     root {dir}/pages;
+    owt_allow http10;
     location / { owt; }
     location /plain { return 200 plain; }
     location /hasty { owt; client_body_timeout 200ms; }

@@ -86,7 +86,8 @@ void check_client(const Visit& visit, const Rules& rules) {
             told.value.remove_prefix(std::min(end + 1, told.value.size()));
         }
     }
-    require(!visit.told.empty() || (visit.front_sign.empty() && (!visit.http10 || rules.http10)));
+    require(!visit.told.empty() || visit.front_sign.empty());
+    require(!visit.http10 || rules.http10);
 }
 
 void check_page(const Visit& visit, const Rules& rules, const Verdict& verdict) {

@@ -376,11 +376,18 @@ void http10_test(void**) {
     };
     expect_text(old(), {}, "403", "\n    owt_allow http10;\n");
     expect_text(old(), {}, "403", "\n    include owt_params;\n");
-    expect_text(old(), {}, "403", "X-Forwarded-For: 127.0.0.1");
     expect_verdict(with("POST", old()), {}, "403", "POST");
-    for (Headers named : {Headers{{"X-Forwarded-For", "127.0.0.1"}}, Headers{{"X-Real-IP", "::1"}},
-                          Headers{{"Forwarded", "for=127.0.0.1"}}}) {
-        expect_verdict(old(named), {}, "pass", "a front that names a client here");
+    // A front that has not been told to name its client passes on what that says of itself.
+    Rules http10;
+    http10.http10 = true;
+    for (Headers claimed : {Headers{{"X-Forwarded-For", "127.0.0.1"}}, Headers{{"X-Real-IP", "::1"}},
+                            Headers{{"Forwarded", "for=127.0.0.1"}}}) {
+        expect_text(old(claimed), {}, "403", "what its client claims");
+        expect_verdict(old(claimed), http10, "pass", "owt_allow http10");
+        Visit through_socket = old(claimed);
+        through_socket.peer = through_socket.local = unix_socket;
+        expect_verdict(through_socket, {}, "403", "a unix socket");
+        expect_verdict(through_socket, http10, through_socket.has_forwarded_for() ? "pass" : "403", "a unix socket");
     }
     expect_verdict(old({{"X-Forwarded-For", "192.0.2.7"}}), {}, "403", "a front that names another");
     Visit proxied = old();
@@ -499,6 +506,8 @@ void foreign_host_test(void**) {
                              "127.0.0.1:80@evil.example"sv,
                              "127.0.0.1:evil.example"sv,
                              "[::1].evil.example"sv,
+                             "[::1]."sv,
+                             "[::1].:80"sv,
                              "[::1]evil.example"sv,
                              "[::1]@evil.example"sv,
                              "[::1]:80@evil.example"sv,
