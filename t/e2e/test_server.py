@@ -476,6 +476,7 @@ def test_make_install_brings_the_programs(tmp_path: Path) -> None:
     env = {name: value for name, value in environment().items() if not name.startswith("MAKE")}
     done = subprocess.run([*make, "install"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / "usr/share/owt/python/owt/py.typed").is_file()
     env["PYTHONPATH"] = str(tmp_path / "usr/lib/python3/dist-packages")
     with Server(module=MODULE, nginx=NGINX) as server:
         address = "{}:{}".format(*server.sing())
