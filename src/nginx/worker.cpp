@@ -128,6 +128,7 @@ ngx_int_t Worker::start(ngx_cycle_t* cycle, const Instance& instance, std::uint3
 
 void Worker::launch(ngx_cycle_t* cycle, std::chrono::seconds pause) {
     keep_umask();
+    doorbell_.set_level(static_cast<unsigned>(cycle->log->log_level));
     guard_writes(cycle, settings_);
     // Programs that adaptors start are to inherit neither ports nor logs; only the master hands these on.
     ::close_range(STDERR_FILENO + 1, std::numeric_limits<unsigned>::max(), CLOSE_RANGE_CLOEXEC);
@@ -154,8 +155,11 @@ void Worker::stop() {
         ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "owt: leaving threads behind that are still in Python");
     }
     std::vector<CallPtr> calls;
-    worker->doorbell_.answer(calls, worker->lines_);
-    worker->write_log(worker->lines_);
+    for (bool more = true; more;) {
+        worker->lines_.clear();
+        more = worker->doorbell_.answer(calls, worker->lines_);
+        worker->write_log(worker->lines_);
+    }
     ngx_close_connection(worker->bell_);
     // Threads may still run: no destructor of any library may pull the ground from under them.
     std::atexit([] {
@@ -251,7 +255,9 @@ void Worker::answer_doorbell() {
     if ((ngx_event_flags & NGX_USE_CLEAR_EVENT) == 0) {
         doorbell_.reset();
     }
-    doorbell_.answer(rung_, lines_);
+    if (doorbell_.answer(rung_, lines_)) {
+        ngx_post_event(bell_->read, &ngx_posted_next_events);  // the rest is for the loop's next turn
+    }
     write_log(lines_);
     lines_.clear();
     for (const CallPtr& call : rung_) {

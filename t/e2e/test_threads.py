@@ -1,6 +1,10 @@
 """The pool's threads: which one is woken, when there are more of them, and when Python itself cannot be had."""
 
 import hashlib
+import os
+import pwd
+import resource
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -203,3 +207,36 @@ def test_who_never_lets_the_gil_go_costs_the_process(start: Callable[..., Server
 
 
 # ---- no threads to be had -------------------------------------------------------------------------------------------
+
+
+def test_fewer_threads_than_wanted_are_enough(start: Callable[..., Server]) -> None:
+    """The kernel's limit does not bind root, so the workers are nobody's."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to be somebody else")
+    account = pwd.getpwnam("nobody")
+    server = Server(instance("threads 200 400;"), main="user nobody nogroup;")
+    conf = server.dir / "nginx.conf"
+    conf.write_text(conf.read_text().replace("user root;", ""))
+    for directory in (server.dir, Path(tempfile.gettempdir())):
+        directory.chmod(directory.stat().st_mode | 0o111)
+    taken = sum(count_threads(pid) for pid in processes_of(account.pw_uid))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    resource.setrlimit(resource.RLIMIT_NPROC, (taken + 20, hard))
+    try:
+        server.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NPROC, (soft, hard))
+    try:
+        told = server.wait_log(r"\[error\].*gives this process (\d+) of 200 threads: raise the limit")
+        assert 1 <= int(told[1]) < 20
+        assert [Asking(server, "def run(_): return 'fine'").answer().text for _ in range(5)] == ["fine"] * 5
+    finally:
+        server.close()
+
+
+def processes_of(uid: int) -> list[int]:
+    return [int(path.name) for path in Path("/proc").glob("[0-9]*") if path.exists() and path.stat().st_uid == uid]
+
+
+def count_threads(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").glob("*")))
