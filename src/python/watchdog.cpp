@@ -1,10 +1,13 @@
 #include "python/watchdog.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace owt {
 
 namespace {
+
+constexpr std::chrono::milliseconds least_patience{1000};
 
 Problem stuck_problem() {
     return {503, "process-stuck",
@@ -37,9 +40,12 @@ void Watchdog::run() {
 }
 
 void Watchdog::push(Deadline deadline) {
+    // A machine that is short of time is not a process that is stuck.
+    auto patience = deadline.heartbeats > 0 ? std::max(settings_.grace, least_patience) : settings_.grace;
     std::lock_guard lock(mutex_);
-    deadline.at = Clock::now() + settings_.grace;
-    deadlines_.push_back(std::move(deadline));
+    deadline.at = Clock::now() + patience;
+    auto later = std::ranges::upper_bound(deadlines_, deadline.at, {}, &Deadline::at);
+    deadlines_.insert(later, std::move(deadline));
     changed_.notify_one();
 }
 

@@ -47,7 +47,7 @@ class Watchdog {
 
     std::mutex mutex_;
     std::condition_variable changed_;
-    std::deque<Deadline> deadlines_;  // in order: grace is the same for all
+    std::deque<Deadline> deadlines_;  // in order
 };
 
 }  // namespace owt
