@@ -361,7 +361,7 @@ def test_the_conf_is_printed_and_says_what_conf_nginx_conf_says() -> None:
         (ROOT / "conf/nginx.conf")
         .read_text()
         .replace("9876", port)
-        .replace("owt_instance default { threads 8; }", "threads 8;")
+        .replace("owt_instance default { threads 8 64; }", "threads 8 64;")
     )
     missing = {
         line for line in lines(model) - lines(done.stdout) if not re.match(r"env |load_module|\}|listen \[::1\]", line)
