@@ -33,8 +33,8 @@ def names(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.ImportFrom):
         assert node.level == 0, "imports are absolute"
         yield from (f"{node.module}.{alias.name}" for alias in node.names)
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("owt."):
-        if node.value.split(".")[1] in ALLOWED:
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        if node.value.startswith("owt.") and node.value.split(".")[1] in ALLOWED:
             yield node.value
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.exceptions import HTTPException
 
 from owt.answer import stream
-from owt.answer.response import Chunk, Later, Stream, coerce
+from owt.answer.response import Answer, Chunk, Later, Stream, coerce
 from owt.endpoint import loaded
 from owt.process import failure, output
 from owt.process.refusal import Refusal
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 class Pending:
     """A call whose function has returned something asynchronous.
 
-    answer is that; name what the function is called; finish (if any) is to be called in the call's
-    context when it is over, with the exception that ended it or None.
+    answer is that; name what the function is called; finalize (if any) has the last word on what it
+    gives; finish (if any) is to be called in the call's context when it is over, with the exception
+    that ended it or None.
     """
 
     call: Call
@@ -43,6 +44,7 @@ class Pending:
     endpoint: loaded.Endpoint
     name: str
     answer: Later | Stream
+    finalize: Callable[[Answer, Request], Answer] | None = None
     finish: Callable[[BaseException | None], object] | None = None
     room: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
@@ -250,6 +252,8 @@ async def _answer(pending: Pending) -> None:
         except HTTPException as error:
             value = error.get_response(pending.request.environ)
         coerced = coerce(value, pending.request, pending.name)
+        if pending.finalize is not None:
+            coerced = pending.finalize(coerced, pending.request)
         if not isinstance(coerced, Later | Stream):
             stream.send(pending.call, coerced)
             return

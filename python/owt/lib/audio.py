@@ -36,7 +36,8 @@ def pcm16(samples: Any) -> bytes:
     """Samples as 16-bit little-endian PCM.
 
     samples is an array (NumPy's, or what turns into one) or an iterable of floats, in which -1 to 1 is the full range
-    and what lies beyond is clipped, or an array of int16, or bytes that are PCM already. Frames come first in an array
+    and what lies beyond is clipped, or an array of int16, int32 or uint8, as WAV files hold them, or bytes that are PCM
+    already. Frames come first in an array
     of two dimensions: (frames, channels). What is not a number is silence. TypeError for other types.
     """
     if isinstance(samples, bytes | bytearray):
@@ -72,6 +73,10 @@ def _array_pcm16(samples: Any) -> bytes:
     if array.dtype.kind == "f":
         heard = numpy.clip(numpy.nan_to_num(array, posinf=1, neginf=-1), -1, 1)
         array = numpy.rint(heard.astype("float32") * _LOUDEST)
+    elif (array.dtype.kind, array.dtype.itemsize) == ("i", 4):
+        array = array >> 16
+    elif (array.dtype.kind, array.dtype.itemsize) == ("u", 1):
+        array = (array.astype(numpy.int16) - 128) << 8
     elif (array.dtype.kind, array.dtype.itemsize) != ("i", 2):
-        raise TypeError(f"samples are floats from -1 to 1, or int16, not {array.dtype}: convert them")
+        raise TypeError(f"samples are floats from -1 to 1, int16, int32 or uint8, not {array.dtype}: convert them")
     return bytes(array.astype("<i2").tobytes())
