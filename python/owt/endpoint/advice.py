@@ -22,8 +22,8 @@ def _missing_module(name: str) -> str:
     if sys.prefix == sys.base_prefix:
         return (
             f"{name!r} is not in this server's Python {version} ({sys.prefix}, the system's own). To add it: install"
-            " the system's package for it; or make a virtualenv (python3 -m venv --system-site-packages DIR), install it"
-            " there, and name the virtualenv in the server's owt_instance: python_home DIR;\n"
+            " the system's package for it; or make a virtualenv (python3 -m venv --system-site-packages DIR),"
+            " install it there, and name the virtualenv in the server's owt_instance: python_home DIR;\n"
         )
     return (
         f"{name!r} is not in this server's virtualenv {sys.prefix} (Python {version}). To add what provides it:"

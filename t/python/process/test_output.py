@@ -139,7 +139,7 @@ def run():
     from owt.process import output
     output.PATIENCE = 0
     for part in ("10%", "20%", "30%"):
-        sys.stderr.write(f"\\\\r{part}")
-    sys.stderr.write("\\\\n")
+        sys.stderr.write(f"\\r{part}")
+    sys.stderr.write("\\n")
 """
     assert process(run(source), tmp_path) == [(5, 7, "10%"), (5, 7, "20%"), (5, 7, "30%"), (5, 7, "30%")]
