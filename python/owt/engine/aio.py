@@ -20,6 +20,7 @@ from werkzeug.exceptions import HTTPException
 
 from owt.answer import stream
 from owt.answer.response import Chunk, Later, Stream, coerce
+from owt.asked import uploads
 from owt.endpoint import loaded
 from owt.process import failure, output
 from owt.process.refusal import Refusal
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
 class Pending:
     """A call whose function has returned something asynchronous.
 
-    answer is that; name what the function is called; finish (if any) is to be called in the call's
-    context when it is over, with the exception that ended it or None.
+    answer is that; name what the function is called; files its temporary files, to be removed when it is
+    over; finish (if any) is to be called in the call's context then, with the exception that ended it or
+    None.
     """
 
     call: Call
@@ -43,6 +45,7 @@ class Pending:
     endpoint: loaded.Endpoint
     name: str
     answer: Later | Stream
+    files: list[str]
     finish: Callable[[BaseException | None], object] | None = None
     room: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
@@ -203,6 +206,7 @@ def _finish(pending: Pending) -> None:
             pending.finish(pending.error)
         except Exception as error:
             failure.log(pending.call, error, pending.endpoint.path)
+    uploads.remove(pending.files)
 
 
 def _release(call: Call) -> None:

@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 from owt import endpoint
 from owt.answer import stream
 from owt.answer.response import HTML, File, Later, Stream, Whole, coerce
-from owt.asked import arguments, form
+from owt.asked import arguments, form, uploads
 from owt.endpoint import loaded
 from owt.engine import aio, flasks, shutdown
 from owt.process import failure, output, signals
@@ -35,6 +35,7 @@ _new = Request.__new__
 _endpoints = loaded.endpoints
 _running = loaded.running
 _partial = output.partial
+_kept = uploads.kept
 
 
 def start() -> None:
@@ -50,6 +51,7 @@ def start() -> None:
 def _in_child() -> None:
     _owt.after_fork_in_child()
     output.leave_to_stderr()
+    uploads.kept.clear()  # they are the parent's
 
 
 def preload(module: str) -> None:
@@ -129,7 +131,7 @@ def _run(
             pass  # another thread has just dropped it
         function = found.functions.get(fn_name) or found.function(fn_name)
         if kwargs_text is not None:
-            arguments.merge(kwargs_text, kwargs, found.globals, found.texts)
+            arguments.merge(kwargs_text, kwargs, found.globals, found.texts, request)
         if found.uses_flask:
             return _run_in_flask(request, found, function, kwargs)
         names = tuple(kwargs)
@@ -151,6 +153,8 @@ def _run(
     finally:
         if _partial:
             output.end(request)
+        if _kept:
+            uploads.end(request)
     return None
 
 
@@ -187,10 +191,10 @@ def _send(request: Request, found: loaded.Endpoint, function: loaded.Function, v
             return answer
         stream.send(call, answer)
     elif isinstance(answer, Later):
-        return aio.Pending(call, request, found, function.name, answer)
+        return aio.Pending(call, request, found, function.name, answer, _kept.pop(request, []))
     elif isinstance(answer, Stream):
         if hasattr(type(answer.chunks), "__anext__"):
-            return aio.Pending(call, request, found, function.name, answer)
+            return aio.Pending(call, request, found, function.name, answer, _kept.pop(request, []))
         stream.run(call, answer, found.path)
     else:
         assert isinstance(answer, File)
