@@ -19,7 +19,7 @@ from werkzeug.exceptions import HTTPException
 from owt import endpoint
 from owt.answer import stream
 from owt.answer.response import HTML, Answer, File, Later, Stream, Whole, coerce
-from owt.asked import arguments, form
+from owt.asked import arguments, form, uploads
 from owt.endpoint import advice, loaded
 from owt.engine import aio, flasks, shutdown
 from owt.process import failure, output, signals
@@ -37,6 +37,7 @@ _new = Request.__new__
 _endpoints = loaded.endpoints
 _running = loaded.running
 _unfinished = output.partial
+_kept = uploads.kept
 
 
 def start() -> None:
@@ -53,6 +54,7 @@ def start() -> None:
 def _in_child() -> None:
     _owt.after_fork_in_child()
     output.leave_to_stderr()
+    uploads.kept.clear()  # they are the parent's
 
 
 def preload(module: str) -> None:
@@ -140,7 +142,7 @@ def _run(
             pass  # another thread has just dropped it
         function = found.functions.get(fn_name) or found.function(fn_name)
         if kwargs_text is not None:
-            arguments.merge(kwargs_text, kwargs, found.globals, found.texts)
+            arguments.merge(kwargs_text, kwargs, found.globals, found.texts, request)
         if found.uses_flask:
             return _run_in_flask(request, found, function, kwargs)
         names = tuple(kwargs)
@@ -162,6 +164,8 @@ def _run(
     finally:
         if _unfinished:
             output.end(request)
+        if _kept:
+            uploads.end(request)
     return None
 
 
@@ -207,10 +211,10 @@ def _send(
             return answer
         stream.send(call, answer)
     elif isinstance(answer, Later):
-        return aio.Pending(call, request, found, function.name, answer, finalize)
+        return aio.Pending(call, request, found, function.name, answer, _kept.pop(request, []), finalize)
     elif isinstance(answer, Stream):
         if hasattr(type(answer.chunks), "__anext__"):
-            return aio.Pending(call, request, found, function.name, answer)
+            return aio.Pending(call, request, found, function.name, answer, _kept.pop(request, []))
         stream.run(call, answer, found.path)
     else:
         assert isinstance(answer, File)

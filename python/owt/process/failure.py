@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from owt.process import output
+from owt.process.context import hint
 
 if TYPE_CHECKING:
     from _owt import Call
@@ -39,6 +40,8 @@ def refuse(call: Call, error: BaseException, path: str) -> None:
 def log(call: Call, error: BaseException, path: str) -> str:
     """Logs the traceback, each line marked with the error's id; what to tell the client."""
     text = describe(error, path)
+    if help := hint():
+        text += f"\n{help}\n"
     id = os.urandom(4).hex()
     for line in text.split("\n"):
         if line:
