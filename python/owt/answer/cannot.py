@@ -28,16 +28,20 @@ def named(value: object) -> str:
     if value is None or value is ... or value is NotImplemented:
         return str(value)
     if isinstance(value, type):
-        return f"the class {value.__qualname__}"
+        return f"the class {_short(value)}"
     if isinstance(value, FunctionType | MethodType | BuiltinFunctionType):
-        return f"the function {value.__qualname__}"
+        return f"the function {_short(value)}"
     if isinstance(value, ModuleType):
         return f"the module {value.__name__}"
     kind = type(value)
-    name = kind.__name__ if library(kind) in _UNSAID else f"{kind.__module__}.{kind.__qualname__}"
+    name = kind.__name__ if library(kind) in _UNSAID else f"{kind.__module__}.{_short(kind)}"
     if name == "bytes":
         return name
     return f"{'an' if name[0] in 'aeioAEIO' or name == 'ndarray' else 'a'} {name}"
+
+
+def _short(made: type | FunctionType | MethodType | BuiltinFunctionType) -> str:
+    return made.__qualname__.rpartition("<locals>.")[2]
 
 
 def library(kind: type) -> str:

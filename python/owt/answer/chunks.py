@@ -138,41 +138,49 @@ class _Sound(Framing):
 
 
 class _Pictures(Framing):
+    """Parts of one type, each sent with the head of the next one: until then browsers do not show it.
+
+    At the end the last picture fills the part that is open.
+    """
+
     kind = "pictures"
     slow = True
 
-    def __init__(self, stream: Stream, headers: Pairs, boundary: str) -> None:
+    def __init__(self, stream: Stream, headers: Pairs, boundary: str, type: str) -> None:
         super().__init__(stream, headers)
-        self.boundary = boundary.encode()
-        self.before = b"--" + self.boundary
+        self.type = type
+        self.boundary = boundary
+        self.last = b""
 
     def encode(self, item: Any) -> Chunk:
         if not _is_picture(item):
             raise self._mixed(item)
         figure = pictures.figure_of(item)
         if figure is not None:
-            type, data = "image/png", pictures.figure(figure)["image/png"]()
+            data = pictures.figure(figure)[self.type]()
         else:
-            type, data = pictures.frame(item if pictures.is_image(item) else pictures.of_array(item))
-        before, self.before = self.before, b""
-        head = f"\r\nContent-Type: {type}\r\nContent-Length: {len(data)}\r\n\r\n".encode()
-        # The line that ends a part goes out with it: a browser shows it when it has seen that.
-        return b"".join((before, head, data, b"\r\n--", self.boundary))
+            data = pictures.encode(pictures.image_of(item), self.type)
+        head = f"\r\n--{self.boundary}\r\nContent-Type: {self.type}\r\n\r\n".encode()
+        before = b"" if self.last else head[2:]
+        self.last = data
+        return before + data + head
 
     def end(self) -> Chunk:
-        return "--\r\n"
+        return self.last + f"\r\n--{self.boundary}--\r\n".encode()
 
 
 def _pictures(stream: Stream, first: object) -> _Pictures:
+    type = "image/png" if pictures.figure_of(first) is not None else pictures.type_of(pictures.image_of(first))
     if not stream.content_type:
-        return _Pictures(stream, typed(stream.headers, (("Content-Type", f"{_MIXED}; boundary=frame"),)), "frame")
+        headers = typed(stream.headers, (("Content-Type", f"{_MIXED}; boundary=frame"),))
+        return _Pictures(stream, headers, "frame", type)
     boundary = re.search(r";\s*boundary=\"?([^\";\s]+)", stream.content_type)
     if not stream.mimetype.startswith("multipart/") or boundary is None:
         raise CannotSend(
             f"{stream.name} yielded {named(first)} with the Content-Type {stream.content_type}: pictures that are"
             f" yielded are parts of {_MIXED}; boundary=frame, which they get without one; or return a single picture"
         )
-    return _Pictures(stream, stream.headers, boundary[1])
+    return _Pictures(stream, stream.headers, boundary[1], type)
 
 
 _MIXED = "multipart/x-mixed-replace"

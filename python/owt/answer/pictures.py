@@ -10,8 +10,9 @@ from typing import Any
 
 Make = Callable[[], bytes]
 
-#: What Pillow is asked to write where a client or an adaptor wants another type than PNG.
+#: Pillow's formats.
 _IMAGES = {
+    "image/png": "PNG",
     "image/jpeg": "JPEG",
     "image/webp": "WEBP",
     "image/avif": "AVIF",
@@ -19,8 +20,6 @@ _IMAGES = {
     "image/bmp": "BMP",
     "image/tiff": "TIFF",
     "image/jp2": "JPEG2000",
-    "image/x-icon": "ICO",
-    "image/vnd.microsoft.icon": "ICO",
     "application/pdf": "PDF",
 }
 _FIGURES = {
@@ -78,55 +77,56 @@ def is_picture(value: Any) -> bool:
     return value.ndim == 2 or (value.ndim == 3 and value.shape[2] in (1, 3, 4))
 
 
-def of_array(array: Any) -> Any:
-    """The image that the array holds. ImportError without Pillow."""
-    return _pillow().fromarray(array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array)
+def image_of(value: Any) -> Any:
+    """The image that value is, or that is in the array. ImportError without Pillow."""
+    if is_image(value):
+        return value
+    return _pillow().fromarray(value[:, :, 0] if value.ndim == 3 and value.shape[2] == 1 else value)
+
+
+def image(value: Any) -> dict[str, Make]:
+    """The types that an image, or an array that holds one, can be made into, PNG first. ImportError without Pillow."""
+    pillow = _pillow()
+    pillow.init()
+    return {mimetype: _Image(value, mimetype) for mimetype, format in _IMAGES.items() if format in pillow.SAVE}
+
+
+class _Image:
+    def __init__(self, value: Any, mimetype: str) -> None:
+        self.value = value
+        self.mimetype = mimetype
+
+    def __call__(self) -> bytes:
+        return encode(image_of(self.value), self.mimetype)
+
+
+def type_of(image: Any) -> str:
+    """What is best for one picture of many: JPEG, unless that could not show it."""
+    return "image/jpeg" if image.mode in ("RGB", "L", "YCbCr", "CMYK") else "image/png"
+
+
+def encode(image: Any, mimetype: str) -> bytes:
+    """An image as one of the types above; what the type cannot hold is made into what it can."""
+    format = _IMAGES[mimetype]
+    file = io.BytesIO()
+    several = format in _MOVING and getattr(image, "is_animated", False)
+    try:
+        image.save(file, format, **{"save_all": True} if several else {})
+    except (OSError, ValueError):
+        simpler = _simpler(image, format)
+        if simpler.mode == image.mode:
+            raise
+        file = io.BytesIO()
+        simpler.save(file, format)
+    return file.getvalue()
 
 
 def _pillow() -> Any:
     return import_module("PIL.Image")
 
 
-def image(get: Callable[[], Any]) -> dict[str, Make]:
-    """The types that the image that get returns can be made into, PNG first."""
-    pillow = _pillow()
-    pillow.init()
-    known = {mimetype: format for mimetype, format in _IMAGES.items() if format in pillow.SAVE}
-    return {mimetype: _Image(get, format) for mimetype, format in {"image/png": "PNG", **known}.items()}
-
-
-class _Image:
-    def __init__(self, get: Callable[[], Any], format: str) -> None:
-        self.get = get
-        self.format = format
-
-    def __call__(self) -> bytes:
-        return encode(self.get(), self.format)
-
-
-def frame(image: Any) -> tuple[str, bytes]:
-    """Type and bytes of one picture of many: JPEG, or PNG where it is not as JPEG can show it."""
-    if image.mode in ("RGB", "L", "YCbCr", "CMYK"):
-        return "image/jpeg", encode(image, "JPEG")
-    return "image/png", encode(image, "PNG")
-
-
-def encode(image: Any, format: str) -> bytes:
-    """An image in one of Pillow's formats; what the format cannot hold is made into what it can."""
-    file = io.BytesIO()
-    several = format in _MOVING and getattr(image, "is_animated", False)
-    try:
-        image.save(file, format, **{"save_all": True} if several else {})
-    except OSError as error:
-        if not str(error).startswith("cannot write mode"):
-            raise
-        file = io.BytesIO()
-        _simpler(image, format).save(file, format)
-    return file.getvalue()
-
-
 _MOVING = ("GIF", "PNG", "WEBP", "TIFF", "PDF")
-_TRANSPARENT = ("PNG", "WEBP", "TIFF", "ICO", "GIF", "AVIF", "JPEG2000")
+_TRANSPARENT = ("PNG", "WEBP", "TIFF", "GIF", "AVIF", "JPEG2000")
 
 
 def _simpler(image: Any, format: str) -> Any:

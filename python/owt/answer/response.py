@@ -180,7 +180,7 @@ def _from_object(value: object, request: Request, name: str, wanted: str = "") -
     answer = 200, JSON, jsons.dumps(value, said)
     if wanted.startswith(_NOT_JSON):
         raise CannotSend(
-            f"{said} {named(value)} with the Content-Type {wanted}, and it cannot be made into that: only JSON of it can."
+            f"{said} {named(value)} with the Content-Type {wanted}, and there is only JSON of it."
             " A picture is an image, a figure or an array of uint8, (rows, columns) or (rows, columns, 3); sound is"
             " (rate, samples)"
         )

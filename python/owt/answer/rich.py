@@ -95,7 +95,7 @@ def _offers(value: Any) -> tuple[Shows, Shows]:
         shows: Shows = dict(pictures.figure(figure))
         return {name: shows.pop(name) for name in _FOR_FIGURES if name in shows}, shows
     if pictures.is_image(value):
-        shows = dict(pictures.image(lambda: value))
+        shows = dict(pictures.image(value))
         return {"image/png": shows.pop("image/png")}, shows
     if pictures.is_picture(value):
         return _of_array(value)
@@ -115,7 +115,7 @@ def _of_table(table: Any) -> tuple[Shows, Shows]:
 def _of_array(array: Any) -> tuple[Shows, Shows]:
     """JSON, unless something is wanted that only a picture can be."""
     try:
-        shows: Shows = dict(pictures.image(lambda: pictures.of_array(array)))
+        shows: Shows = dict(pictures.image(array))
     except ImportError:
         return {}, {}
     json: Shows = {"application/json": lambda: jsons.dumps(array)}

@@ -66,8 +66,8 @@ def is_sound(value: object) -> bool:
 
 
 def _is_array(value: object) -> bool:
-    array, tensor = getattr(sys.modules.get("numpy"), "ndarray", ()), getattr(sys.modules.get("torch"), "Tensor", ())
-    return isinstance(value, array) or isinstance(value, tensor)
+    kinds = getattr(sys.modules.get("numpy"), "ndarray", ()), getattr(sys.modules.get("torch"), "Tensor", ())
+    return isinstance(value, kinds)
 
 
 def wav(value: tuple[Any, Any], said: str) -> bytes:
