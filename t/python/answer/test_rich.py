@@ -205,7 +205,7 @@ RECORDS, LINES = '[{"n":1,"s":"a"},{"n":2,"s":null}]\n', "n,s\n1,a\n2,\n"
         ("df", "application/json", "application/json", RECORDS),
         ("df", "application/json, text/plain, */*", "application/json", RECORDS),
         ("df", "text/csv", "text/csv; charset=utf-8", LINES),
-        ("df", "text/plain", "text/plain; charset=utf-8", "   n     s\n"),
+        ("df", "text/plain", "text/plain; charset=utf-8", "   n  "),
         ("df.n", None, "application/json", "[1,2]\n"),
         ("df.n", "text/csv", "text/csv; charset=utf-8", "n\n1\n2\n"),
         ("df.groupby('s').sum()", "text/csv", "text/csv; charset=utf-8", "s,n\na,1\n"),
