@@ -61,6 +61,7 @@ need_test += chromium              # a real browser: what pages make it ask for
 need_test += chromium-driver       # drives it
 need_test += python3-selenium      # tells the driver
 need_test += iproute2              # another machine, as a network namespace
+need_test += mypy                  # programs that use the package find its types
 need_test += python3-flask         # adaptors that use Flask
 need_test += python3-matplotlib    # adaptors that return figures,
 need_test += python3-numpy         # arrays
@@ -95,7 +96,6 @@ need_fuzz += libclang-rt-dev       # libFuzzer
 
 need_lint += clang-format          # the layout of C++
 need_lint += clang-tidy            # mistakes in C++
-need_lint += mypy                  # types in Python
 need_lint += $(need_venv)
 RUFF := ruff==0.11.13
 

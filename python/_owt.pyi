@@ -68,6 +68,9 @@ class Call:
     def release(self) -> None:
         """A detached call is over."""
 
+def logs(level: int) -> bool:
+    """Whether the error log takes lines of this level, one of nginx's."""
+
 def log(level: int, connection: int, text: str) -> None:
     """Writes one line to nginx's error log. level is nginx's (4 error, 5 warn, 6 notice, 7 info), connection its number
     or 0 for none."""

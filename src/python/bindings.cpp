@@ -392,6 +392,7 @@ OWT_MODULE(_owt, module) {
              })
         .def("release", &Call::finished);
 
+    module.def("logs", [](unsigned level) { return doorbell().logs(level); });
     module.def("log", [](unsigned level, std::uint64_t connection, std::string text) {
         doorbell().log({level, connection, std::move(text)});
     });

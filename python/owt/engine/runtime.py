@@ -70,6 +70,14 @@ def thread_started(index: int) -> None:
     call_threads.add(get_ident())
 
 
+def thread_ended() -> None:
+    """The calling thread will run no more calls, and ends."""
+    call_threads.discard(get_ident())
+    _running.pop(get_ident(), None)
+    # It is none of threading's own, so that threading would not notice (before Python 3.13).
+    threading.current_thread()._delete()  # type: ignore[attr-defined]
+
+
 def run(
     call: Call,
     code_id: str,

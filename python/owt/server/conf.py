@@ -74,7 +74,7 @@ def conf(nginx: Nginx, settings: Settings) -> str:
         "owt_zone results 64m;",
         "owt_cache results;",
     ]
-    instance = [f"threads {settings.threads};"]
+    instance = [f"threads {settings.threads}{' 64' if settings.threads == 8 else ''};"]
     if settings.venv:
         instance.append(f"python_home {quoted(settings.venv)};")
     server = [f"listen {spelled(address, settings.port)}{' ssl' * bool(settings.tls)};" for address in settings.listen]

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from owt.summat.adaptor import Adaptor, Nullary, Passthrough, Result, V, need_adaptor, original_kwargs, with_last
 from owt.summat.commands import Shell
@@ -45,6 +45,15 @@ class Pipe(Adaptor[V]):
 
     # ---- functions and constants -----------------------------------------------------------------
 
+    # Keyword arguments come to fn where there is no value, or none that is known of (Pipe[Any] is a
+    # Pipe[Nullary] too): any function may be right. Else it is the value that comes.
+
+    @overload
+    def f(self: Pipe[Nullary], fn: Callable[..., T]) -> Pipe[T]: ...
+
+    @overload
+    def f(self, fn: Callable[[V], T]) -> Pipe[T]: ...
+
     def f(self, fn: Callable[..., T]) -> Pipe[T]:
         """The value is what fn returns; no keyword arguments remain.
 
@@ -53,9 +62,21 @@ class Pipe(Adaptor[V]):
         """
         return self.to(F(fn))
 
+    @overload
+    def cast(self: Pipe[Nullary], fn: Callable[..., T]) -> Pipe[T]: ...
+
+    @overload
+    def cast(self, fn: Callable[[V], T]) -> Pipe[T]: ...
+
     def cast(self, fn: Callable[..., T]) -> Pipe[T]:
         """The same as ``f``: ``cast(int)``."""
         return self.to(Cast(fn))
+
+    @overload
+    def exec(self: Pipe[Nullary], fn: Callable[..., object]) -> Pipe[V]: ...
+
+    @overload
+    def exec(self, fn: Callable[[V], object]) -> Pipe[V]: ...
 
     def exec(self, fn: Callable[..., object]) -> Pipe[V]:
         """Calls fn as ``f`` does, for its effect; value and keyword arguments pass on."""
@@ -86,8 +107,11 @@ class Pipe(Adaptor[V]):
 
     # ---- keyword arguments -----------------------------------------------------------------------
 
-    def kwargs(self, /, **defaults: Any) -> Pipe[V]:
-        """Adds the keyword arguments that did not come; the value passes on."""
+    def kwargs(self, /, **defaults: Any) -> Pipe[Any]:
+        """Adds the keyword arguments that did not come; the value passes on.
+
+        A function that comes next is called with the keyword arguments, so the value's type says nothing of it.
+        """
         return self.to(Kwargs(defaults))
 
     def kwarg(self, name: str) -> Pipe[Any]:
