@@ -12,7 +12,7 @@ ALLOWED = {
     "asked": {"process"},
     "answer": {"process"},
     "summat": {"process"},
-    "lib": {"process", "summat"},
+    "lib": {"process", "answer", "summat"},
     "prelude": {"process", "summat", "lib"},
     "endpoint": {"process", "asked", "answer", "summat", "prelude"},
     "engine": {"process", "asked", "answer", "summat", "lib", "prelude", "endpoint"},

@@ -43,7 +43,8 @@ print([name for name in ("numpy", "bark", "torch", "nltk", "soundfile") if name 
 def test_events():
     assert stream.event(text="a\nb", n=1) == 'data: {"text": "a\\nb", "n": 1}\n\n'
     assert stream.done() == "data: [DONE]\n\n"
-    with pytest.raises(TypeError, match="bytes"):
+    assert stream.event(score=numpy.float32(0.5), mean=float("nan")) == 'data: {"score": 0.5, "mean": null}\n\n'
+    with pytest.raises(TypeError, match=r"answer\['data'\] is bytes.*base64_buf"):
         stream.event(data=b"")
 
 
@@ -100,9 +101,10 @@ def test_closing_a_response_closes_its_generator():
         numpy.array([0, 0.5, -0.5, 1, -1], "float16"),
         numpy.array([0, 16384, -16384, 32767, -32767], "int16"),
         numpy.array([0, 16384, -16384, 32767, -32767], ">i2"),
+        numpy.array([0, 16384, -16384, 32767, -32767], "int32") << 16,
         iter([0.0, 0.5, -0.5, 1.0, -1.0]),
     ],
-    ids=["list", "float64", "float16", "int16", "big-endian", "iterator"],
+    ids=["list", "float64", "float16", "int16", "big-endian", "int32", "iterator"],
 )
 def test_samples_become_pcm(samples):
     assert numpy.frombuffer(audio.pcm16(samples), "<i2").tolist() == [0, 16384, -16384, 32767, -32767]
