@@ -12,6 +12,8 @@ from owt.summat.bash import CommandFailed, bash
 
 __all__ = ["CommandFailed", "run", "shell"]
 
+CommandFailed.__module__ = __name__  # as who catches it knows it
+
 
 @overload
 def shell() -> Pipe[bytes]: ...
