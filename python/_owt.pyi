@@ -33,6 +33,10 @@ class Call:
         them. Raises ValueError whose text is what to tell the client (a 400).
         """
     @property
+    def repeated(self) -> dict[str, list[str]]:
+        """All texts of the keyword arguments that came as fields more than once, by their names. (Of JSON's none: there
+        the last counts.)"""
+    @property
     def looks_later(self) -> bool:
         """The parameters, now that they have been read, ask for the cache: the call is to be parked."""
     @property

@@ -9,7 +9,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from inspect import Signature
 from traceback import format_exception_only
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -34,19 +33,19 @@ MAX_PLANS = 256
 class Function:
     """A function of an endpoint, and how calls with this or that set of arguments bind to it."""
 
-    __slots__ = ("fn", "name", "plans", "signature")
+    __slots__ = ("fn", "name", "plans", "takes")
 
-    def __init__(self, name: str, fn: Callable[..., Any]) -> None:
+    def __init__(self, name: str, fn: Callable[..., Any], names: dict[str, Any]) -> None:
         self.name = name
         self.fn = fn
-        self.signature: Signature | None = binding.signature_of(fn)
+        self.takes = binding.taken_by(fn, names)
         self.plans: dict[tuple[str, ...], binding.Plan] = {}
 
     def plan(self, names: tuple[str, ...]) -> binding.Plan:
         """Decides and remembers how keyword arguments with these names bind."""
         if len(self.plans) >= MAX_PLANS:
             self.plans.clear()
-        made = self.plans[names] = binding.plan(self.signature, self.name, names)
+        made = self.plans[names] = binding.plan(self.takes, self.name, names)
         return made
 
 
@@ -84,7 +83,7 @@ class Endpoint:
         if not callable(value):
             what = "The adaptor is an expression whose value" if is_expression else f"{name!r}"
             raise _no_function(f"{what} is of type {type(value).__name__}: it has to be a callable or a pipeline.")
-        made = self.functions[name] = Function(name, value)
+        made = self.functions[name] = Function(name, value, self.globals)
         return made
 
     def _public(self) -> Iterable[str]:

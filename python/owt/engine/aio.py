@@ -20,7 +20,8 @@ from werkzeug.exceptions import HTTPException
 
 from owt.answer import chunks, stream
 from owt.answer.chunks import Framing
-from owt.answer.response import Chunk, Later, Stream, coerce
+from owt.answer.response import Answer, Chunk, Later, Stream, coerce
+from owt.asked import uploads
 from owt.endpoint import loaded
 from owt.process import failure, output
 from owt.process.refusal import Refusal
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
 class Pending:
     """A call whose function has returned something asynchronous.
 
-    answer is that; name what the function is called; finish (if any) is to be called in the call's
-    context when it is over, with the exception that ended it or None.
+    answer is that; name what the function is called; files its temporary files, to be removed when it is
+    over; finalize (if any) has the last word on what answer gives; finish (if any) is to be called in the
+    call's context when it is over, with the exception that ended it or None.
     """
 
     call: Call
@@ -44,6 +46,8 @@ class Pending:
     endpoint: loaded.Endpoint
     name: str
     answer: Later | Stream
+    files: list[str]
+    finalize: Callable[[Answer, Request], Answer] | None = None
     finish: Callable[[BaseException | None], object] | None = None
     room: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
@@ -204,6 +208,7 @@ def _finish(pending: Pending) -> None:
             pending.finish(pending.error)
         except Exception as error:
             failure.log(pending.call, error, pending.endpoint.path)
+    uploads.remove(pending.files)
 
 
 def _release(call: Call) -> None:
@@ -251,6 +256,8 @@ async def _answer(pending: Pending) -> None:
         except HTTPException as error:
             value = error.get_response(pending.request.environ)
         coerced = coerce(value, pending.request, pending.name)
+        if pending.finalize is not None:
+            coerced = pending.finalize(coerced, pending.request)
         if not isinstance(coerced, Later | Stream):
             stream.send(pending.call, coerced)
             return

@@ -15,7 +15,8 @@ def pcm16(samples: Any) -> bytes:
     """Samples as 16-bit little-endian PCM.
 
     samples is an array (NumPy's, or what turns into one) or an iterable of floats, in which -1 to 1 is the full range
-    and what lies beyond is clipped, or an array of int16, or bytes that are PCM already. Frames come first in an array
+    and what lies beyond is clipped, or an array of int16, int32 or uint8, as WAV files hold them, or bytes that are PCM
+    already. Frames come first in an array
     of two dimensions: (frames, channels). What is not a number is silence. TypeError for other types.
     """
     if isinstance(samples, bytes | bytearray):

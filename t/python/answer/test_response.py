@@ -192,7 +192,7 @@ async def later(r):
 
 def test_forms(call):
     def post(**data):
-        built = EnvironBuilder(method="POST", data=data).get_environ()
+        built = EnvironBuilder(method="POST", data=data, content_type="multipart/form-data").get_environ()
         body = built["wsgi.input"].read()
         made = fake_owt.Call(environ={k: v for k, v in built.items() if isinstance(v, str)}, body=body)
         return call(made=made, code_id="")
@@ -201,7 +201,6 @@ def test_forms(call):
     done = post(code=(io.BytesIO(source.encode()), "a.py"), name="é", file=(io.BytesIO(b"y"), "b"))
     assert done.text == "éyé"
     assert post(code=(io.BytesIO(b"\xff"), "a.py")).status == 400
-    assert "'name' is not UTF-8" in post(code="x", name=b"\xff").text
 
 
 def test_a_form_that_is_parked(call):
@@ -211,7 +210,7 @@ def test_a_form_that_is_parked(call):
     def park(**files):
         source = "def run(request, file): return file.read().decode() + request.form['code'][:3]"
         data = {"code": source, **{name: (io.BytesIO(content), "name") for name, content in files.items()}}
-        built = EnvironBuilder(method="POST", data=data).get_environ()
+        built = EnvironBuilder(method="POST", data=data, content_type="multipart/form-data").get_environ()
         body = built["wsgi.input"].read()
         made = fake_owt.Call(environ={k: v for k, v in built.items() if isinstance(v, str)}, body=body)
         made.looks_later = made.key_has_arguments = True

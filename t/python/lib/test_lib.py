@@ -125,6 +125,19 @@ def test_other_arrays_are_refused():
         audio.pcm16(numpy.array([1, 2]).astype("int64"))
 
 
+@pytest.mark.parametrize(("dtype", "samples"), [("int32", [-(1 << 31), 0, 1 << 30]), ("uint8", [0, 128, 192])])
+def test_arrays_as_wav_files_hold_them(dtype, samples):
+    array = numpy.array(samples).astype(dtype)
+    assert numpy.frombuffer(audio.pcm16(array), "<i2").tolist() == [-32768, 0, 16384]
+
+
+def test_two_channels_are_seen():
+    stereo = numpy.zeros((5, 2), "float32")
+    wav = base64.b64decode(encoding.base64_wav(stereo, 8000))
+    assert int.from_bytes(wav[22:24], "little") == 2
+    assert len(wav) == 44 + 5 * 2 * 2
+
+
 def test_a_wav_grows():
     chunks = audio.wav(([n / 4] * 3 for n in range(3)), 24000)
     first = next(chunks)
