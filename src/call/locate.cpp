@@ -8,14 +8,31 @@
 
 namespace owt {
 
-bool names_code(std::string_view query) {
+namespace {
+
+// Whether a field that is not empty is one of those.
+template <typename Test>
+bool has_field(std::string_view query, Test is_wanted) {
     bool found = false;
     for_each_pair(query, [&](std::string_view name, std::string_view value) {
-        found = !value.empty() && (holds_code(parameter_of(name)) || (name.find('%') != std::string_view::npos &&
-                                                                      holds_code(parameter_of(decode_percent(name)))));
+        found = !value.empty() && (is_wanted(parameter_of(name)) || (name.find('%') != std::string_view::npos &&
+                                                                     is_wanted(parameter_of(decode_percent(name)))));
         return !found;
     });
     return found;
+}
+
+}  // namespace
+
+bool names_code(std::string_view query) {
+    return has_field(query, holds_code);
+}
+
+bool brings_python(std::string_view query) {
+    return names_code(query) && has_field(query, [](Parameter parameter) {
+               return parameter == Parameter::code || parameter == Parameter::code_b64 ||
+                      parameter == Parameter::kwargs || parameter == Parameter::kwargs_b64;
+           });
 }
 
 std::string without_parameters(std::string_view query) {

@@ -11,6 +11,8 @@ namespace owt {
 
 // True if the query string has a non-empty field that names code.
 bool names_code(std::string_view query);
+// True if it also brings what is read as Python: code itself, or kwargs. With code_id and fields alone it does not.
+bool brings_python(std::string_view query);
 
 // The query string without the fields that the parameter table names, as they came.
 std::string without_parameters(std::string_view query);

@@ -1,15 +1,18 @@
 // Who made the link chose everything that the page shows, and perhaps the window it is shown in. So nothing that Python
 // would read is hidden: long lines wrap, the button comes after the code, characters that cannot be seen or that
 // reorder others are spelt out, in code whose order is the one in memory. And no click can be lured: the button comes
-// to life when the page has had the focus for a second in which nobody clicked or typed.
+// to life when the page has had the focus for a second in which nobody clicked or typed. And it is seen from its top: a
+// link that ends in #:~:text=Run would show its end first.
 
 #include "guard/confirm.hpp"
-#include "call/text.hpp"
 
 #include <openssl/evp.h>
 
 #include <algorithm>
 #include <vector>
+
+#include "call/text.hpp"
+#include "call/urlencoded.hpp"
 
 namespace owt {
 
@@ -44,11 +47,13 @@ pre + pre { margin-top: .5rem; }
 )";
 
 // The link has an href only while it may be followed. A click or a key before that, or leaving the page, begins the
-// second anew; one click is enough. The focus is looked at, too, since not every change of it is an event.
+// second anew; one click is enough. The focus is looked at, too, since not every change of it is an event. Until then
+// nobody scrolls but the user: for browsers that do not know Document-Policy.
 constexpr std::string_view script = R"(
 'use strict';
 const run = document.querySelector('.run');
 let timer;
+let stays = true;
 function rest() {
   clearInterval(timer);
   run.removeAttribute('href');
@@ -56,6 +61,7 @@ function rest() {
 }
 function live() {
   clearInterval(timer);
+  stays = false;
   run.setAttribute('href', run.dataset.href);
   run.removeAttribute('aria-disabled');
 }
@@ -70,16 +76,19 @@ function wait() {
 function hasty() {
   if (!run.hasAttribute('href')) wait();
 }
-if (run) {
-  addEventListener('focus', wait);
-  addEventListener('blur', wait);
-  addEventListener('pageshow', wait);
-  document.addEventListener('visibilitychange', wait);
-  addEventListener('pointerdown', hasty, true);
-  addEventListener('keydown', hasty, true);
-  run.addEventListener('click', () => run.hasAttribute('href') ? setTimeout(rest) : wait());
-  wait();
+history.scrollRestoration = 'manual';
+addEventListener('scroll', () => stays && scrollTo(0, 0));
+for (const input of ['wheel', 'touchstart', 'pointerdown', 'keydown']) {
+  addEventListener(input, () => { stays = false; }, {capture: true, passive: true});
 }
+addEventListener('focus', wait);
+addEventListener('blur', wait);
+addEventListener('pageshow', wait);
+document.addEventListener('visibilitychange', wait);
+addEventListener('pointerdown', hasty, true);
+addEventListener('keydown', hasty, true);
+run.addEventListener('click', () => run.hasAttribute('href') ? setTimeout(rest) : wait());
+wait();
 )";
 
 // ---- characters ----
@@ -175,73 +184,7 @@ void append_block(std::string& out, std::string_view text) {
     out += "</pre>\n";
 }
 
-// ---- what Python would read ----
-
-// PEP 263: with an encoding declared, the code that is run is not the code that is shown.
-bool declares_encoding(std::string_view line) {
-    if (line.starts_with("\xEF\xBB\xBF")) {
-        line.remove_prefix(3);
-    }
-    line.remove_prefix(std::min(line.find_first_not_of(" \t\f"), line.size()));
-    if (!line.starts_with('#')) {
-        return false;
-    }
-    constexpr std::string_view word = "coding";
-    for (std::size_t at = line.find(word); at != std::string_view::npos; at = line.find(word, at + 1)) {
-        std::string_view rest = line.substr(at + word.size());
-        if (!rest.starts_with(':') && !rest.starts_with('=')) {
-            continue;
-        }
-        rest.remove_prefix(1);
-        rest.remove_prefix(std::min(rest.find_first_not_of(" \t"), rest.size()));
-        auto in_name = [](char c) {
-            return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' || c == '_' ||
-                   c == '.';
-        };
-        std::string name(rest.begin(), std::ranges::find_if_not(rest, in_name));
-        std::ranges::transform(name, name.begin(), [](char c) {
-            return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c == '_' ? '-' : c;
-        });
-        if (!name.empty() && name != "utf-8" && name != "utf8") {
-            return true;
-        }
-    }
-    return false;
-}
-
-bool is_shown_as_run(std::string_view code) {
-    for (int i = 0; i < 2; i++) {
-        std::size_t end = std::min(code.find('\n'), code.size());
-        if (declares_encoding(code.substr(0, end))) {
-            return false;
-        }
-        code.remove_prefix(std::min(end + 1, code.size()));
-    }
-    return true;
-}
-
-int hex_digit(char c) {
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c = static_cast<char>(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-std::string decode(std::string_view text) {
-    std::string out;
-    for (std::size_t i = 0; i < text.size(); i++) {
-        int high = text[i] == '%' && i + 2 < text.size() ? hex_digit(text[i + 1]) : -1;
-        int low = high >= 0 ? hex_digit(text[i + 2]) : -1;
-        if (low >= 0) {
-            out += static_cast<char>(high << 4 | low);
-            i += 2;
-        } else {
-            out += text[i] == '+' ? ' ' : text[i];
-        }
-    }
-    return out;
-}
+// ---- what the query holds ----
 
 // The fields of the query that are shown nowhere else: the code reads them, by name or through its request. Of a
 // repeated parameter the first is shown above.
@@ -252,9 +195,9 @@ std::vector<std::string> other_fields(std::string_view query) {
         std::string_view pair = query.substr(0, query.find('&'));
         query.remove_prefix(std::min(pair.size() + 1, query.size()));
         std::size_t equals = std::min(pair.find('='), pair.size());
-        std::string name = decode(pair.substr(0, equals));
+        std::string name = decode_percent(pair.substr(0, equals));
         if (!pair.empty() && std::erase(shown, name) == 0) {
-            out.push_back(name + " = " + decode(pair.substr(std::min(equals + 1, pair.size()))));
+            out.push_back(name + " = " + decode_percent(pair.substr(std::min(equals + 1, pair.size()))));
         }
     }
     return out;
@@ -299,12 +242,6 @@ void append_arguments(std::string& out, const Confirmation& asked) {
 }
 
 void append_button(std::string& out, const Confirmation& asked) {
-    if (!is_shown_as_run(asked.params.code)) {
-        out +=
-            "<p class=\"warning\">The code declares an encoding, so Python would not read it as it is shown here. "
-            "It cannot be run from this page.</p>\n";
-        return;
-    }
     // No id anywhere: a link must not choose what part of the page is seen first.
     out += "<p class=\"act\"><a class=\"run\" role=\"link\" aria-disabled=\"true\" data-href=\"";
     out += same_origin_reference(asked.target);
@@ -374,12 +311,13 @@ std::string confirm_page(const Confirmation& asked) {
     return out;
 }
 
-std::array<std::pair<std::string_view, std::string_view>, 8> confirm_headers() {
+std::array<std::pair<std::string_view, std::string_view>, 9> confirm_headers() {
     static const std::string policy = content_security_policy();
     return {{
         {"Content-Type", "text/html; charset=utf-8"},
         {"Content-Security-Policy", policy},
         {"X-Frame-Options", "DENY"},
+        {"Document-Policy", "force-load-at-top"},
         {"X-Content-Type-Options", "nosniff"},
         // The button's request has to say where it comes from.
         {"Referrer-Policy", "same-origin"},

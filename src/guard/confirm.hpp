@@ -23,7 +23,7 @@ struct Confirmation {
 std::string confirm_page(const Confirmation& asked);
 
 // What goes with the page, the type included.
-std::array<std::pair<std::string_view, std::string_view>, 8> confirm_headers();
+std::array<std::pair<std::string_view, std::string_view>, 9> confirm_headers();
 
 // A path-absolute reference that stays on this server whatever target holds, safe in an attribute.
 std::string same_origin_reference(std::string_view target);

@@ -194,8 +194,8 @@ std::string canonical_host(std::string_view text) {
     if (text.size() > max_host + 1) {
         return {};
     }
-    // The dot says that a name is whole; nginx drops it, too.
-    if (text.ends_with('.')) {
+    // The dot says that a name is whole; nginx drops it, too. Browsers write it behind IPv4 as well.
+    if (text.ends_with('.') && !text.ends_with("].")) {
         text.remove_suffix(1);
     }
     switch (Address address = literal(text); address.kind) {

@@ -16,6 +16,9 @@ namespace {
 // What a preflight may ask for is told back to it: a bound keeps that short.
 constexpr std::size_t max_headers = 1000;
 
+// As browsers want to be told it.
+constexpr std::string_view all_origins = "*";
+
 Problem foreign_page(std::string_view what) {
     return {403, "foreign-page", std::string(what)};
 }
@@ -26,10 +29,20 @@ bool is_cors(const Visit& visit) {
     return mode.empty() || visit.says(Visit::fetch_mode, "cors");
 }
 
-// A script's request, for all one can see. A form or a link on a foreign page is none; browsers send the password that
-// they remember along with it.
+// A script's request, for all one can see. A form or a link on a foreign page is none.
 bool is_scripted(const Visit& visit) {
     return visit[Visit::upgrade_insecure].empty() && is_cors(visit);
+}
+
+// No page can send this before its browser has asked whether it may (a preflight).
+bool is_preflighted(const Visit& visit) {
+    const auto& type = visit[Visit::content_type];
+    bool json = type.size() == 1 && same(trim(type[0].substr(0, type[0].find(';'))), "application/json");
+    return json || !visit[Visit::meant].empty();
+}
+
+bool is_preflight(const Visit& visit) {
+    return visit.method == "OPTIONS" && visit[Visit::preflight_method].size() == 1;
 }
 
 // By headers that programs do not send. Node's fetch() is a program, and sends Sec-Fetch-Mode: cors; from a foreign
@@ -79,6 +92,49 @@ Problem refuse_page(const Visit& visit) {
         "\nA program that is no browser passes without Sec-Fetch-* headers and with a User-Agent of its own.");
 }
 
+// Text from elsewhere in a page can hold such elements, where no script is let in.
+Problem refuse_element(std::string_view what) {
+    return {403, "embedded-code",
+            "An element of a page asks for this" + std::string(what) +
+                ", and its URL brings Python along. Text from elsewhere may have put it there, so that this is not "
+                "run. Let a script ask by fetch(), and show what comes by URL.createObjectURL(); or send the code "
+                "once, and name it in the URL by code_id, with arguments as fields of their own, without kwargs."};
+}
+
+// The browser was to be told that any origin may ask, but without the password that it remembers: it sends that along
+// unasked, at least for a page of another port of the same host.
+Problem refuse_unasked(std::string_view origin) {
+    return foreign_page("A page of " + printable(origin) +
+                        " asks for this, and its browser has not asked first whether it may (by a preflight): so the "
+                        "password may be one that the browser remembers, and not the script's. Let the script send "
+                        "JSON (Content-Type: application/json), or the header X-Owt: 1, and the password in a header "
+                        "Authorization of its own.");
+}
+
+// What a page shows, plays or loads, a frame included, where the browser says what it wants it for.
+std::optional<Problem> about_element(const Visit& visit) {
+    const auto& dest = visit[Visit::fetch_dest];
+    if (!visit.brings_python || dest.empty() || visit.says(Visit::fetch_dest, "empty") ||
+        visit.says(Visit::fetch_dest, "document")) {
+        return {};
+    }
+    return refuse_element(" (Sec-Fetch-Dest: " + printable(dest[0]) + ")");
+}
+
+// The same where it does not. Scripts, frames and fonts then look like fetch() or a link.
+std::optional<Problem> about_plain_element(const Visit& visit) {
+    if (!visit.brings_python || visit.method != "GET" || !calls_itself_browser(visit)) {
+        return {};
+    }
+    auto is_shown = [](std::string_view types) {
+        std::string text = lower(types);
+        return text.starts_with("image/") || text.starts_with("text/css") || text.starts_with("audio/") ||
+               text.starts_with("video/");
+    };
+    bool element = std::ranges::any_of(visit[Visit::accept], is_shown) || !visit[Visit::range].empty();
+    return element ? std::optional(refuse_element("")) : std::nullopt;
+}
+
 // A link that was followed. Without code there is nothing to confirm.
 Verdict follow_link(const Visit& visit, const Rules& rules) {
     Verdict verdict;
@@ -90,7 +146,8 @@ Verdict follow_link(const Visit& visit, const Rules& rules) {
 
 Verdict judge_fetch(const Visit& visit, const Rules& rules) {
     if (visit.says(Visit::fetch_site, "same-origin")) {
-        return {};
+        auto refusal = about_element(visit);
+        return refusal ? refuse(std::move(*refusal)) : Verdict();
     }
     bool known = visit.says(Visit::fetch_site, "cross-site") || visit.says(Visit::fetch_site, "same-site") ||
                  visit.says(Visit::fetch_site, "none");
@@ -106,6 +163,12 @@ bool is_own(const Visit& visit, std::string_view origin) {
     return !own.empty() && canonical_origin(origin) == own;
 }
 
+bool is_own_page(const Visit& visit) {
+    const auto& sent = visit[Visit::origin];
+    return visit[Visit::fetch_site].empty() ? sent.size() == 1 && is_own(visit, sent[0])
+                                            : visit.says(Visit::fetch_site, "same-origin");
+}
+
 bool has_own_referer(const Visit& visit) {
     const auto& sent = visit[Visit::referer];
     return sent.size() == 1 && is_own(visit, origin_part(sent[0]));
@@ -116,13 +179,29 @@ bool has_foreign_referer(const Visit& visit, const Rules& rules) {
     return !sent.empty() && (sent.size() > 1 || !rules.allows_origin(canonical_origin(origin_part(sent[0]))));
 }
 
+// A redirect may have brought it here: what follows one sends the headers that it was told to, and no others.
+Verdict judge_program(const Visit& visit, const Rules& rules) {
+    if (!rules.strict || !visit.names_code || !visit[Visit::meant].empty()) {
+        return {};
+    }
+    return refuse(
+        {403, "unmeant-code",
+         "The URL of this request names code, and may be one that a foreign server has redirected it to. Send "
+         "the code in the body (POST), or say that the URL is meant, by the header X-Owt: 1."});
+}
+
 // Browsers say no more over plain HTTP, unless to the machine itself.
 Verdict judge_plain(const Visit& visit, const Rules& rules) {
-    if (const auto& sent = visit[Visit::origin]; !sent.empty()) {
-        return sent.size() == 1 && is_own(visit, sent[0]) ? Verdict() : refuse(refuse_page(visit));
+    const auto& sent = visit[Visit::origin];
+    if (!sent.empty() && !is_own_page(visit)) {
+        return refuse(refuse_page(visit));
     }
-    if (has_own_referer(visit)) {
-        return {};
+    if (auto refusal = about_element(visit)) {
+        return refuse(std::move(*refusal));
+    }
+    if (!sent.empty() || has_own_referer(visit)) {
+        auto refusal = about_plain_element(visit);
+        return refusal ? refuse(std::move(*refusal)) : Verdict();
     }
     // Sent with what is shown in a tab or a frame, and with nothing else. In a frame the page shows nothing.
     if (!visit[Visit::upgrade_insecure].empty() && visit.method == "GET") {
@@ -133,7 +212,7 @@ Verdict judge_plain(const Visit& visit, const Rules& rules) {
         has_foreign_referer(visit, rules)) {
         return refuse(refuse_page(visit));
     }
-    return {};
+    return judge_program(visit, rules);
 }
 
 // What a preflight asks to be allowed, if it consists of names.
@@ -157,6 +236,11 @@ std::string header_names(const std::vector<std::string_view>& asked) {
 }  // namespace
 
 std::optional<Problem> about_prefetch(const Visit& visit) {
+    if (!visit[Visit::ping_to].empty()) {
+        return Problem{403, "prefetch",
+                       "A browser reports by this that a link was followed (Ping-To), and nobody waits for the answer: "
+                       "code is not run for that."};
+    }
     auto guesses = [](std::string_view value) {
         std::string text = lower(value);
         return text.find("prefetch") != std::string::npos || text.find("prerender") != std::string::npos ||
@@ -185,17 +269,22 @@ std::string_view allowed_origin(const Visit& visit, const Rules& rules) {
     if (rules.allows_origin(origin)) {
         return sent[0];
     }
-    return rules.any_origin && rules.has_auth && is_scripted(visit) ? "*" : std::string_view();
+    return rules.any_origin && rules.has_auth && is_scripted(visit) ? all_origins : std::string_view();
 }
 
-Verdict judge_page(const Visit& visit, const Rules& rules, bool allowed) {
-    if (allowed) {
-        Verdict verdict;
-        if (visit.method == "OPTIONS" && visit[Visit::preflight_method].size() == 1) {
+Verdict judge_page(const Visit& visit, const Rules& rules, std::string_view allowed) {
+    if (!allowed.empty() && !is_own_page(visit)) {
+        if (is_preflight(visit)) {
+            Verdict verdict;
             verdict.kind = Verdict::Kind::preflight;
             verdict.allow_headers = header_names(visit[Visit::preflight_headers]);
+            return verdict;
         }
-        return verdict;
+        if (allowed == all_origins && !is_preflighted(visit)) {
+            return refuse(refuse_unasked(visit[Visit::origin][0]));
+        }
+        auto refusal = about_element(visit);
+        return refusal ? refuse(std::move(*refusal)) : Verdict();
     }
     Verdict verdict = visit[Visit::fetch_site].empty() ? judge_plain(visit, rules) : judge_fetch(visit, rules);
     if (visit.method == "OPTIONS" && verdict.kind == Verdict::Kind::refuse) {

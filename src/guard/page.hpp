@@ -15,7 +15,7 @@ namespace owt {
 std::optional<Problem> about_prefetch(const Visit& visit);
 // The origin to name to a browser as allowed; empty if it is not.
 std::string_view allowed_origin(const Visit& visit, const Rules& rules);
-// allowed: there is such an origin.
-Verdict judge_page(const Visit& visit, const Rules& rules, bool allowed);
+// allowed is what allowed_origin() has found.
+Verdict judge_page(const Visit& visit, const Rules& rules, std::string_view allowed);
 
 }  // namespace owt

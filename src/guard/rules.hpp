@@ -15,6 +15,8 @@ namespace owt {
 struct Rules {
     bool remote = false;
     bool links = false;
+    bool http10 = false;
+    bool strict = false;      // owt_guard strict
     bool has_auth = false;    // owt_auth; no other kind counts
     bool any_origin = false;  // owt_allow origin *
     std::vector<std::string> hosts;

@@ -18,9 +18,6 @@ struct Visit {
     // The headers that the guard looks at; each may have come several times.
     enum Name {
         host_header,
-        forwarded_for,
-        real_ip,
-        forwarded,
         forwarded_proto,
         fetch_site,
         fetch_mode,
@@ -28,24 +25,40 @@ struct Visit {
         sec_purpose,
         purpose,
         moz,
+        ping_to,
         origin,
         referer,
         user_agent,
+        accept,
+        range,
+        content_type,
         upgrade_insecure,
         preflight_method,
         preflight_headers,
+        meant,
         names
+    };
+
+    // How fronts say whom they ask for: an address or several, or as RFC 7239 has it.
+    enum class Way : std::uint8_t { addresses, forwarded };
+    struct Told {
+        std::string_view name;  // of the header, as it is usually written
+        Way way;
+        std::string_view value;
     };
 
     Address peer;  // of the connection
     // Where the listener speaks PROXY: the source that it told, empty if it told none.
     std::optional<std::string_view> proxy_source;
     Address local;  // the address that the peer connected to, never a wildcard
-    std::uint16_t port = 0;
     bool https = false;
+    bool http10 = false;  // or older
     std::string_view method;
-    std::string_view host;    // nginx's r->headers_in.server: what was asked for, without a port
-    bool names_code = false;  // the query does: owt::names_code()
+    std::string_view host;        // what was asked for as it came, with its port if it has one
+    bool names_code = false;      // the query does: owt::names_code()
+    bool brings_python = false;   // the query does: owt::brings_python()
+    std::vector<Told> told;       // for whom it is, by all headers that fronts use to say so
+    std::string_view front_sign;  // a header that fronts alone add, without saying for whom; empty if none came
     std::array<std::vector<std::string_view>, names> headers;
 
     // Takes in any header; those that do not matter here are ignored.
@@ -53,6 +66,8 @@ struct Visit {
     const std::vector<std::string_view>& operator[](Name name) const { return headers[name]; }
     // It came once, with this value.
     bool says(Name name, std::string_view value) const;
+    // By X-Forwarded-For; the other headers do not count on a unix socket.
+    bool has_forwarded_for() const;
 
     // No web page comes to a unix socket but through a front, which passes on what it is called itself.
     bool through_front() const;

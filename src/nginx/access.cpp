@@ -43,6 +43,23 @@ Address peer_of(const ngx_connection_t& connection, const Address& local) {
     return address_of(&address.sockaddr);
 }
 
+// Whole and as it came: nginx's own headers_in.server has lost what may be a port, whatever that is. The request line's
+// (or :authority) goes before a Host header, as it does for nginx.
+std::string_view asked_host(ngx_http_request_t* asked) {
+    const ngx_http_request_t* request = asked->main;  // a subrequest knows less of it
+    if (request->host_start == nullptr || request->host_end == nullptr) {
+        ngx_table_elt_t* host = request->headers_in.host;
+        return host != nullptr ? to_view(host->value) : std::string_view();
+    }
+    const auto* begin = reinterpret_cast<const char*>(request->host_start);
+    if (request->http_version >= NGX_HTTP_VERSION_20) {
+        return {begin, reinterpret_cast<const char*>(request->host_end)};
+    }
+    std::string_view line = to_view(request->request_line);
+    std::string_view rest = line.substr(static_cast<std::size_t>(begin - line.data()));
+    return rest.substr(0, rest.find_first_of("/? "));
+}
+
 Visit visit_of(ngx_http_request_t* request) {
     ngx_connection_t* connection = request->connection;
     Visit visit;
@@ -53,15 +70,16 @@ Visit visit_of(ngx_http_request_t* request) {
     }
     if (ngx_connection_local_sockaddr(connection, nullptr, 0) == NGX_OK) {
         visit.local = address_of(connection->local_sockaddr);
-        visit.port = ngx_inet_get_port(connection->local_sockaddr);
     }
     visit.peer = peer_of(*connection, visit.local);
 #if (NGX_HTTP_SSL)
     visit.https = connection->ssl != nullptr;
 #endif
     visit.method = to_view(request->method_name);
-    visit.host = to_view(request->headers_in.server);
+    visit.host = asked_host(request);
+    visit.http10 = request->http_version < NGX_HTTP_VERSION_11;
     visit.names_code = names_code(to_view(request->args));
+    visit.brings_python = visit.names_code && brings_python(to_view(request->args));
     each_header(request->headers_in.headers,
                 [&](const ngx_table_elt_t& header) { visit.add(to_view(header.key), to_view(header.value)); });
     return visit;
@@ -306,6 +324,23 @@ ngx_int_t judge(ngx_http_request_t* request) {
     return send_verdict(request, state->verdict);
 }
 
+char* set_guard(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
+    Guarding& given = static_cast<LocationConf*>(conf)->guard_given;
+    if (given != Guarding::unsaid) {
+        return const_cast<char*>("is duplicate");
+    }
+    if (has_argument(cf, "on")) {
+        given = Guarding::on;
+    } else if (has_argument(cf, "off")) {
+        given = Guarding::off;
+    } else if (has_argument(cf, "strict")) {
+        given = Guarding::strict;
+    } else {
+        return fail(cf, "'" + std::string(to_view(arguments(cf)[1])) + "' is none of \"on\", \"off\" and \"strict\"");
+    }
+    return NGX_CONF_OK;
+}
+
 char* set_allow(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
     auto& location = *static_cast<LocationConf*>(conf);
     if (!ensure(cf, location.allowed)) {
@@ -321,8 +356,12 @@ char* set_allow(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
         location.allowed->rules.links = true;
         return NGX_CONF_OK;
     }
+    if (has_argument(cf, "http10")) {
+        location.allowed->rules.http10 = true;
+        return NGX_CONF_OK;
+    }
     if (cf->args->nelts < 3 || (what != "host" && what != "origin")) {
-        return fail(cf, "use \"remote\", \"links\", \"host name ...\" or \"origin origin ...\"");
+        return fail(cf, "use \"remote\", \"links\", \"http10\", \"host name ...\" or \"origin origin ...\"");
     }
     for (ngx_uint_t i = 2; i < cf->args->nelts; i++) {
         std::string_view text = to_view(arguments(cf)[i]);
@@ -362,10 +401,10 @@ char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
     }
     ngx_conf_merge_ptr_value(inner.logins, outer.logins, nullptr);
     ngx_conf_merge_ptr_value(inner.allowed, outer.allowed, nullptr);
-    if (inner.guard_given == NGX_CONF_UNSET) {
+    if (inner.guard_given == Guarding::unsaid) {
         inner.guard_given = outer.guard_given;
     }
-    inner.guard = inner.guard_given != NGX_CONF_UNSET ? inner.guard_given != 0 : inner.owt != nullptr;
+    inner.guard = inner.guard_given != Guarding::unsaid ? inner.guard_given != Guarding::off : inner.owt != nullptr;
     if (!inner.guard) {
         if (inner.owt != nullptr) {
             main.exposed->push_back({server, false});
@@ -377,6 +416,7 @@ char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
         return static_cast<char*>(NGX_CONF_ERROR);
     }
     inner.rules->has_auth = inner.logins != nullptr;
+    inner.rules->strict = inner.guard_given == Guarding::strict;
     add_server_names(cf, *server, *inner.rules);
     if (auto complaint = inner.rules->check()) {
         // By now nginx has read on to the end of the block.

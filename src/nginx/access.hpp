@@ -8,7 +8,8 @@
 
 namespace owt {
 
-// The directives owt_allow and owt_auth.
+// The directives owt_guard, owt_allow and owt_auth.
+char* set_guard(ngx_conf_t* cf, ngx_command_t* command, void* conf) noexcept;
 char* set_allow(ngx_conf_t* cf, ngx_command_t* command, void* conf) noexcept;
 char* set_auth(ngx_conf_t* cf, ngx_command_t* command, void* conf) noexcept;
 

@@ -5,6 +5,7 @@
 #include "call/hooks.hpp"
 #include "call/key.hpp"
 #include "call/text.hpp"
+#include "call/uptime.hpp"
 #include "nginx/answer.hpp"
 
 namespace owt {
@@ -120,7 +121,7 @@ Caching::Step Caching::look(ngx_http_request_t* request, const Call::Asked& aske
     }
     key_ = key_for(request, asked);
     accept_ = all_of(request, "Accept");
-    begun_at_ = ngx_time();
+    begun_at_ = uptime();
     // RFC 9111, 5.2.1: nothing that was kept before is to be sent; nothing is to be kept.
     std::string wish = all_of(request, "Cache-Control");
     bool keeps = !has_directive(wish, "no-store");
@@ -145,7 +146,7 @@ Caching::Step Caching::resume(ngx_http_request_t* request, KeptPtr kept) {
     if (!kept->terms.by_accept || kept->accept == accept_) {
         kept_ = std::move(kept);
         result_ = {.limited = kept_->terms.lifetime.has_value(),
-                   .kept_at = ngx_time(),
+                   .kept_at = uptime(),
                    .head = kept_->head,
                    .body_size = kept_->body.size(),
                    .body = kept_->body};

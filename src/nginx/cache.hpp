@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 
@@ -61,8 +62,8 @@ class Caching {
     Digest at_{};   // and where its result was found
     std::string accept_;
     std::optional<Recording> recording_;
-    Clock::time_point begun_;  // when the head came
-    time_t begun_at_ = 0;      // when it looked, and found nothing
+    Clock::time_point begun_;          // when the head came
+    std::chrono::seconds begun_at_{};  // by uptime(): when it looked, and found nothing
     bool stored_ = false;
     Zone::Result result_;
     KeptPtr kept_;  // what the result points to, unless that is the request's memory

@@ -20,6 +20,9 @@ struct Exposed {
     bool guarded;
 };
 
+// What owt_guard says.
+enum class Guarding : std::uint8_t { unsaid, off, on, strict };
+
 // What owt_allow says, and where it said so last.
 struct Allowed {
     Rules rules;
@@ -66,7 +69,7 @@ struct LocationConf {
     ngx_flag_t traceback;
     ngx_msec_t timeout;  // 0: off
     std::size_t stream_buffer;
-    ngx_flag_t guard_given;  // owt_guard here or further out, else unset
+    Guarding guard_given;  // here or further out
     bool guard;
     Allowed* allowed;  // by owt_allow, here or further out
     Rules* rules;      // with guard: all that it goes by

@@ -98,7 +98,6 @@ void* create_location_conf(ngx_conf_t* cf) noexcept {
         conf->traceback = NGX_CONF_UNSET;
         conf->timeout = NGX_CONF_UNSET_MSEC;
         conf->stream_buffer = NGX_CONF_UNSET_SIZE;
-        conf->guard_given = NGX_CONF_UNSET;
         conf->allowed = static_cast<Allowed*>(NGX_CONF_UNSET_PTR);
         conf->logins = static_cast<Logins*>(NGX_CONF_UNSET_PTR);
         conf->cache = static_cast<CacheName*>(NGX_CONF_UNSET_PTR);
@@ -257,8 +256,7 @@ constexpr ngx_uint_t anywhere = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTT
 std::array commands = {
     ngx_command_t{ngx_string("owt"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_owt, NGX_HTTP_LOC_CONF_OFFSET, 0,
                   nullptr},
-    ngx_command_t{ngx_string("owt_guard"), anywhere | NGX_CONF_FLAG, ngx_conf_set_flag_slot, NGX_HTTP_LOC_CONF_OFFSET,
-                  offsetof(LocationConf, guard_given), nullptr},
+    ngx_command_t{ngx_string("owt_guard"), anywhere | NGX_CONF_TAKE1, set_guard, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     ngx_command_t{ngx_string("owt_auth"), anywhere | NGX_CONF_1MORE, set_auth, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     ngx_command_t{ngx_string("owt_allow"), anywhere | NGX_CONF_1MORE, set_allow, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     ngx_command_t{ngx_string("owt_timeout"), anywhere | NGX_CONF_TAKE1, set_timeout, NGX_HTTP_LOC_CONF_OFFSET, 0,

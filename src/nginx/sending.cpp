@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "call/text.hpp"
+#include "call/uptime.hpp"
 #include "nginx/answer.hpp"
 
 namespace owt {
@@ -172,7 +173,7 @@ ngx_int_t send_kept(ngx_http_request_t* request, Caching& caching) {
         set = set && set_header(request, name, value);
     });
     if (result.limited) {
-        set = set && add_header(request, "Age", std::to_string(ngx_time() - result.kept_at)) != nullptr;
+        set = set && add_header(request, "Age", std::to_string((uptime() - result.kept_at).count())) != nullptr;
     }
     if (!set) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "call/hooks.hpp"
+#include "call/uptime.hpp"
 
 namespace owt {
 
@@ -25,8 +26,8 @@ struct Zone::Entry {
     ngx_rbtree_node_t node;
     ngx_queue_t use;
     Digest key;
-    time_t kept_at;
-    time_t until;  // 0: for ever
+    std::chrono::seconds kept_at;  // by uptime()
+    std::chrono::seconds until;    // zero: for ever
     std::size_t head_size;
     std::size_t body_size;
     bool by_accept;
@@ -34,6 +35,7 @@ struct Zone::Entry {
     u_char bytes[];
 
     std::size_t size() const { return head_size + body_size; }
+    bool is_limited() const { return until != std::chrono::seconds::zero(); }
 
     // The parts in which its bytes lie, from first to last.
     template <typename Visit>
@@ -184,7 +186,7 @@ std::optional<Zone::Result> Zone::find(const Digest& key, ngx_pool_t* memory,
     if (entry == nullptr) {
         return std::nullopt;
     }
-    if (entry->until != 0 && entry->until <= ngx_time()) {
+    if (entry->is_limited() && entry->until <= uptime()) {
         Change change(*this);
         forget(*entry);
         return std::nullopt;
@@ -194,7 +196,7 @@ std::optional<Zone::Result> Zone::find(const Digest& key, ngx_pool_t* memory,
         ngx_queue_remove(&entry->use);
         ngx_queue_insert_head(&root().used, &entry->use);
     }
-    Result result{entry->by_accept, entry->until != 0, entry->kept_at, {}, entry->body_size, {}};
+    Result result{entry->by_accept, entry->is_limited(), entry->kept_at, {}, entry->body_size, {}};
     auto copy = [&](std::size_t from, std::size_t size, std::string_view& text) {
         auto* bytes = static_cast<u_char*>(ngx_pnalloc(memory, size));
         if (bytes == nullptr) {
@@ -215,7 +217,7 @@ std::optional<Zone::Result> Zone::find(const Digest& key, ngx_pool_t* memory,
 }
 
 bool Zone::keep(const Digest& key, std::string_view head, std::string_view body,
-                std::optional<std::chrono::seconds> lifetime, time_t begun) {
+                std::optional<std::chrono::seconds> lifetime, std::chrono::seconds begun) {
     Lock lock(*this);
     if (Entry* other = look_up(key); other != nullptr && other->kept_at > begun) {
         return false;
@@ -225,7 +227,7 @@ bool Zone::keep(const Digest& key, std::string_view head, std::string_view body,
     if (entry == nullptr) {
         return false;
     }
-    entry->until = lifetime ? ngx_time() + lifetime->count() : 0;
+    entry->until = lifetime ? entry->kept_at + *lifetime : std::chrono::seconds::zero();
     return true;
 }
 
@@ -260,8 +262,8 @@ Zone::Entry* Zone::add(const Digest& key, std::string_view head, std::string_vie
     *entry = {.node = {},
               .use = {},
               .key = key,
-              .kept_at = ngx_time(),
-              .until = 0,
+              .kept_at = uptime(),
+              .until = {},
               .head_size = head.size(),
               .body_size = body.size(),
               .by_accept = false,

@@ -29,9 +29,9 @@ class Zone {
     ngx_int_t attach(ngx_slab_pool_t* pool, bool inherited);
 
     struct Result {
-        bool by_accept = false;  // this is no result: there are several, kept by Accept
-        bool limited = false;    // in its life
-        time_t kept_at = 0;
+        bool by_accept = false;          // this is no result: there are several, kept by Accept
+        bool limited = false;            // in its life
+        std::chrono::seconds kept_at{};  // by uptime()
         std::string_view head;
         std::size_t body_size = 0;
         std::optional<std::string_view> body;
@@ -42,7 +42,7 @@ class Zone {
 
     // False if there is no room for that, or a result that was kept since it was begun.
     bool keep(const Digest& key, std::string_view head, std::string_view body,
-              std::optional<std::chrono::seconds> lifetime, time_t begun);
+              std::optional<std::chrono::seconds> lifetime, std::chrono::seconds begun);
     // Says that the results of this key are kept by Accept.
     bool keep_by_accept(const Digest& key);
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 import time
@@ -22,11 +23,26 @@ CONF = """
 owt_instance default { threads 1; }
 large_client_header_buffers 4 64k;
 log_format attack "$arg_attack $status";
+log_format who "$request_method $uri $arg_attack $status $remote_user";
 server {
     listen 127.0.0.1:{port};
     access_log attacks.log attack;
     location / { owt; }
     location /pages/ { alias {dir}/pages/; }
+    location /named/ { owt; owt_allow host evil.test; }
+    location /any/ {
+        access_log any.log who;
+        owt;
+        owt_allow origin *;
+        owt_auth alice:5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8;
+    }
+    location /undeclared/ {
+        proxy_pass http://127.0.0.1:{port}/;
+        proxy_http_version 1.1;
+        proxy_set_header Host $http_host;
+        proxy_set_header X-Forwarded-For $remote_addr;
+        proxy_hide_header Document-Policy;
+    }
     location /allowed/ { owt; owt_allow origin http://evil.test:{port2}; }
     location /login/ {
         owt;
@@ -47,6 +63,16 @@ const code = name => `def run(request, **fields):
     return 'ran'
 `;
 const url = name => `${target}/?attack=${name}&code=${encodeURIComponent(code(name))}`;
+const font = name => new FontFace('font-' + name, `url("${url(name)}")`).load();
+const styled = (name, css) => {
+  document.body.append(Object.assign(document.createElement('style'), {textContent: css}));
+  return fetched(name);
+};
+// Until something by that name has been asked for.
+const fetched = name => new Promise(settle => {
+  const look = () => performance.getEntriesByType('resource').some(entry => entry.name.includes(`attack=${name}&`));
+  const again = setInterval(() => { if (look()) { clearInterval(again); settle('fetched'); } }, 20);
+});
 const open_url = name => `${target}/?attack=${name}`;
 const json = name => JSON.stringify({code: code(name)});
 
@@ -82,6 +108,11 @@ const attacks = {
   object: name => element('object', {data: url(name)}),
   embed: name => element('embed', {src: url(name)}),
   video: name => element('video', {src: url(name)}),
+  audio: name => element('audio', {src: url(name)}),
+  'input-image': name => element('input', {type: 'image', src: url(name)}),
+  font,
+  'css-image': name => styled(name, `body { background: url("${url(name)}"); }`),
+  'css-import': name => styled(name, `@import url("${url(name)}");`),
   'form-get': name => form(name, {action: target + '/', method: 'get'}, {attack: name, code: code(name)}),
   'form-post': name => form(name, {action: open_url(name), method: 'post'}, {code: code(name)}),
   'form-multipart': name =>
@@ -118,16 +149,23 @@ for (const [name, attack] of Object.entries(attacks)) {
 }
 """
 
+# What needs no script of its own in a page, and carries code in its URL.
+ELEMENTS = {
+    *("image", "script", "module", "style", "preload", "iframe", "object", "embed", "video", "audio", "input-image"),
+    *("font", "css-image", "css-import", "form-get", "form-post-query", "worker", "service-worker"),
+}
+
 # Those that a browser sends wherever the page is from; others it holds back from some.
 SENT = {
     *("image", "script", "style", "iframe", "form-get", "form-post", "form-multipart", "form-text", "form-post-query"),
     *("fetch-no-cors", "fetch-post", "fetch-text", "fetch-no-referrer", "beacon", "event-source", "web-socket"),
+    *("audio", "input-image", "css-image", "css-import"),
 }
 
-# What the server's own page runs: all but what the browser only guesses.
+# What the server's own page runs: what a script asks for.
 OWN = {
-    *(*SENT, "module", "preload", "object", "embed", "video", "fetch", "fetch-json", "fetch-keepalive", "xhr"),
-    *("worker", "service-worker"),
+    *("form-post", "form-multipart", "form-text", "fetch", "fetch-no-cors", "fetch-post", "fetch-json", "fetch-text"),
+    *("fetch-no-referrer", "fetch-keepalive", "xhr", "beacon", "event-source", "web-socket"),
 }
 
 
@@ -206,7 +244,65 @@ def test_a_page_of_this_server_runs_code(server: Server, browser: webdriver.Chro
     settled = attacker.wait_settled(browser)
     wait_until(lambda: attacker.ran >= OWN, f"all to run but {OWN - attacker.ran} ({settled})", 5)
     assert attacker.ran == OWN
-    assert attacker.statuses["prefetch"] == {403}
+    assert {name: attacker.statuses[name] for name in {"prefetch", *ELEMENTS}} == {
+        name: {403} for name in {"prefetch", *ELEMENTS}
+    }
+
+
+def test_elements_of_this_server_s_page_call_code_by_its_hash(
+    server: Server, browser: webdriver.Chrome, tmp_path: Path
+) -> None:
+    code = f"def run(_, attack):\n    open({str(tmp_path)!r} + '/' + attack, 'w').close()\n    return attack\n"
+    assert server.run(code, attack="sent").text == "sent"
+    code_id = f"sha256:{hashlib.sha256(code.encode()).hexdigest()}"
+    (server.dir / "pages" / "by-hash.html").write_text(
+        f"<!DOCTYPE html><title>by hash</title><body><script>const ran = '', target = '';{ATTACKS}</script></body>".replace(
+            "&code=${encodeURIComponent(code(name))}", f"&code_id={code_id}"
+        )
+    )
+    browser.get(f"{server.url}/pages/by-hash.html")
+    wanted = ELEMENTS - {"form-get"}  # whose field is the code
+
+    def called() -> set[str]:
+        return {file.name for file in tmp_path.iterdir()}
+
+    wait_until(lambda: called() >= wanted, f"all to run but {wanted - called()}")
+
+
+def test_over_plain_http_to_a_name_pictures_styles_and_sound_run_nothing(
+    server: Server, browser: webdriver.Chrome, attacker: Attacker
+) -> None:
+    """There browsers do not say what for, but these can be told by what they accept."""
+    attacker.write_page("/named")
+    browser.get(f"http://evil.test:{server.port}/pages/attacks.html")
+    settled = attacker.wait_settled(browser)
+    told = {"image", "style", "preload", "video", "audio", "input-image", "css-image", "css-import"}
+    wait_until(
+        lambda: attacker.statuses.keys() >= told | {"fetch"}, f"{told - attacker.statuses.keys()} ({settled})", 5
+    )
+    assert {name: attacker.statuses[name] for name in told} == {name: {403} for name in told}
+    assert not attacker.ran & told
+    assert {"fetch", "fetch-json", "xhr"} <= attacker.ran
+
+
+PING = """
+const link = document.body.appendChild(document.createElement('a'));
+link.href = '#followed';
+link.ping = arguments[0];
+link.click();
+"""
+
+
+def test_following_a_link_runs_nothing_by_its_ping(
+    server: Server, browser: webdriver.Chrome, attacker: Attacker
+) -> None:
+    (server.dir / "pages" / "plain.html").write_text("<!DOCTYPE html><title>plain</title>")
+    browser.get(f"{server.url}/pages/plain.html")
+    code = quote(f"def run(_, **fields): open({str(attacker.ran_in / 'ping')!r}, 'w')")
+    browser.execute_script(PING, f"/?attack=ping&code={code}")
+    wait_until(lambda: "ping" in attacker.statuses, "the ping")
+    assert attacker.statuses["ping"] == {403}
+    assert not attacker.ran
 
 
 def holds(attacker: Attacker, browser: webdriver.Chrome) -> None:
@@ -278,6 +374,44 @@ def test_an_allowed_origin_reads_what_it_runs(server: Server, browser: webdriver
     assert browser.execute_async_script(FETCH, f"{server.url}/login/", as_json)[0] == 401
     browser.get(f"http://localhost:{server.port_of('port2')}/plain.html")
     assert browser.execute_async_script(FETCH, f"{server.url}/allowed/", as_json)[0] == 0
+
+
+# Each with the password that the browser remembers, if it sends it.
+REMEMBERED = """
+const [done, where, ran] = [arguments[arguments.length - 1], arguments[0], arguments[1]];
+const code = name => `def run(_, **fields): open(${JSON.stringify(ran + '/' + name)}, 'w'); return 'ran'`;
+const ask = (name, options, url = `${where}?attack=${name}`) =>
+  fetch(url, {credentials: 'include', method: 'POST', ...options}).then(answer => answer.status, String);
+const form = name => { const made = new FormData(); made.append('code', code(name)); return made; };
+Promise.all([
+  ask('text', {body: JSON.stringify({code: code('text')})}),
+  ask('urlencoded', {body: new URLSearchParams({code: code('urlencoded')})}),
+  ask('multipart', {body: form('multipart')}),
+  ask('get', {method: 'GET'}, `${where}?attack=get&code=${encodeURIComponent(code('get'))}`),
+  ask('no-cors', {mode: 'no-cors', body: new URLSearchParams({code: code('no-cors')})}),
+  ask('json', {headers: {'Content-Type': 'application/json'}, body: JSON.stringify({code: code('json')})}),
+  ask('header', {headers: {'X-Owt': '1'}, body: new URLSearchParams({code: code('header')})}),
+  ask('own', {headers: {'X-Owt': '1', Authorization: 'Basic YWxpY2U6cGFzc3dvcmQ='}, credentials: 'omit',
+              body: new URLSearchParams({code: code('own')})}),
+]).then(done);
+"""
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_page_of_another_port_does_not_run_code_with_the_password_that_the_browser_remembers(
+    server: Server, browser: webdriver.Chrome, tmp_path: Path, host: str
+) -> None:
+    (server.dir / "pages" / "plain.html").write_text("<!DOCTYPE html><title>plain</title>")
+    # The user logs in; from then on the browser sends the password by itself.
+    browser.get(f"http://alice:password@{host}:{server.port}/any/?attack=login")
+    browser.get(f"http://{host}:{server.port_of('port2')}/plain.html")
+    seen = browser.execute_async_script(REMEMBERED, f"http://{host}:{server.port}/any/", str(tmp_path))
+    log = (server.dir / "any.log").read_text()
+    assert "POST /any/ text 403 alice" in log, log  # it did
+    assert "POST /any/ urlencoded 403 alice" in log
+    assert server.run("def run(): return 'after'").text == "after"
+    assert {file.name for file in tmp_path.iterdir()} == {"own"}, seen
+    assert seen[-1] == 200
 
 
 # ---- the page that asks ----------------------------------------------------------------------------------------------
@@ -412,6 +546,47 @@ def test_the_button_is_inert_for_a_second(browser: webdriver.Chrome, link: Link)
     assert 1000 <= live_after(browser) < 3000 * SLOW
     assert browser.current_url == link.url
     assert link.times == 0
+
+
+FRAGMENTS = [
+    "#:~:text=Nothing%20has%20run%20yet",
+    "#:~:text=To%20leave%20it%20so&text=close%20this%20page",
+    "#:~:text=the%20last%20line",
+]
+
+
+@pytest.mark.parametrize("fragment", FRAGMENTS)
+@pytest.mark.parametrize("where", ["/", "/undeclared/"])
+def test_no_link_shows_the_page_from_its_end(
+    server: Server, browser: webdriver.Chrome, tmp_path: Path, fragment: str, where: str
+) -> None:
+    """Neither in browsers that know Document-Policy, nor in others."""
+    code = "def run(): pass\n" + "# one more line\n" * 300 + "# the last line"
+    url = f"{server.url}{where}?code={quote(code)}{fragment}"
+    pages = server.dir / "pages"
+    (pages / "from.html").write_text(f'<!DOCTYPE html><a href="{html.escape(url)}">click</a>')
+    (pages / "long.html").write_text(
+        f"<!DOCTYPE html><pre>{code}</pre><p>Run <span>Nothing has run yet. To leave it so, close this page.</span>"
+    )
+    browser.get(f"{server.url}/pages/long.html{fragment}")
+    wait_until(lambda: browser.execute_script("return scrollY") > 1000, "a page without such care to be scrolled")
+    for _ in range(2):
+        browser.get(f"http://localhost:{server.port_of('port2')}/from.html")
+        browser.find_element(By.LINK_TEXT, "click").click()
+        live_after(browser)
+        assert browser.execute_script("return scrollY") == 0
+        assert browser.execute_script("return document.querySelector('.run').getBoundingClientRect().top") > 1000
+    browser.get("about:blank")
+    browser.get(url)
+    live_after(browser)
+    assert browser.execute_script("return scrollY") == 0
+    # And the user scrolls as ever.
+    browser.find_element(By.TAG_NAME, "body").send_keys(Keys.END)
+    wait_until(lambda: browser.execute_script("return scrollY") > 1000, "the page to scroll")
+    if where == "/":
+        browser.refresh()
+        live_after(browser)
+        assert browser.execute_script("return scrollY") == 0
 
 
 def test_hasty_clicks_begin_the_second_anew(browser: webdriver.Chrome, link: Link) -> None:

@@ -25,6 +25,7 @@ server {{
     location /links/ {{ owt; owt_allow links; }}
     location /open/ {{ owt; owt_guard off; }}
     location /front/ {{ proxy_pass http://unix:{{dir}}/owt.sock:/; proxy_set_header X-Forwarded-For $remote_addr;
+                        proxy_http_version 1.1;
                         proxy_set_header Host $http_host; owt_guard on; }}
     location /careless/ {{ proxy_pass http://unix:{{dir}}/owt.sock:/; proxy_set_header Host $http_host; }}
     location /inner {{ internal; owt; }}

@@ -19,6 +19,7 @@ owt_instance default { threads 8; }
 access_log off;
 server {
     listen 127.0.0.1:{port};
+    owt_allow http10;
     location / { owt; }
     location /proxied/ { proxy_pass http://127.0.0.1:{port}/; proxy_http_version 1.1; }
     location /zipped/ { owt; gzip on; gzip_types *; gzip_min_length 0; }

@@ -34,6 +34,7 @@ server {
     location /below/ { owt; }
     location /small { owt; client_max_body_size 1k; }
     location /login { owt; owt_auth LOGIN; }
+    location /strict { owt; owt_guard strict; }
     location /moved { return 302 /below/; }
 }
 server {
@@ -197,7 +198,10 @@ def test_a_url_is_the_same_call(server: Server) -> None:
 
 
 def test_method_get(server: Server) -> None:
-    assert said(owt(server, "--code", CODE, "--arg", "name", "x", "--method", "GET")) == ["GET", "x", 0]
+    arguments = ["--code", CODE, "--arg", "name", "x", "--method", "GET"]
+    assert said(owt(server, *arguments)) == ["GET", "x", 0]
+    # No redirect has brought it there.
+    assert said(owt(server, *arguments, "--path", "/strict")) == ["GET", "x", 0]
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,7 @@ server {{
 }}
 """
 
-BACK = "owt_instance default { threads 2; }\nserver { listen 127.0.0.1:{port}; location / { owt; } }"
+BACK = "owt_instance default { threads 2; }\nserver { listen 127.0.0.1:{port}; owt_allow http10; location / { owt; } }"
 
 # Which of the servers runs it.
 WHERE = "import os\ndef run(_, **kwargs):\n    return str(os.getppid())\n"

@@ -43,6 +43,8 @@ server {{
     location /host/ {{ owt; owt_allow host lab.example 192.0.2.7; }}
     location /origin/ {{ owt; owt_allow origin https://app.example http://tool.example:8080; }}
     location /off/ {{ owt; owt_guard off; }}
+    location /old/ {{ owt; owt_allow http10; }}
+    location /strict/ {{ owt; owt_guard strict; }}
     location /elsewhere {{ return 200 plain; }}
 
     # Ways by which a request comes to code.
@@ -72,21 +74,27 @@ server {{
     # Fronts of the same owt on a unix socket.
     location /front/ {{
         owt_guard on;
+        proxy_http_version 1.1;
         proxy_pass http://unix:{{dir}}/owt.sock:/;
         proxy_set_header Host $http_host;
         proxy_set_header X-Forwarded-For $remote_addr;
     }}
     location /appending/ {{
+        proxy_http_version 1.1;
         proxy_pass http://unix:{{dir}}/owt.sock:/;
         proxy_set_header Host $http_host;
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     }}
     location /forgetful/ {{
+        proxy_http_version 1.0;
         proxy_pass http://unix:{{dir}}/owt.sock:/;
         proxy_set_header Host $http_host;
     }}
+    location /plain-tcp/ {{ proxy_pass http://127.0.0.1:{{port}}/; proxy_http_version 1.0; }}
+    location /named-tcp/ {{ proxy_pass http://127.0.0.1:{{port}}/; include {{root}}/conf/owt_params; }}
     location /renamed/ {{
         proxy_pass http://backend/;
+        proxy_http_version 1.1;
         proxy_set_header X-Forwarded-For $remote_addr;
     }}
     location /socket/ {{ owt; owt_allow remote; }}
@@ -144,6 +152,16 @@ LINK = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch
 
 # Over plain HTTP, to a name that is not this machine's, browsers say no more of themselves.
 BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Chrome/120"}
+
+# By which fronts say for whom they ask, and others that they add.
+CLIENT_HEADERS = [
+    *("X-Forwarded-For", "X-Real-IP", "X-Client-IP", "X-Cluster-Client-IP", "CF-Connecting-IP", "True-Client-IP"),
+    *("Fastly-Client-IP", "X-Original-Forwarded-For", "X-Azure-ClientIP", "X-Envoy-External-Address", "Client-IP"),
+]
+FRONT_HEADERS = [
+    *("Via", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Context"),
+    *("CF-Ray", "CDN-Loop", "X-Varnish", "X-Amz-Cf-Id", "X-Original-Host", "X-Scheme", "Tailscale-User-Login"),
+]
 
 hostile = pytest.mark.parametrize("headers", CLIENTS.values(), ids=CLIENTS)
 
@@ -371,6 +389,79 @@ def test_a_front_that_says_nothing_of_its_client_is_refused(trap: Trap) -> None:
     assert "include owt_params;" in answer.text
 
 
+def test_a_plain_proxy_pass_opens_nothing(trap: Trap) -> None:
+    answer = trap.get("/plain-tcp/")
+    assert trap.is_refused(answer)
+    assert "\n    include owt_params;\n" in answer.text
+    assert "\n    owt_allow http10;\n" in answer.text
+
+
+def test_a_proxy_pass_with_owt_params_passes_for_this_machine(server: Server, trap: Trap) -> None:
+    assert trap.is_refused(trap.get("/named-tcp/", headers=CLIENTS["remote"]))
+    assert trap.get("/named-tcp/").text == "ran"
+
+
+@pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/0.9"])
+@pytest.mark.parametrize("headers", [[], ["Connection: keep-alive"], ["User-Agent: ApacheBench/2.3", "Accept: */*"]])
+def test_http_1_0_is_refused(server: Server, trap: Trap, version: str, headers: list[str]) -> None:
+    status, _ = raw(server, request_line(trap, "Host: localhost", *headers, version=version))
+    assert status in (400, 403, 505)  # nginx has it that HTTP/0.9 has no name
+    assert not trap.sprung
+
+
+@pytest.mark.parametrize("claim", ["X-Forwarded-For", "X-Real-IP", "X-Client-IP"])
+@pytest.mark.parametrize("path", ["/plain-tcp/", "/forgetful/"])
+def test_a_client_s_claim_does_not_help_it_through_a_front_that_says_nothing(trap: Trap, path: str, claim: str) -> None:
+    answer = trap.get(path, headers={claim: "127.0.0.1"})
+    assert trap.is_refused(answer)
+    assert "\n    include owt_params;\n" in answer.text
+
+
+@pytest.mark.parametrize("named", ["X-Forwarded-For: 127.0.0.1", "X-Real-IP: ::1", "Forwarded: for=127.0.0.1"])
+def test_http_1_0_is_not_believed_what_it_says(server: Server, trap: Trap, named: str) -> None:
+    status, answer = raw(server, request_line(trap, "Host: localhost", named, version="HTTP/1.0"))
+    assert (status, trap.sprung) == (403, False), answer
+
+
+def test_owt_allow_http10_lets_such_programs_in(server: Server, trap: Trap) -> None:
+    line = request_line(trap, "Host: localhost", version="HTTP/1.0", target="/old/")
+    assert raw(server, line)[0] == 200
+    assert trap.sprung
+
+
+@pytest.mark.parametrize("more", ["X-Forwarded-For: 10.9.9.9", "Via: 1.0 front", "Host: evil.example"])
+def test_owt_allow_http10_lets_nothing_else_in(server: Server, trap: Trap, more: str) -> None:
+    headers = [more] if more.startswith("Host") else ["Host: localhost", more]
+    status, _ = raw(server, request_line(trap, *headers, version="HTTP/1.0", target="/old/"))
+    assert status in (403, 421)
+    assert not trap.sprung
+
+
+@pytest.mark.parametrize("path", ["/login/", "/remote/"])
+def test_http_1_0_passes_where_remote_clients_do(server: Server, trap: Trap, path: str) -> None:
+    login = f"Authorization: {basic('alice', 'open sesame')['Authorization']}"
+    status, _ = raw(server, request_line(trap, "Host: localhost", login, version="HTTP/1.0", target=path))
+    assert (status, trap.sprung) == (200, True)
+
+
+@pytest.mark.parametrize("name", CLIENT_HEADERS)
+@pytest.mark.parametrize("value", ["10.9.9.9", "", "127.0.0.1, 10.9.9.9", "unknown", "2001:db8::1"])
+def test_every_header_that_names_a_client_counts(trap: Trap, name: str, value: str) -> None:
+    answer = trap.get(headers={name: value})
+    assert trap.is_refused(answer)
+    assert name.lower() in answer.text.lower()
+    assert trap.get(headers={name: "127.0.0.1"}).text == "ran"
+
+
+@pytest.mark.parametrize("name", FRONT_HEADERS)
+def test_a_front_that_gives_itself_away_has_to_name_its_client(trap: Trap, name: str) -> None:
+    answer = trap.get(headers={name: "127.0.0.1"})
+    assert trap.is_refused(answer)
+    assert "\n    include owt_params;\n" in answer.text
+    assert trap.get(headers={name: "127.0.0.1", "X-Forwarded-For": "127.0.0.1"}).text == "ran"
+    assert trap.get("/remote/", headers={name: "x"}).text == "ran"
+
+
 def test_a_front_that_renames_the_host_is_told(trap: Trap) -> None:
     answer = trap.get("/renamed/")
     assert trap.is_refused(answer, 421)
@@ -531,7 +622,7 @@ def test_an_empty_host_is_refused(server: Server, trap: Trap, headers: list[str]
 
 
 def test_http_1_0_without_a_host_is_refused(server: Server, trap: Trap) -> None:
-    status, answer = raw(server, request_line(trap, version="HTTP/1.0"))
+    status, answer = raw(server, request_line(trap, version="HTTP/1.0", target="/old/"))
     assert (status, "Host" in answer) == (421, True)
     assert not trap.sprung
 
@@ -561,6 +652,56 @@ def test_an_absolute_request_line_names_the_host(server: Server, trap: Trap, aut
 def test_an_absolute_request_line_with_a_name_of_this_server_passes(server: Server, trap: Trap) -> None:
     status, _ = raw(server, request_line(trap, "Host: localhost", target="http://localhost/"))
     assert status == 200
+    assert trap.sprung
+
+
+# What nginx 1.22 cuts off as a port; its later releases refuse it by themselves.
+CUT = [
+    *("localhost:80@evil.example", "localhost:abc", "localhost:", "localhost:80.evil.example", "localhost:99999"),
+    *("localhost:80:80", "localhost.:80@evil.example", "127.0.0.1:x", "127.0.0.1:80@evil.example"),
+    *("[::1].evil.example", "[::1]evil.example", "[::1]@evil.example", "[::1]:80@evil.example", "[::1]:"),
+    *("gpu.example.com:80@evil.example", "gpu.example.com:evil"),
+]
+
+
+@pytest.mark.parametrize("host", CUT)
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
+def test_a_host_counts_whole(server: Server, trap: Trap, host: str, version: str) -> None:
+    status, answer = raw(server, request_line(trap, f"Host: {host}", version=version, target="/old/"))
+    assert status in (400, 421)
+    assert not trap.sprung
+    assert "owt_allow host" not in answer
+
+
+@pytest.mark.parametrize("authority", CUT)
+def test_an_absolute_request_line_counts_whole(server: Server, trap: Trap, authority: str) -> None:
+    for host in ("localhost", authority):
+        status, _ = raw(server, request_line(trap, f"Host: {host}", target=f"http://{authority}/"))
+        assert status in (400, 421)
+    assert not trap.sprung
+
+
+@pytest.mark.parametrize(
+    "target", ["http://localhost/", "http://LOCALHOST:80/", "http://localhost:1", "http://[::1]:1/"]
+)
+def test_an_absolute_request_line_and_a_host_have_to_agree(server: Server, trap: Trap, target: str) -> None:
+    same = re.match("http://([^/?]*)", target)
+    assert same
+    assert raw(server, request_line(trap, "Host: evil.example", target=target))[0] == 421
+    assert raw(server, request_line(trap, "Host: 127.0.0.1", target=target))[0] == 421
+    assert not trap.sprung
+    assert raw(server, request_line(trap, f"Host: {same[1]}", target=target))[0] == 200
+    assert trap.sprung
+
+
+@pytest.mark.parametrize("path", ["/ssi/page.html", "/judged/"])
+def test_a_subrequest_is_judged_by_the_whole_host(server: Server, trap: Trap, path: str) -> None:
+    for target, host in ((path, "localhost:80@evil.example"), (f"http://localhost{path}", "localhost:x")):
+        status, answer = raw(server, request_line(trap, f"Host: {host}", target=target))
+        assert "ran" not in answer.split()
+        assert status != 200 or "ssi" in path
+    assert not trap.sprung
+    assert raw(server, request_line(trap, "Host: localhost", target=f"http://localhost{path}"))[0] == 200
     assert trap.sprung
 
 
@@ -631,6 +772,14 @@ def test_another_authority_is_refused(server: Server, trap: Trap, headers: list[
     assert not trap.sprung
 
 
+@pytest.mark.parametrize("authority", CUT)
+@pytest.mark.parametrize("name", [":authority", "host"])
+def test_an_authority_counts_whole(server: Server, trap: Trap, authority: str, name: str) -> None:
+    status, _ = ask_h2(server, [(name, authority)], f"/?{trap.query}")
+    assert status in (0, 400, 421)
+    assert not trap.sprung
+
+
 def test_an_authority_and_another_host_are_not_better_than_one(server: Server, trap: Trap) -> None:
     headers = [(":authority", "localhost"), ("host", "evil.example"), ("origin", "https://evil.example")]
     status, _ = ask_h2(server, headers, f"/?{trap.query}")
@@ -673,9 +822,78 @@ def fetch(site: str, mode: str = "cors", dest: str = "empty") -> dict[str, str]:
     return {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
 
 
-@pytest.mark.parametrize(("mode", "dest"), [("cors", "empty"), ("navigate", "document"), ("no-cors", "image")])
+@pytest.mark.parametrize(("mode", "dest"), [("cors", "empty"), ("navigate", "document"), ("no-cors", "empty")])
 def test_a_page_of_this_server_runs_code(trap: Trap, mode: str, dest: str) -> None:
     assert trap.get(headers=fetch("same-origin", mode, dest)).text == "ran"
+    assert trap.post(headers=fetch("same-origin", mode, dest)).text == "ran"
+
+
+ELEMENTS = [
+    *(("no-cors", dest) for dest in ("image", "script", "style", "audio", "video", "track", "manifest", "report")),
+    *(("cors", dest) for dest in ("image", "font", "script", "audio", "video", "json")),
+    *(("navigate", dest) for dest in ("iframe", "frame", "embed", "object", "fencedframe")),
+    *(("same-origin", dest) for dest in ("worker", "sharedworker", "serviceworker", "track", "image")),
+    *(("websocket", "websocket"), ("no-cors", "xslt"), ("no-cors", ""), ("no-cors", "unheard-of")),
+]
+
+
+@pytest.mark.parametrize(("mode", "dest"), ELEMENTS)
+def test_no_element_of_an_own_page_runs_code_that_its_url_brings(
+    server: Server, trap: Trap, mode: str, dest: str
+) -> None:
+    headers = fetch("same-origin", mode, dest)
+    answer = trap.get(headers=headers)
+    assert trap.is_refused(answer)
+    assert "code_id" in answer.text and "fetch()" in answer.text
+    b64 = base64.b64encode(trap.code.encode()).decode()
+    for query in ({"code_b64": b64}, {"a": "1", "code": trap.code}):
+        assert trap.is_refused(server.get("/", params=query, headers=headers))
+    assert trap.is_refused(server.post(f"/?{trap.query}", data={"a": "1"}, headers=headers))
+    for path in ("/links/", "/remote/", "/origin/"):
+        assert trap.is_refused(trap.get(path, headers=headers))
+
+
+@pytest.mark.parametrize(("mode", "dest"), ELEMENTS)
+def test_an_element_of_an_own_page_calls_code_by_its_hash(server: Server, trap: Trap, mode: str, dest: str) -> None:
+    code = "def run(_, name='x'): return f'Hello, {name}'"
+    assert server.run(code).status_code == 200
+    url = f"/?code_id=sha256:{hashlib.sha256(code.encode()).hexdigest()}"
+    headers = fetch("same-origin", mode, dest)
+    assert server.get(f"{url}&name=owt", headers=headers).text == "Hello, owt"
+    # But evaluates nothing.
+    spring = f"open({str(trap._file)!r}, 'w').close()"
+    kwargs = base64.b64encode(spring.encode()).decode()
+    for more in (f"kwargs={quote(spring)}", f"kwargs_b64={quote(kwargs)}", f"k%77args={quote(spring)}"):
+        assert trap.is_refused(server.get(f"{url}&{more}", headers=headers))
+        assert trap.is_refused(server.get(f"/?{more}&{url[2:]}", headers=headers))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("Accept", "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"),
+        ("Accept", "text/css,*/*;q=0.1"),
+        ("Accept", "video/webm,video/ogg,*/*;q=0.5"),
+        ("Range", "bytes=0-"),
+    ],
+)
+@pytest.mark.parametrize("whose", ["Referer", "Origin"])
+def test_nor_without_sec_fetch_as_far_as_it_can_be_told(
+    server: Server, trap: Trap, header: tuple[str, str], whose: str
+) -> None:
+    headers = BROWSER | {whose: own(server)} | dict([header])
+    answer = trap.get(headers=headers)
+    assert trap.is_refused(answer)
+    assert "code_id" in answer.text
+    assert trap.post(headers=headers).text == "ran"
+    del headers["User-Agent"]
+    assert trap.get(headers=headers).text in ("ran", "r")  # a program's; with Range, a part
+
+
+@pytest.mark.parametrize("headers", [fetch("same-origin", "no-cors"), BROWSER])
+def test_a_ping_runs_nothing(server: Server, trap: Trap, headers: dict[str, str]) -> None:
+    headers = headers | {"Origin": own(server), "Ping-To": "https://evil.example/", "Content-Type": "text/ping"}
+    assert trap.is_refused(server.post(f"/?{trap.query}", content="PING", headers=headers))
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "none", "weird", "", "Same-Origin ,", "same-origin, none"])
@@ -1036,14 +1254,59 @@ def test_a_preflight_passes_a_login(server: Server, trap: Trap) -> None:
     assert trap.post("/login-origin/", headers=APP | basic("alice", "open sesame")).text == "ran"
 
 
-def test_any_origin_may_be_allowed_to_those_who_log_in(trap: Trap) -> None:
-    headers = {"Origin": "https://evil.example"}
-    answer = trap.post("/login-any-origin/", headers=headers)
+# What no page can send before its browser has asked.
+ASKED = [{"Content-Type": "application/json"}, {"Content-Type": "Application/JSON; charset=utf-8"}, {"X-Owt": "1"}]
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("more", [{}, fetch("cross-site"), fetch("same-site")])
+def test_any_origin_may_be_allowed_to_those_who_log_in(
+    trap: Trap, server: Server, asked: dict[str, str], more: dict[str, str]
+) -> None:
+    headers = {"Origin": "https://evil.example"} | asked | more
+    body = json.dumps({"code": trap.code}) if "Content-Type" in asked else urlencode({"code": trap.code})
+    headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
+    answer = server.post("/login-any-origin/", content=body, headers=headers)
     assert trap.is_refused(answer, 401)
-    answer = trap.post("/login-any-origin/", headers=headers | fetch("cross-site") | basic("alice", "open sesame"))
+    answer = server.post("/login-any-origin/", content=body, headers=headers | basic("alice", "open sesame"))
     assert answer.text == "ran"
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://127.0.0.1:1", "http://a.127.0.0.1.example"])
+@pytest.mark.parametrize("more", [{}, fetch("cross-site"), fetch("same-site")])
+@pytest.mark.parametrize(
+    "type",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b", "text/plain;charset=x"],
+)
+def test_the_password_that_a_browser_sends_by_itself_is_not_the_page_s(
+    trap: Trap, server: Server, origin: str, more: dict[str, str], type: str
+) -> None:
+    """As fetch() does with credentials, from a page of another port: the question was not asked."""
+    headers = {"Origin": origin, "Content-Type": type} | more | basic("alice", "open sesame")
+    multipart = f'--b\r\nContent-Disposition: form-data; name="code"\r\n\r\n{trap.code}\r\n--b--\r\n'
+    bodies = {"t": json.dumps({"code": trap.code}), "a": urlencode({"code": trap.code}), "m": multipart}
+    answer = server.post("/login-any-origin/", content=bodies[type[0]], headers=headers)
+    assert trap.is_refused(answer)
+    assert "Content-Type: application/json" in answer.text and "X-Owt: 1" in answer.text
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"  # so that its script can read that
+    assert trap.is_refused(trap.get("/login-any-origin/", headers=headers))
+
+
+def test_own_pages_need_not_ask_where_any_origin_is_allowed(server: Server, trap: Trap) -> None:
+    login = basic("alice", "open sesame")
+    for more in ({}, fetch("same-origin"), fetch("same-origin", "navigate", "document")):
+        assert trap.post("/login-any-origin/", headers={"Origin": own(server)} | more | login).text == "ran"
+
+
+def test_a_preflight_of_any_origin_is_answered_without_a_password(server: Server, trap: Trap) -> None:
+    asked = {"Origin": "http://127.0.0.1:1", **PREFLIGHT, "Access-Control-Request-Headers": "authorization,x-owt"}
+    answer = server.client().options("/login-any-origin/", headers=asked | fetch("same-site"))
+    assert answer.status_code == 204
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"  # which no browser takes for a yes to its passwords
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+    assert {"authorization", "x-owt"} == words(answer, "Access-Control-Allow-Headers")
 
 
 def test_any_origin_does_not_mean_forms_which_bring_the_password_by_themselves(trap: Trap) -> None:
@@ -1255,6 +1518,35 @@ def test_a_subrequest_with_the_password_runs_code(server: Server, trap: Trap, pa
     wait_until(lambda: trap.sprung, "the subrequest to run")
 
 
+# ---- redirects -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [{}, {"User-Agent": "curl/8"}, {"Sec-Fetch-Mode": "cors", "User-Agent": "node"}])
+def test_strictly_a_url_that_names_code_has_to_be_meant(server: Server, trap: Trap, more: dict[str, str]) -> None:
+    for answer in (
+        trap.get("/strict/", headers=more),
+        server.post(f"/strict/?{trap.query}", content="x", headers=more),  # by a 307
+        server.client().head(f"/strict/?{trap.query}", headers=more),
+    ):
+        assert trap.is_refused(answer)
+    assert "X-Owt: 1" in trap.get("/strict/", headers=more).text
+    assert trap.post("/strict/", headers=more).text == "ran"
+    assert trap.get("/strict/", headers=more | {"X-Owt": "1"}).text == "ran"
+
+
+def test_strictness_asks_no_more_of_pages(server: Server, trap: Trap) -> None:
+    assert is_the_page_that_asks(trap.get("/strict/", headers=LINK))
+    assert not trap.sprung
+    assert trap.get("/strict/", headers=fetch("same-origin", "navigate", "document")).text == "ran"
+    assert trap.get("/strict/", headers=fetch("same-origin")).text == "ran"
+
+
+def test_strictness_opens_nothing(trap: Trap) -> None:
+    for headers in CLIENTS.values():
+        answer = trap.get("/strict/", headers=headers | {"X-Owt": "1"})
+        assert trap.is_refused(answer, 421 if "Host" in headers else 403)
+
+
 def test_owt_guard_off_guards_nothing(trap: Trap) -> None:
     for headers in CLIENTS.values():
         assert trap.get("/off/", headers=headers).text == "ran"
@@ -1430,7 +1722,7 @@ def test_a_guard_that_is_off_where_others_reach_it_is_warned_of() -> None:
     ("line", "complaint"),
     [
         ("owt_allow;", "number of arguments"),
-        ("owt_allow everything;", '"remote", "links", "host name ..." or "origin origin ..."'),
+        ("owt_allow everything;", '"remote", "links", "http10", "host name ..." or "origin origin ..."'),
         ("owt_allow remote now;", '"remote"'),
         ("owt_allow links please;", '"links"'),
         ("owt_allow host;", '"host name ..."'),
@@ -1454,6 +1746,7 @@ def test_a_guard_that_is_off_where_others_reach_it_is_warned_of() -> None:
         (f"owt_auth {ALICE} bob;", "colon"),
         (f"owt_auth alice:{hashlib.sha256(b'').hexdigest()};", "empty"),
         ("owt_guard maybe;", "maybe"),
+        ("owt_allow http10 please;", '"http10"'),
         ("owt_guard on; owt_guard off;", "duplicate"),
     ],
 )

@@ -46,6 +46,7 @@ gzip_min_length 1;
 server {
     listen 127.0.0.1:{port};
     root {dir}/pages;
+    owt_allow http10;
     location / { owt; }
     location /plain { return 200 plain; }
     location /hasty { owt; client_body_timeout 200ms; }
@@ -152,6 +153,46 @@ def test_a_form_that_is_cut_off_is_a_400(server: Server) -> None:
     assert asked(server, FORM + b"--b--\r\n", type).text == "whole"
     statuses = {cut: asked(server, FORM[:cut], type).status_code for cut in range(0, len(FORM), 5)}
     assert set(statuses.values()) == {400}, statuses
+
+
+PART = b'--b\r\nContent-Disposition: form-data; name="code"%s\r\n\r\nlambda: "ran"\r\n--b--\r\n'
+
+
+@pytest.mark.parametrize(
+    ("type", "body", "part"),
+    [
+        ("multipart/form-data", PART % b"", "names no boundary"),
+        ("multipart/form-data; boundary=", PART % b"", "names no boundary"),
+        ('multipart/form-data; boundary=""', PART % b"", "names no boundary"),
+        ("multipart/form-data; boundary", PART % b"", "names no boundary"),
+        ("multipart/form-data; charset=utf-8", PART % b"", "names no boundary"),
+        ("multipart/form-data; boundary=other", PART % b"", "its boundary is not the one"),
+        ("multipart/form-data; boundary=" + "b" * 3000, PART % b"", "its boundary is not the one"),
+        ('multipart/form-data; boundary="b', PART % b"", "cannot be read"),
+        ("multipart/form-data; boundary=\xe9", PART % b"", "cannot be read"),
+        ("multipart/form-data; boundary=b", b"", "it breaks off"),
+        ("multipart/form-data; boundary=b", (PART % b"")[:-4], "it breaks off"),
+        ("multipart/form-data; boundary=b", (PART % b"")[:40], "it breaks off"),
+        ("multipart/form-data; boundary=b", (PART % b"").replace(b'; name="code"', b""), "has no name"),
+        ("multipart/form-data; boundary=b", (PART % b'; filename="x"').replace(b' name="code";', b""), "has no name"),
+        ("multipart/form-data; boundary=b", (PART % b"").replace(b"Content-Disposition", b"X"), "malformed"),
+        ("multipart/form-data; boundary=b", (PART % b"").replace(b"Content-Disposition:", b""), "malformed"),
+        ("multipart/form-data; boundary=b", PART % b"\r\nX: \xff", "malformed"),
+    ],
+)
+def test_a_form_that_is_none_is_a_400_that_says_why(server: Server, type: str, body: bytes, part: str) -> None:
+    head = post(body, "Accept: application/json", "Connection: close", "Content-Type: " + type)
+    answer = exchange(server, head)
+    assert status(answer) == 400
+    problem = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert problem["type"] == "urn:owt:bad-form"
+    assert part in problem["detail"]
+
+
+@pytest.mark.parametrize("charset", ["nope", "rot13", "utf-8, x", "hex"])
+def test_a_part_in_an_unheard_of_encoding_is_served_or_refused(server: Server, charset: str) -> None:
+    body = PART % f"\r\nContent-Type: text/plain; charset={charset}".encode()
+    assert asked(server, body, "multipart/form-data; boundary=b").status_code in (200, 400)
 
 
 @pytest.mark.parametrize("type", TYPES[:3])

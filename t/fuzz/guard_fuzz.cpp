@@ -57,8 +57,15 @@ bool may_be_local(std::string_view text) {
     return ip4 || ip6 || mapped || lowered.find("unix:") != std::string::npos;
 }
 
+// Whole, but for a port.
 void check_host(const Visit& visit, const Rules& rules) {
     std::string host = lower(visit.host);
+    size_t bracket = host.find(']');
+    if (size_t colon = host.find(':', bracket == std::string::npos ? 0 : bracket); colon != std::string::npos) {
+        std::string port = host.substr(colon + 1);
+        require(!port.empty() && port.find_first_not_of("0123456789") == std::string::npos && std::stoul(port) < 65536);
+        host.resize(colon);
+    }
     if (host.ends_with('.')) {
         host.pop_back();
     }
@@ -69,18 +76,18 @@ void check_host(const Visit& visit, const Rules& rules) {
     require(host.find_first_of(std::string_view(" \t/@#?\\%\0", 9)) == std::string::npos);
 }
 
-void check_client(const Visit& visit) {
+void check_client(const Visit& visit, const Rules& rules) {
     require(is_local(visit.peer));
-    for (Visit::Name name : {Visit::forwarded_for, Visit::real_ip, Visit::forwarded}) {
-        for (std::string_view value : visit[name]) {
-            for (bool more = true; more;) {
-                size_t end = std::min(value.find(','), value.size());
-                require(may_be_local(value.substr(0, end)));
-                more = end < value.size();
-                value.remove_prefix(std::min(end + 1, value.size()));
-            }
+    for (Visit::Told told : visit.told) {
+        for (bool more = true; more;) {
+            size_t end = std::min(told.value.find(','), told.value.size());
+            require(may_be_local(told.value.substr(0, end)));
+            more = end < told.value.size();
+            told.value.remove_prefix(std::min(end + 1, told.value.size()));
         }
     }
+    require(!visit.told.empty() || visit.front_sign.empty());
+    require(!visit.http10 || rules.http10);
 }
 
 void check_page(const Visit& visit, const Rules& rules, const Verdict& verdict) {
@@ -90,6 +97,16 @@ void check_page(const Visit& visit, const Rules& rules, const Verdict& verdict) 
     require(verdict.allow_origin != "*" || (rules.any_origin && rules.has_auth));
     require(verdict.kind != Kind::preflight || (allowed && visit.method == "OPTIONS"));
     bool link = visit.method == "GET" && (verdict.kind == Kind::confirm || rules.links || !visit.names_code);
+    const auto& dest = visit[Visit::fetch_dest];
+    bool element = !dest.empty() && !is_one(dest, "empty") && !is_one(dest, "document");
+    require(!element || !visit.brings_python || verdict.kind == Kind::preflight);
+    require(visit[Visit::ping_to].empty());
+    if (allowed && verdict.allow_origin == "*" && verdict.kind == Kind::pass &&
+        !is_one(visit[Visit::fetch_site], "same-origin") && visit[Visit::meant].empty() &&
+        canonical_origin(visit[Visit::origin][0]) != visit.own_origin()) {
+        require(visit[Visit::content_type].size() == 1 &&
+                lower(visit[Visit::content_type][0]).find("application/json") != std::string::npos);
+    }
     if (allowed) {
         return;
     }
@@ -99,6 +116,8 @@ void check_page(const Visit& visit, const Rules& rules, const Verdict& verdict) 
     } else if (!visit[Visit::origin].empty()) {
         require(visit[Visit::origin].size() == 1 && !is_one(visit[Visit::origin], "null"));
         require(visit[Visit::origin][0].starts_with(visit.https ? "https://" : "http://"));
+    } else if (rules.strict && visit.names_code && visit[Visit::referer].empty()) {
+        require(!visit[Visit::meant].empty() || verdict.kind == Kind::confirm || rules.links);
     }
 }
 
@@ -112,10 +131,13 @@ void fuzz_guard(std::string_view text) {
     rules.links = on('l');
     rules.has_auth = on('a');
     rules.any_origin = on('*');
+    rules.http10 = on('1');
+    rules.strict = on('t');
     Visit visit;
     visit.https = on('s');
+    visit.http10 = on('0');
     visit.names_code = !on('n');
-    visit.port = 9876;
+    visit.brings_python = visit.names_code && !on('i');
     visit.method = cut_line(text);
     visit.host = cut_line(text);
     visit.local = parse_address(cut_line(text));
@@ -134,10 +156,11 @@ void fuzz_guard(std::string_view text) {
         int status = verdict.problem.status;
         require(status == 403 || status == 421 || (status == 405 && visit.method == "OPTIONS"));
         require(!verdict.problem.detail.empty() && verdict.problem.detail.size() < 1500);
-        require(printable(verdict.problem.detail) && verdict.allow_origin.empty());
+        require(printable(verdict.problem.detail));
+        require(verdict.allow_origin.empty() || !rules.origins.empty() || rules.any_origin);
     } else {
         if (!rules.remote && !rules.has_auth) {
-            check_client(visit);
+            check_client(visit, rules);
         }
         if (visit.local.kind == Address::Kind::none) {
             check_host(visit, rules);
@@ -169,8 +192,9 @@ void fuzz_host(std::string_view text) {
     visit.peer = parse_address("127.0.0.1");
     visit.method = "GET";
     visit.host = text;
-    // What may be configured is let in, and what is not may be.
-    require((guard(visit, rules).kind == Kind::pass) == !complaint);
+    // What may be configured is let in, with a port or without, and what is not may be.
+    bool port = split_port(text) && split_port(text)->second;
+    require(port || (guard(visit, rules).kind == Kind::pass) == !complaint);
 }
 
 void fuzz_origin(std::string_view text) {
@@ -228,17 +252,12 @@ void fuzz_confirm(std::string_view text) {
     for (char& c : tame) {
         c = c == '<' || c == '"' || c == '\'' || c == '>' ? 'x' : c;
     }
-    // Taming may change what declares an encoding, and with it the button.
-    std::string_view button = "class=\"run\"";
-    std::string tame_page = page_of(tame);
-    bool run = page.find(button) != std::string::npos;
-    require(run != (tame_page.find(button) != std::string::npos) || tags(page) == tags(tame_page));
-    if (run) {
-        size_t begin = page.find("data-href=\"") + 11;
-        std::string_view href = std::string_view(page).substr(begin, page.find('"', begin) - begin);
-        require(href.starts_with('/') && !href.starts_with("//"));
-        require(href.find_first_of("\\<>' \t\r\n") == std::string_view::npos);
-    }
+    require(tags(page) == tags(page_of(tame)));
+    require(page.find("class=\"run\"") != std::string::npos);
+    size_t begin = page.find("data-href=\"") + 11;
+    std::string_view href = std::string_view(page).substr(begin, page.find('"', begin) - begin);
+    require(href.starts_with('/') && !href.starts_with("//"));
+    require(href.find_first_of("\\<>' \t\r\n") == std::string_view::npos);
 }
 
 }  // namespace

@@ -108,7 +108,8 @@ class Call:
 
     def _send(self, address: Address, form: Form) -> Answer:
         # A refusal as JSON has a type that a program can tell apart. Accept leaves the rest to the adaptor.
-        headers = {"User-Agent": "owt", **address.headers, **self.headers, "Connection": "close"}
+        # X-Owt: no redirect has brought the URL here. For a server with owt_guard strict.
+        headers = {"User-Agent": "owt", "X-Owt": "1", **address.headers, **self.headers, "Connection": "close"}
         headers["Accept"] = f"{PROBLEM}, {self.headers.get('Accept', '*/*;q=0.9')}"
         body = None
         if self.method != "GET":

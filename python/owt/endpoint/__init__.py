@@ -12,13 +12,13 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.util import decode_source, spec_from_file_location
+from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
 import owt
-from owt.endpoint.source import compile_source
+from owt.endpoint.source import compile_source, decode
 
 PREFIX = f"{__name__}.sha256_"
 
@@ -49,6 +49,13 @@ class Loader(SourceFileLoader):
             self.source = data
         return data
 
+    def get_source(self, fullname: str) -> str:
+        """The text, as inspect and tracebacks ask for it. Raises ImportError if it is gone."""
+        try:
+            return decode(self.get_data(self.path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ImportError(f"the source of {fullname} is gone: {error}", name=fullname) from error
+
     def source_to_code(  # type: ignore[override]
         self, data: bytes, path: str, *, _optimize: int = -1
     ) -> CodeType:
@@ -75,7 +82,7 @@ class Loader(SourceFileLoader):
 
 def _show_lines(path: str, source: bytes) -> None:
     """Keeps the source for tracebacks and inspect, though the file may be pruned meanwhile."""
-    lines = [line + "\n" for line in decode_source(source).split("\n")]
+    lines = [line + "\n" for line in decode(source).removesuffix("\n").split("\n")]
     linecache.cache[path] = (len(source), None, lines, path)
 
 

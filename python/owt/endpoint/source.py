@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from importlib.util import decode_source
+import io
 from types import CodeType
 
 import owt
@@ -13,6 +13,15 @@ from owt.summat import Pipe
 EXPRESSION = "__expression__"
 
 
+def decode(source: bytes) -> str:
+    """An adaptor's text, with its lines ended by newlines.
+
+    It is UTF-8 whatever its coding line says: it came as text, and the line is about a file that the
+    sender may have. Raises UnicodeDecodeError.
+    """
+    return io.IncrementalNewlineDecoder(None, translate=True).decode(source.decode("utf-8-sig"))
+
+
 def compile_source(source: bytes, path: str) -> tuple[CodeType, bool]:
     """Compiles an adaptor; True if it is an expression.
 
@@ -20,7 +29,7 @@ def compile_source(source: bytes, path: str) -> tuple[CodeType, bool]:
     Raises SyntaxError, with path as its file name, for whatever Python cannot compile.
     """
     try:
-        text = decode_source(source)
+        text = decode(source)
         tree = _parse_expression(text, path)
         if tree is None:
             return compile(text, path, "exec", dont_inherit=True), False

@@ -1,3 +1,4 @@
+import json
 import os
 import pickle
 import subprocess
@@ -48,6 +49,62 @@ def test_not_an_adaptor(call, source, fn_name, type, part):
     done = call(source or " ", fn_name)
     assert (done.status, done.type) == (400, type), done.text
     assert part in done.text
+
+
+CODINGS = [
+    "# coding: nope\n",
+    "# -*- coding: latin-1 -*-\n",
+    "#!/usr/bin/python3\n# vim: set fileencoding=cp1252 :\n",
+    "# coding: ascii\n",
+    "# coding: utf-16\n",
+    "# coding: utf-7\n",
+    "# coding: rot13\n",
+    "# coding: hex\n",
+    "# coding: unicode_escape\n",
+    "\ufeff# coding: latin-1\n",
+    "\ufeff",
+    "# coding: utf-8\r\n",
+]
+
+
+@pytest.mark.parametrize("line", CODINGS)
+@pytest.mark.parametrize("code", ["lambda: 'Zoë 🦉 +AGE-'", "def run(): return 'Zoë 🦉 +AGE-'"])
+def test_source_is_utf8_whatever_it_says_of_itself(call, line, code):
+    done = call(line + code)
+    assert (done.status, done.text) == (200, "Zoë 🦉 +AGE-")
+
+
+@pytest.mark.parametrize("line", CODINGS)
+def test_what_fails_is_shown_as_it_was_sent(call, line):
+    done = call(f"{line}def run():\n    1 / 0  # Zoë\n")
+    assert done.status == 500
+    assert "    1 / 0  # Zoë\n" in done.text
+    assert f"line {line.count(chr(10)) + 2}, in run" in done.text
+    done = call(f"{line}def run(: # Zoë\n")
+    assert (done.status, done.type) == (400, "syntax-error")
+    assert "def run(: # Zoë" in done.text
+
+
+def test_inspect_and_the_loader_show_it_as_it_was_sent(call):
+    source = """# coding: latin-1
+import inspect, sys
+def owl():
+    "Zoë"
+def run(_):
+    return [inspect.getsource(owl), inspect.getsource(sys.modules[__name__]), __spec__.loader.get_source(__name__)]
+"""
+    done = call(source)
+    assert json.loads(done.text) == ['def owl():\n    "Zoë"\n', source, source]
+
+
+def test_another_process_reads_it_as_utf8_too(call):
+    done = call("# coding: latin-1\nOWL = 'Zoë 🦉'\ndef run(): return __name__")
+    assert done.status == 200
+    for _ in ("from its source", "from what has been compiled of it"):
+        command = [sys.executable, "-c", f"import {done.text} as m; print(ascii(m.OWL))"]
+        environment = {**os.environ, "PYTHONPATH": str(Path(store.__file__).parents[2])}
+        shown = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        assert shown.stdout.strip() == ascii("Zoë 🦉")
 
 
 @pytest.mark.parametrize("source", ["a, b", "), (", "a), (b", "x for x in y", "# nothing"])

@@ -185,6 +185,19 @@ void names_code_test(void**) {
     }
 }
 
+void brings_python_test(void**) {
+    for (string_view yes :
+         {"code=x", "code_b64=x", "c%6Fde=x", "a=b&code=x", "code_id=x&kwargs=x", "kwargs=x&code_id=x",
+          "code_id=x&kwargs_b64=x", "code_id=x&k%77args=x", "code_id=x&code=x", "code=&code_id=x&kwargs=&kwargs=x"}) {
+        expect(brings_python(yes), yes, "not found");
+    }
+    for (string_view no : {"", "code_id=x", "code_id=x&name=y", "code_id=x&fn_name=y&use_cache=1&cache_kwargs=1",
+                           "kwargs=x", "kwargs_b64=x&a=b", "code=&code_id=x", "code_id=x&kwargs=", "code_id=x&kwargs",
+                           "code_id=x&Kwargs=y", "code_id=&kwargs=y", "code_id=x&xkwargs=y", "code_id=x;kwargs=y"}) {
+        expect(!brings_python(no), no, "found");
+    }
+}
+
 void locate_test(void**) {
     struct Case {
         string_view query, type, body;
@@ -683,27 +696,17 @@ void reuse_test(void**) {
 
 int main() {
     const CMUnitTest tests[] = {
-        cmocka_unit_test(sha256_test),
-        cmocka_unit_test(utf8_test),
-        cmocka_unit_test(base64_test),
-        cmocka_unit_test(names_code_test),
-        cmocka_unit_test(locate_test),
-        cmocka_unit_test(code_test),
-        cmocka_unit_test(no_code_test),
-        cmocka_unit_test(twice_test),
-        cmocka_unit_test(bad_code_test),
-        cmocka_unit_test(code_id_test),
-        cmocka_unit_test(fn_name_test),
-        cmocka_unit_test(bool_test),
-        cmocka_unit_test(cache_key_test),
-        cmocka_unit_test(kwargs_test),
-        cmocka_unit_test(urlencoded_fields_test),
-        cmocka_unit_test(json_fields_test),
-        cmocka_unit_test(json_types_test),
-        cmocka_unit_test(bad_json_test),
-        cmocka_unit_test(form_fields_test),
-        cmocka_unit_test(many_fields_test),
-        cmocka_unit_test(reuse_test),
+        cmocka_unit_test(sha256_test),        cmocka_unit_test(utf8_test),
+        cmocka_unit_test(base64_test),        cmocka_unit_test(names_code_test),
+        cmocka_unit_test(brings_python_test), cmocka_unit_test(locate_test),
+        cmocka_unit_test(code_test),          cmocka_unit_test(no_code_test),
+        cmocka_unit_test(twice_test),         cmocka_unit_test(bad_code_test),
+        cmocka_unit_test(code_id_test),       cmocka_unit_test(fn_name_test),
+        cmocka_unit_test(bool_test),          cmocka_unit_test(cache_key_test),
+        cmocka_unit_test(kwargs_test),        cmocka_unit_test(urlencoded_fields_test),
+        cmocka_unit_test(json_fields_test),   cmocka_unit_test(json_types_test),
+        cmocka_unit_test(bad_json_test),      cmocka_unit_test(form_fields_test),
+        cmocka_unit_test(many_fields_test),   cmocka_unit_test(reuse_test),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

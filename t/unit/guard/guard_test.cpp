@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <array>
 #include <initializer_list>
 
 #include "check.hpp"
@@ -39,10 +40,10 @@ Visit visit(Headers headers = {}) {
     Visit visit;
     visit.peer = parse_address("127.0.0.1");
     visit.local = parse_address("127.0.0.1");
-    visit.port = 9876;
     visit.method = "GET";
-    visit.host = "localhost";
+    visit.host = "localhost:9876";
     visit.names_code = true;
+    visit.brings_python = true;
     for (auto [name, value] : headers) {
         visit.add(name, value);
     }
@@ -222,8 +223,36 @@ void proxy_protocol_test(void**) {
     expect_verdict(source("192.0.2.7", "127.0.0.1"), {}, "403", "from elsewhere, for here");
 }
 
+// Every header by which a front may name its client is read as X-Forwarded-For is.
+constexpr auto client_headers = std::to_array<string_view>({"X-Forwarded-For",
+                                                            "x-forwarded-for",
+                                                            "X-REAL-IP",
+                                                            "X-Client-IP",
+                                                            "X-Cluster-Client-IP",
+                                                            "CF-Connecting-IP",
+                                                            "cf-connecting-ipv6",
+                                                            "True-Client-IP",
+                                                            "Fastly-Client-IP",
+                                                            "Fly-Client-IP",
+                                                            "DO-Connecting-IP",
+                                                            "X-Original-Forwarded-For",
+                                                            "X-Azure-ClientIP",
+                                                            "X-Azure-SocketIP",
+                                                            "X-Appengine-User-IP",
+                                                            "X-ProxyUser-IP",
+                                                            "X-Envoy-External-Address",
+                                                            "Proxy-Client-IP",
+                                                            "Client-IP",
+                                                            "WL-Proxy-Client-IP",
+                                                            "X-Remote-IP",
+                                                            "X-Remote-Addr",
+                                                            "X-Forwarded",
+                                                            "Forwarded-For",
+                                                            "X-Originating-IP",
+                                                            "X-Vercel-Forwarded-For"});
+
 void forwarded_for_test(void**) {
-    for (string_view name : {"X-Forwarded-For", "x-forwarded-for", "X-REAL-IP"}) {
+    for (string_view name : client_headers) {
         for (string_view value :
              {"127.0.0.1", "::1", "[::1]", "[::1]:4711", "127.0.0.1:4711", "127.0.0.1, ::1",
               "127.0.0.1,127.0.0.2 ,\t::1", "unix:", "unix:, 127.0.0.1", "::ffff:127.0.0.1", "[::ffff:127.0.0.1]:80"}) {
@@ -283,6 +312,102 @@ void forwarded_for_test(void**) {
     Rules rules;
     rules.remote = true;
     expect_verdict(from("127.0.0.1", {{"X-Forwarded-For", "192.0.2.7"}}), rules, "pass", "owt_allow remote");
+}
+
+void front_sign_test(void**) {
+    for (string_view name : {"Via",
+                             "VIA",
+                             "X-Forwarded-Host",
+                             "X-Forwarded-Proto",
+                             "x-forwarded-port",
+                             "X-Forwarded-Server",
+                             "X-Forwarded-Prefix",
+                             "X-Forwarded-Context",
+                             "X-Forwarded-Ssl",
+                             "X-Forwarded-User",
+                             "X-Scheme",
+                             "CF-Ray",
+                             "CF-Visitor",
+                             "CDN-Loop",
+                             "X-Varnish",
+                             "X-Amz-Cf-Id",
+                             "X-ARR-LOG-ID",
+                             "X-Original-Host",
+                             "Front-End-Https",
+                             "Surrogate-Capability",
+                             "Tailscale-User-Login",
+                             "X-Envoy-Internal",
+                             "X-ProxyContextPath"}) {
+        for (string_view value : {"", "1.1 front", "127.0.0.1", "localhost"}) {
+            expect_text(visit({{name, value}}), {}, "403", "\n    include owt_params;\n");
+            expect_text(visit({{name, value}}), {}, "403", "\n    owt_allow remote;\n");
+            expect_verdict(visit({{name, value}, {"X-Forwarded-For", "127.0.0.1"}}), {}, "pass", name);
+            expect_verdict(visit({{"Forwarded", "for=127.0.0.1"}, {name, value}}), {}, "pass", name);
+            expect_verdict(visit({{name, value}, {"X-Forwarded-For", "192.0.2.7"}}), {}, "403", name);
+            Rules rules;
+            rules.http10 = true;
+            expect_verdict(visit({{name, value}}), rules, "403", name);
+            rules.remote = true;
+            expect_verdict(visit({{name, value}}), rules, "pass", name);
+            rules = {};
+            rules.has_auth = true;
+            expect_verdict(visit({{name, value}}), rules, "pass", name);
+        }
+    }
+    // A front over TCP that speaks PROXY has named its client so.
+    Visit proxied = visit({{"Via", "1.1 front"}});
+    proxied.proxy_source = "127.0.0.1";
+    expect_verdict(proxied, {}, "pass", "PROXY");
+    expect_text(visit({{"x-forwarded-\x1B[2J", ""}}), {}, "403", "'x-forwarded-?[2J'");
+    // What programs send.
+    for (string_view name : {"X-Request-ID", "traceparent", "X-Forwarded", "X-Forwarded-", "X-Requested-With", "Cookie",
+                             "X-Api-Key", "Connection", "X-Correlation-ID"}) {
+        if (name != "X-Forwarded") {
+            expect_verdict(visit({{name, "1"}}), {}, "pass", name);
+        }
+    }
+}
+
+void http10_test(void**) {
+    auto old = [](Headers headers = {}) {
+        Visit out = visit(headers);
+        out.http10 = true;
+        return out;
+    };
+    expect_text(old(), {}, "403", "\n    owt_allow http10;\n");
+    expect_text(old(), {}, "403", "\n    include owt_params;\n");
+    expect_verdict(with("POST", old()), {}, "403", "POST");
+    // A front that has not been told to name its client passes on what that says of itself.
+    Rules http10;
+    http10.http10 = true;
+    for (Headers claimed : {Headers{{"X-Forwarded-For", "127.0.0.1"}}, Headers{{"X-Real-IP", "::1"}},
+                            Headers{{"Forwarded", "for=127.0.0.1"}}}) {
+        expect_text(old(claimed), {}, "403", "what its client claims");
+        expect_verdict(old(claimed), http10, "pass", "owt_allow http10");
+        Visit through_socket = old(claimed);
+        through_socket.peer = through_socket.local = unix_socket;
+        expect_verdict(through_socket, {}, "403", "a unix socket");
+        expect_verdict(through_socket, http10, through_socket.has_forwarded_for() ? "pass" : "403", "a unix socket");
+    }
+    expect_verdict(old({{"X-Forwarded-For", "192.0.2.7"}}), {}, "403", "a front that names another");
+    Visit proxied = old();
+    proxied.proxy_source = "127.0.0.1";
+    expect_verdict(proxied, {}, "pass", "PROXY");
+    Rules rules;
+    rules.http10 = true;
+    expect_verdict(old(), rules, "pass", "owt_allow http10");
+    expect_verdict(old({{"X-Forwarded-For", "192.0.2.7"}}), rules, "403", "owt_allow http10, a front");
+    expect_verdict(old({{"Via", "1.0 front"}}), rules, "403", "owt_allow http10, a silent front");
+    Visit elsewhere = old();
+    elsewhere.peer = parse_address("192.0.2.7");
+    expect_verdict(elsewhere, rules, "403", "owt_allow http10, from elsewhere");
+    expect_verdict(from("unix:"), rules, "403", "owt_allow http10, a unix socket");
+    rules = {};
+    rules.remote = true;
+    expect_verdict(old(), rules, "pass", "owt_allow remote");
+    rules = {};
+    rules.has_auth = true;
+    expect_verdict(old(), rules, "pass", "owt_auth");
 }
 
 void forwarded_test(void**) {
@@ -348,20 +473,75 @@ void foreign_host_test(void**) {
          {""sv, "."sv, "evil.example"sv, "127.0.0.1.evil.example"sv, "localhost.evil.example"sv, "evil-localhost"sv,
           "evillocalhost"sv, "localhost6"sv, "localhost4"sv, "ip6-localhost"sv, "localhost.localdomain"sv,
           "xn--localhost-"sv, ".localhost"sv, "..localhost"sv, "a..localhost"sv, "localhost.."sv, "a b.localhost"sv,
-          "evil.example/.localhost"sv, "evil.example#.localhost"sv, "evil@localhost"sv, "localhost:9876"sv,
-          "localhost "sv, " localhost"sv, "\tlocalhost"sv, "localhost\0"sv, "localhost\0.evil.example"sv,
-          "evil.example\0.localhost"sv, "\xE2\x80\x8Blocalhost"sv, "\xC5\xBFocalhost"sv,
+          "evil.example/.localhost"sv, "evil.example#.localhost"sv, "evil@localhost"sv, "localhost:x"sv, "localhost "sv,
+          " localhost"sv, "\tlocalhost"sv, "localhost\0"sv, "localhost\0.evil.example"sv, "evil.example\0.localhost"sv,
+          "\xE2\x80\x8Blocalhost"sv, "\xC5\xBFocalhost"sv,
           // addresses
           "0.0.0.0"sv, "0.0.0.0."sv, "[::]"sv, "[0:0:0:0:0:0:0:0]"sv, "[::ffff:0.0.0.0]"sv, "[::0.0.0.0]"sv, "0"sv,
           "127.1"sv, "127.0.1"sv, "2130706433"sv, "017700000001"sv, "0x7f000001"sv, "0x7f.1"sv, "0177.0.0.1"sv,
-          "127.0.0.01"sv, "127.0.0.0x1"sv, "127.0.0.1:80"sv, "127.0.0"sv, "127.0.0.1.1"sv, "127.0.0.256"sv, "::1"sv,
-          "[::1"sv, "::1]"sv, "[]"sv, "["sv, "]"sv, "[::1]:9876"sv, "[[::1]]"sv, "[::1%lo]"sv, "[::1%25lo]"sv,
-          "[fe80::1%25eth0]"sv, "[127.0.0.1]"sv, "[v1.::1]"sv, "[::1]x"sv, "x[::1]"sv, "192.168.1.5"sv,
-          "[::ffff:192.168.1.5]"sv, "[2001:db8::7]"sv, "[::127.0.0.1]"sv, "255.255.255.255"sv}) {
+          "127.0.0.01"sv, "127.0.0.0x1"sv, "127.0.0"sv, "127.0.0.1.1"sv, "127.0.0.256"sv, "::1"sv, "[::1"sv, "::1]"sv,
+          "[]"sv, "["sv, "]"sv, "[[::1]]"sv, "[::1%lo]"sv, "[::1%25lo]"sv, "[fe80::1%25eth0]"sv, "[127.0.0.1]"sv,
+          "[v1.::1]"sv, "[::1]x"sv, "x[::1]"sv, "192.168.1.5"sv, "[::ffff:192.168.1.5]"sv, "[2001:db8::7]"sv,
+          "[::127.0.0.1]"sv, "255.255.255.255"sv}) {
         expect_verdict(to(host), {}, "421", host);
+    }
+    // What nginx takes for a port and cuts off.
+    for (string_view host : {"localhost:80@evil.example"sv,
+                             "localhost:abc"sv,
+                             "localhost:"sv,
+                             "localhost:80:80"sv,
+                             "localhost:80 "sv,
+                             "localhost: 80"sv,
+                             "localhost:+80"sv,
+                             "localhost:-1"sv,
+                             "localhost:65536"sv,
+                             "localhost:99999"sv,
+                             "localhost:080000"sv,
+                             "localhost:80.evil.example"sv,
+                             "localhost:80/evil.example"sv,
+                             "localhost:0x50"sv,
+                             "localhost:80\0"sv,
+                             "localhost.:80@evil.example"sv,
+                             "localhost.:evil.example"sv,
+                             "127.0.0.1:80@evil.example"sv,
+                             "127.0.0.1:evil.example"sv,
+                             "[::1].evil.example"sv,
+                             "[::1]."sv,
+                             "[::1].:80"sv,
+                             "[::1]evil.example"sv,
+                             "[::1]@evil.example"sv,
+                             "[::1]:80@evil.example"sv,
+                             "[::1]:"sv,
+                             "[::1]:x"sv,
+                             "[::1]:80.evil.example"sv,
+                             "[::1]]"sv,
+                             "[::1].localhost"sv,
+                             ":80"sv,
+                             ":"sv,
+                             "@localhost"sv,
+                             "x:y@localhost"sv,
+                             "localhost,evil.example"sv,
+                             "localhost;80"sv}) {
+        expect_verdict(to(host), {}, "421", host);
+        expect_verdict(to("localhost", {{"Host", host}}), {}, "421", host);
+        expect_verdict(to(host, {{"Host", "localhost"}}), {}, "421", host);
     }
     expect_verdict(to(string(300, 'a')), {}, "421", "long");
     expect_verdict(to(string(64, 'a') + ".localhost"), {}, "421", "long label");
+}
+
+void port_test(void**) {
+    for (string_view host : {"localhost:9876", "LOCALHOST:0", "localhost.:80", "a.localhost:65535", "127.0.0.1:80",
+                             "127.9.9.9:00080", "[::1]:9876", "[0:0:0:0:0:0:0:1]:80"}) {
+        expect_verdict(to(host), {}, "pass", host);
+        expect_verdict(to(host, {{"Host", host}}), {}, "pass", host);
+    }
+    // The request line's and the Host header's.
+    expect_verdict(to("localhost", {{"Host", "LOCALHOST.:80"}}), {}, "pass", "one host, spelt twice");
+    for (string_view other : {"evil.example", "127.0.0.1", "", "localhost:x", "a.localhost", "localhost, localhost"}) {
+        expect_text(to("localhost:80", {{"Host", other}}), {}, "421", "names two hosts");
+        expect_verdict(to("localhost", {{"Host", "localhost"}, {"Host", other}}), {}, "421", other);
+    }
 }
 
 void own_address_test(void**) {
@@ -424,7 +604,7 @@ void https_front_test(void**) {
              to("localhost", {{"X-Forwarded-Proto", "https"}, {"Host", "localhost"}, {"Origin", "https://localhost"}}));
     expect_verdict(direct, {}, "403", "believed of a front on a unix socket alone");
     Visit remote = through("https", "https://front.example");
-    remote.headers[Visit::forwarded_for] = {"192.0.2.7"};
+    remote.told[0].value = "192.0.2.7";
     expect_text(remote, rules, "403", "where the unix socket is listened on:\n\n    owt_allow remote;\n");
 }
 
@@ -487,6 +667,89 @@ void same_origin_test(void**) {
     expect_verdict(visit({{"Sec-Fetch-Site", "cross-site"}, {"Origin", "http://localhost:9876"}}), {}, "403", "Origin");
     expect_verdict(visit({{"Sec-Fetch-Site", "same-site"}, {"Referer", "http://localhost:9876/"}}), {}, "403",
                    "Referer");
+}
+
+// What pages show or load without a script.
+void element_test(void**) {
+    auto own = [](string_view dest, string_view mode = "no-cors") {
+        return visit({{"Sec-Fetch-Site", "same-origin"}, {"Sec-Fetch-Mode", mode}, {"Sec-Fetch-Dest", dest}});
+    };
+    for (string_view dest : {"image",    "script", "style",        "font",          "audio",        "video",
+                             "track",    "iframe", "frame",        "fencedframe",   "embed",        "object",
+                             "manifest", "worker", "sharedworker", "serviceworker", "audioworklet", "paintworklet",
+                             "report",   "xslt",   "json",         "websocket",     "webidentity",  "speculationrules",
+                             "",         "Empty",  "documents",    "unheard-of"}) {
+        for (string_view mode : {"no-cors", "cors", "navigate", "same-origin"}) {
+            for (string_view method : {"GET", "HEAD", "POST"}) {
+                expect_text(with(method, own(dest, mode)), {}, "403", "code_id");
+            }
+            Visit by_id = own(dest, mode);
+            by_id.brings_python = false;
+            expect_verdict(by_id, {}, "pass", dest);
+            by_id.names_code = false;
+            expect_verdict(by_id, {}, "pass", dest);
+        }
+        Rules rules;
+        rules.links = true;
+        rules.has_auth = true;
+        rules.remote = true;
+        expect_verdict(own(dest), rules, "403", dest);
+    }
+    expect_verdict(own("empty", "cors"), {}, "pass", "fetch()");
+    expect_verdict(own("empty"), {}, "pass", "fetch(), no-cors");
+    expect_verdict(own("document", "navigate"), {}, "pass", "a link");
+    Visit twice = own("empty");
+    twice.add("Sec-Fetch-Dest", "image");
+    expect_verdict(twice, {}, "403", "two destinations");
+    // The elements of an allowed origin's pages are elements too.
+    Rules rules = rules_with_origin("https://app.example");
+    Visit allowed = visit({{"Sec-Fetch-Site", "cross-site"},
+                           {"Sec-Fetch-Mode", "cors"},
+                           {"Sec-Fetch-Dest", "image"},
+                           {"Origin", "https://app.example"}});
+    expect_text(allowed, rules, "403", "code_id");
+    assert_string_equal(guard(allowed, rules).allow_origin.c_str(), "https://app.example");
+    allowed.brings_python = false;
+    expect_verdict(allowed, rules, "pass", "by code_id");
+}
+
+// Over plain HTTP browsers leave out what for.
+void plain_element_test(void**) {
+    auto own = [](string_view header, string_view value) {
+        return visit({{"User-Agent", "Mozilla/5.0"}, {"Referer", "http://localhost:9876/page"}, {header, value}});
+    };
+    struct Case {
+        string_view name, value;
+    };
+    for (auto [name, value] : std::initializer_list<Case>{
+             {"Accept", "image/jxl,image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"},
+             {"Accept", "image/webp,*/*"},
+             {"Accept", "Image/*"},
+             {"Accept", "text/css,*/*;q=0.1"},
+             {"Accept", "audio/webm,audio/ogg,*/*;q=0.5"},
+             {"Accept", "video/webm,*/*;q=0.5"},
+             {"Range", "bytes=0-"},
+         }) {
+        expect_text(own(name, value), {}, "403", "code_id");
+        Visit by_origin = visit({{"User-Agent", "Mozilla/5.0"}, {"Origin", "http://localhost:9876"}, {name, value}});
+        expect_text(by_origin, {}, "403", "code_id");
+        Visit by_id = own(name, value);
+        by_id.brings_python = false;
+        expect_verdict(by_id, {}, "pass", value);
+        expect_verdict(with("POST", own(name, value)), {}, "pass", "a script's");
+        expect_verdict(visit({{name, value}}), {}, "pass", "a program's");
+        expect_verdict(visit({{name, value}, {"Referer", "http://localhost:9876/"}}), {}, "pass", "a program's");
+    }
+    for (string_view value : {"*/*", "application/json", "text/event-stream", "text/html,image/webp,*/*;q=0.8", ""}) {
+        expect_verdict(own("Accept", value), {}, "pass", value);
+    }
+}
+
+void ping_test(void**) {
+    for (Headers headers : {Headers{{"Ping-To", "http://evil.example/"}, {"Sec-Fetch-Site", "same-origin"}},
+                            Headers{{"Ping-To", ""}, {"Origin", "http://localhost:9876"}}}) {
+        expect_text(with("POST", visit(headers)), {}, "403", "Ping-To");
+    }
 }
 
 void link_test(void**) {
@@ -624,21 +887,17 @@ void origin_test(void**) {
              {"localhost:9876", "", "403"},
              {"localhost:9876", "file://", "403"},
              {"localhost:9876", "*", "403"},
-             // The port of a Host that was not the one asked for counts for nothing.
-             {"evil.example:80", "http://localhost", "403"},
-             {"evil.example:80", "http://localhost:9876", "pass"},
-             {"", "http://localhost:9876", "pass"},
-             {"localhost:x", "http://localhost:9876", "pass"},
          }) {
         for (string_view method : {"GET", "HEAD", "POST"}) {
-            Visit visit_ = with(method, visit({{"Host", host}, {"Origin", origin}}));
+            Visit visit_ = with(method, to(host, {{"Host", host}, {"Origin", origin}}));
             visit_.https = https;
             expect_verdict(visit_, {}, want, origin);
             // Nothing else that is the server's own outweighs it.
-            visit_.add("Referer", "http://localhost:9876/");
+            string own = visit_.own_origin();
+            visit_.add("Referer", own);
             expect_verdict(visit_, {}, want, origin);
         }
-        expect_verdict(visit({{"Host", host}, {"Origin", origin}, {"Origin", origin}}), {}, "403", origin);
+        expect_verdict(to(host, {{"Host", host}, {"Origin", origin}, {"Origin", origin}}), {}, "403", origin);
     }
     struct Literal {
         string_view host, origin, want;
@@ -655,8 +914,7 @@ void origin_test(void**) {
              {"127.0.0.2", "http://127.0.0.1:9876", "403"},
          }) {
         string sent = string(host) + ":9876";
-        Visit visit_ = to(host, {{"Host", sent}, {"Origin", origin}});
-        expect_verdict(visit_, {}, want, origin);
+        expect_verdict(to(sent, {{"Host", sent}, {"Origin", origin}}), {}, want, origin);
     }
 }
 
@@ -729,6 +987,34 @@ void browser_test(void**) {
     expect_verdict(visit({{"Sec-Fetch-Mode", "cors"}, {"Referer", "http://evil.example/"}}), {}, "403", "Referer");
 }
 
+// owt_guard strict
+void strict_test(void**) {
+    Rules rules;
+    rules.strict = true;
+    for (string_view method : {"GET", "HEAD", "POST"}) {
+        for (Headers headers : {Headers{}, Headers{{"User-Agent", "curl/7.88.1"}, {"Accept", "*/*"}},
+                                Headers{{"Sec-Fetch-Mode", "cors"}, {"User-Agent", "node"}}}) {
+            Visit redirected = with(method, visit(headers));
+            expect_text(redirected, rules, "403", "X-Owt: 1");
+            expect_verdict(redirected, {}, "pass", "not strict");
+            redirected.brings_python = false;
+            expect_verdict(redirected, rules, "403", "by code_id");
+            Visit meant = redirected;
+            meant.add("X-Owt", "1");
+            expect_verdict(meant, rules, "pass", "meant");
+            redirected.names_code = false;
+            expect_verdict(redirected, rules, "pass", "code in the body");
+        }
+    }
+    // Pages, where a browser tells of redirects, and links as ever.
+    expect_verdict(visit({{"Sec-Fetch-Site", "same-origin"}, {"Sec-Fetch-Dest", "empty"}}), rules, "pass", "own page");
+    expect_verdict(visit({{"Upgrade-Insecure-Requests", "1"}}), rules, "confirm", "a link");
+    expect_verdict(visit({{"Sec-Fetch-Site", "cross-site"}, {"X-Owt", "1"}}), rules, "403", "a foreign page");
+    Visit remote = visit({{"X-Owt", "1"}});
+    remote.peer = parse_address("192.0.2.7");
+    expect_verdict(remote, rules, "403", "remote");
+}
+
 void program_test(void**) {
     for (string_view method : {"GET", "HEAD", "POST", "OPTIONS", "PUT"}) {
         for (string_view agent : {"curl/7.88.1", "python-requests/2.28", "Wget/1.21", ""}) {
@@ -785,11 +1071,43 @@ void any_origin_test(void**) {
     expect_verdict(visit({{"Origin", "https://evil.example"}}), rules, "403", "without owt_auth");
     rules.has_auth = true;
     assert_false(rules.check().has_value());
-    Visit fetched =
-        visit({{"Origin", "https://a.example"}, {"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Mode", "cors"}});
-    expect_verdict(fetched, rules, "pass", "fetch");
-    assert_string_equal(guard(fetched, rules).allow_origin.c_str(), "*");
-    expect_verdict(visit({{"Origin", "https://a.example"}}), rules, "pass", "plain");
+    // Only what pages cannot send without a preflight shows that there was one.
+    for (Headers asked :
+         {Headers{{"Content-Type", "application/json"}}, Headers{{"Content-Type", "Application/JSON ; charset=utf-8"}},
+          Headers{{"X-Owt", "1"}}, Headers{{"x-owt", ""}, {"Content-Type", "multipart/form-data; boundary=x"}}}) {
+        for (Headers from : {Headers{{"Origin", "https://a.example"}}, Headers{{"Origin", "http://localhost:8000"}}}) {
+            for (Headers fetch : {Headers{}, Headers{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Mode", "cors"}},
+                                  Headers{{"Sec-Fetch-Site", "same-site"}, {"Sec-Fetch-Mode", "cors"}}}) {
+                Visit unasked = with("POST", visit(from));
+                for (auto [name, value] : fetch) {
+                    unasked.add(name, value);
+                }
+                expect_text(unasked, rules, "403", "X-Owt: 1");
+                for (string_view type : {"text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "",
+                                         "text/plain; application/json", "text/plain, application/json", "json",
+                                         "application/jsonx", "application/json, text/plain"}) {
+                    Visit simple = unasked;
+                    simple.add("Content-Type", type);
+                    simple.add("X-Requested-With", "app");  // a WebView's, on whatever it asks for
+                    expect_text(simple, rules, "403", "application/json");
+                    // It may read why.
+                    assert_string_equal(guard(simple, rules).allow_origin.c_str(), "*");
+                }
+                Visit scripted = unasked;
+                for (auto [name, value] : asked) {
+                    scripted.add(name, value);
+                }
+                expect_verdict(scripted, rules, "pass", "asked before");
+                assert_string_equal(guard(scripted, rules).allow_origin.c_str(), "*");
+                scripted.add("Content-Type", "text/plain");
+                expect_verdict(scripted, rules, scripted[Visit::meant].empty() ? "403" : "pass", "two types");
+            }
+        }
+    }
+    // The server's own pages are not asked for it.
+    expect_verdict(with("POST", visit({{"Origin", "http://localhost:9876"}})), rules, "pass", "own, plain");
+    expect_verdict(with("POST", visit({{"Origin", "http://localhost:9876"}, {"Sec-Fetch-Site", "same-origin"}})), rules,
+                   "pass", "own");
     expect_verdict(visit({{"Origin", "null"}, {"Sec-Fetch-Mode", "cors"}}), rules, "403", "null");
     // The browser sends the password that it remembers along with these.
     for (string_view mode : {"navigate", "no-cors", ""}) {
@@ -984,16 +1302,19 @@ int main() {
         cmocka_unit_test(peer_test),           cmocka_unit_test(unix_test),
         cmocka_unit_test(proxy_protocol_test), cmocka_unit_test(forwarded_for_test),
         cmocka_unit_test(forwarded_test),      cmocka_unit_test(local_host_test),
-        cmocka_unit_test(foreign_host_test),   cmocka_unit_test(own_address_test),
-        cmocka_unit_test(known_host_test),     cmocka_unit_test(host_text_test),
-        cmocka_unit_test(front_name_test),     cmocka_unit_test(https_front_test),
-        cmocka_unit_test(same_origin_test),    cmocka_unit_test(link_test),
-        cmocka_unit_test(prefetch_test),       cmocka_unit_test(origin_test),
-        cmocka_unit_test(referer_test),        cmocka_unit_test(browser_test),
-        cmocka_unit_test(program_test),        cmocka_unit_test(allowed_origin_test),
-        cmocka_unit_test(any_origin_test),     cmocka_unit_test(cors_test),
-        cmocka_unit_test(page_text_test),      cmocka_unit_test(spelling_test),
-        cmocka_unit_test(configuration_test),
+        cmocka_unit_test(front_sign_test),     cmocka_unit_test(http10_test),
+        cmocka_unit_test(element_test),        cmocka_unit_test(plain_element_test),
+        cmocka_unit_test(ping_test),           cmocka_unit_test(strict_test),
+        cmocka_unit_test(foreign_host_test),   cmocka_unit_test(port_test),
+        cmocka_unit_test(own_address_test),    cmocka_unit_test(known_host_test),
+        cmocka_unit_test(host_text_test),      cmocka_unit_test(front_name_test),
+        cmocka_unit_test(https_front_test),    cmocka_unit_test(same_origin_test),
+        cmocka_unit_test(link_test),           cmocka_unit_test(prefetch_test),
+        cmocka_unit_test(origin_test),         cmocka_unit_test(referer_test),
+        cmocka_unit_test(browser_test),        cmocka_unit_test(program_test),
+        cmocka_unit_test(allowed_origin_test), cmocka_unit_test(any_origin_test),
+        cmocka_unit_test(cors_test),           cmocka_unit_test(page_text_test),
+        cmocka_unit_test(spelling_test),       cmocka_unit_test(configuration_test),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
