@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,7 @@ namespace owt {
 struct Settings {
     std::size_t threads = 8;
     std::size_t queue = 64;
+    std::size_t async = 16384;  // calls that run without a thread
     std::chrono::milliseconds grace{10000};
     std::string python_home;               // a virtualenv; empty: the Python that owt was built with
     std::vector<std::string> python_path;  // before sys.path
@@ -42,8 +44,8 @@ class Pool {
     virtual bool ready() const = 0;
     // The process should be replaced: too many threads have been written off, or Python did not start.
     virtual bool worn_out() const = 0;
-    // False if the queue is full.
-    virtual bool submit(CallPtr call) = 0;
+    // What is wrong, if the call cannot be taken in: there are too many.
+    virtual std::optional<Problem> submit(CallPtr call) = 0;
     // To be called once after a batch of submits.
     virtual void kick() = 0;
     virtual void cancel(const CallPtr& call) = 0;

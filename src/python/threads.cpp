@@ -8,6 +8,7 @@
 
 #include "call/hooks.hpp"
 #include "python/bindings.hpp"
+#include "python/loads.hpp"
 #include "python/native.hpp"
 
 namespace owt {
@@ -111,7 +112,7 @@ void Threads::run(Slot& slot, const CallPtr& call) {
     }
     hook_detached("ran");
     slot.leave();
-    if (!call->detached() && !call->hand_back()) {
+    if (!call->detached() && !Loads::get().take_over(call) && !call->hand_back()) {
         call->finished();
     }
 }
@@ -139,7 +140,8 @@ std::vector<CallPtr> Threads::running() {
 
 bool Threads::write_off(const CallPtr& call, const std::string& what) {
     SlotPtr slot = slot_of(*call);
-    if (slot == nullptr || !slot->write_off(call, [&] { ::pthread_kill(slot->thread, python::stack_signal()); })) {
+    if (slot == nullptr ||
+        !slot->write_off(call, settings_.grace, [&] { ::pthread_kill(slot->thread, python::stack_signal()); })) {
         return false;
     }
     std::size_t lost = count_lost();
@@ -159,6 +161,11 @@ std::size_t Threads::count_lost() {
         wear_out();
     }
     return lost_;
+}
+
+void Threads::count_back() {
+    std::lock_guard lock(slots_mutex_);
+    --lost_;
 }
 
 void Threads::wear_out() {

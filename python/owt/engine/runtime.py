@@ -18,7 +18,7 @@ from owt import endpoint
 from owt.answer import stream
 from owt.answer.response import HTML, File, Later, Stream, Whole, coerce
 from owt.asked import arguments, form
-from owt.endpoint import loaded
+from owt.endpoint import loaded, loading
 from owt.engine import aio, flasks, shutdown
 from owt.process import failure, output, signals
 from owt.process.context import Cancelled, call_threads, current
@@ -43,6 +43,10 @@ def start() -> None:
     signals.guard(frozenset(_owt.reserved_signals()))
     shutdown.guard()
     endpoint.on_load = loaded.register
+    endpoint.on_discard = _owt.forget
+    loading.begins, loading.ends = _owt.load_begins, _owt.load_ends
+    loaded.announce = aio.announce
+    aio.start(_run)
     os.register_at_fork(after_in_child=_in_child)
     import_module("werkzeug.test")  # runs WSGI callables
 
@@ -50,6 +54,7 @@ def start() -> None:
 def _in_child() -> None:
     _owt.after_fork_in_child()
     output.leave_to_stderr()
+    endpoint.after_fork()
 
 
 def preload(module: str) -> None:
@@ -120,7 +125,9 @@ def _run(
         found = _endpoints.get(code_id)
         if found is None:
             path = endpoint.path_of(code_id)
-            found = loaded.load(call, code_id)
+            found = loaded.load(call, code_id, (request, kwargs))
+            if found is None:
+                return None
         path = found.path
         _running[get_ident()] = found
         try:  # noqa: SIM105 - suppress() would cost more than all the rest
