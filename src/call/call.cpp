@@ -99,7 +99,12 @@ Timing Call::timing() const {
 void Call::run() {
     std::lock_guard lock(mutex_);
     state_ = State::running;
-    started_at_ = Clock::now();
+    if (waits_for_.exchange(0) == 0) {
+        started_at_ = Clock::now();
+    } else {
+        load_ += seconds(Clock::now() - waits_since_);
+        loading_ = false;
+    }
 }
 
 void Call::finished() {
@@ -131,6 +136,26 @@ bool Call::hand_back() {
 std::shared_ptr<const void> Call::take_rest() {
     std::lock_guard lock(mutex_);
     return std::exchange(rest_, nullptr);
+}
+
+bool Call::has_rest() const {
+    std::lock_guard lock(mutex_);
+    return rest_ != nullptr;
+}
+
+void Call::wait_for_load(std::uint64_t load, std::shared_ptr<const void> rest) {
+    std::lock_guard lock(mutex_);
+    rest_ = std::move(rest);
+    waits_since_ = Clock::now();
+    waits_for_ = load;
+    loading_ = true;
+}
+
+void Call::queue_again() {
+    std::lock_guard lock(mutex_);
+    detached_ = false;
+    state_ = State::queued;
+    started_at_ = {};
 }
 
 void Call::loaded(double seconds) {

@@ -130,7 +130,15 @@ class Call : public std::enable_shared_from_this<Call> {
     void park(std::shared_ptr<const void> rest);
     bool hand_back();  // false if it is not parked
     std::shared_ptr<const void> take_rest();
+    bool has_rest() const;
     void loaded(double seconds);
+
+    // Its thread loads its endpoint, which goes on if nobody waits for the answer any more.
+    void load(bool begins) { loading_ = begins; }
+    bool loading() const { return loading_; }
+    // It runs anew, and with rest, once the load of this number has ended; until then it needs no thread.
+    void wait_for_load(std::uint64_t load, std::shared_ptr<const void> rest);
+    std::uint64_t waits_for() const { return waits_for_; }  // 0: for none
 
     void refuse(Problem problem);
     void respond(Head head, Piece body);
@@ -146,6 +154,8 @@ class Call : public std::enable_shared_from_this<Call> {
 
     // The call goes on after its thread has turned to others (async).
     void detach() { detached_ = true; }
+    // It needs a thread after all, and has not begun.
+    void queue_again();
     bool detached() const { return detached_; }
 
     bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
@@ -164,6 +174,8 @@ class Call : public std::enable_shared_from_this<Call> {
     const std::size_t limit_;
     std::atomic<bool> cancelled_ = false;
     std::atomic<bool> detached_ = false;
+    std::atomic<bool> loading_ = false;
+    std::atomic<std::uint64_t> waits_for_ = 0;
     std::atomic<State> state_ = State::queued;
 
     mutable std::mutex mutex_;
@@ -181,6 +193,7 @@ class Call : public std::enable_shared_from_this<Call> {
     Clock::time_point queued_at_ = Clock::now();
     Clock::time_point started_at_;
     Clock::time_point head_at_;
+    Clock::time_point waits_since_;  // for a load
     double load_ = 0;
 };
 

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +20,7 @@ struct Settings {
     std::size_t threads = 8;
     std::size_t most_threads = 64;  // if all wait for something that is not Python
     std::size_t queue = 64;
+    std::size_t async = 16384;  // calls that run without a thread
     std::chrono::milliseconds grace{10000};
     std::string python_home;               // a virtualenv; empty: the Python that owt was built with
     std::vector<std::string> python_path;  // before sys.path
@@ -49,8 +51,8 @@ class Pool {
         stuck,     // to be ended at once: Python cannot be had any more
     };
     virtual Health health() const = 0;
-    // False if the queue is full.
-    virtual bool submit(CallPtr call) = 0;
+    // What is wrong, if the call cannot be taken in: there are too many.
+    virtual std::optional<Problem> submit(CallPtr call) = 0;
     // To be called once after a batch of submits.
     virtual void kick() = 0;
     virtual void cancel(const CallPtr& call) = 0;

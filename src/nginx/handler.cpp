@@ -84,10 +84,16 @@ void guarded(Exchange& exchange, Work work) noexcept {
 }
 
 void give_up(Exchange& exchange) {
+    bool loading = exchange.call->loading();
     ngx_log_error(NGX_LOG_ERR, exchange.request->connection->log, 0,
-                  "owt: the call gave no output within owt_timeout, it is cancelled");
+                  "owt: the call gave no output within owt_timeout, it is cancelled%s",
+                  loading ? " when its endpoint has been loaded" : "");
     if (exchange.head_sent) {
         abort(exchange);
+    } else if (loading) {
+        refuse(exchange, {504, "timeout",
+                          "The endpoint was not loaded within this server's owt_timeout. Loading goes on: ask again "
+                          "in a while, and it is there."});
     } else {
         refuse(exchange, {504, "timeout",
                           "The call gave no output within this server's owt_timeout and has been cancelled. "
@@ -157,13 +163,12 @@ bool submit(Exchange& exchange) {
     if (asked.environ.empty()) {
         asked.environ = environ_of(exchange.request, exchange.body_size);
     }
-    exchange.submitted = Worker::get()->submit(exchange.call, !std::exchange(exchange.counted, true));
-    if (!exchange.submitted) {
-        refuse(exchange, {503, "queue-full",
-                          "All threads are busy and the queue is full: try again in a second. "
-                          "The server's owt_instance sets threads and queue."});
+    auto problem = Worker::get()->submit(exchange.call, !std::exchange(exchange.counted, true));
+    exchange.submitted = !problem;
+    if (problem) {
+        refuse(exchange, *problem);
     }
-    return exchange.submitted;
+    return !problem;
 }
 
 // False if the exchange is over.

@@ -183,6 +183,9 @@ char* set(const Line& line, Block& block) {
     if (line.name() == "queue") {
         return set_count(line, 1, 1'000'000, settings.queue);
     }
+    if (line.name() == "async") {
+        return set_count(line, 1, 1'000'000, settings.async);
+    }
     if (line.name() == "max_calls") {
         return set_count(line, 1, any, settings.max_calls);
     }
@@ -214,7 +217,7 @@ char* set(const Line& line, Block& block) {
         return add_writable(line, settings);
     }
     return line.fail(
-        "unknown: known are processes, threads, queue, grace, python_home, python_path, env, preload, writable, "
+        "unknown: known are processes, threads, queue, async, grace, python_home, python_path, env, preload, writable, "
         "max_calls and max_rss");
 }
 

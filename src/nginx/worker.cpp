@@ -296,9 +296,9 @@ void Worker::write_log(const std::vector<LogLine>& lines) {
     }
 }
 
-bool Worker::submit(CallPtr call, bool counts) {
-    if (!pool_->submit(std::move(call))) {
-        return false;
+std::optional<Problem> Worker::submit(CallPtr call, bool counts) {
+    if (auto problem = pool_->submit(std::move(call))) {
+        return problem;
     }
     if (!kick_.posted) {
         ngx_post_event(&kick_, &ngx_posted_events);
@@ -306,7 +306,7 @@ bool Worker::submit(CallPtr call, bool counts) {
     if (counts && ++calls_ == settings_.max_calls) {
         replace("max_calls is reached");
     }
-    return true;
+    return std::nullopt;
 }
 
 void Worker::hold() {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "call/call.hpp"
@@ -29,8 +30,8 @@ class Worker {
     Doorbell& doorbell() { return doorbell_; }
     Pool& pool() { return *pool_; }
 
-    // False if the queue is full. counts: for max_calls.
-    bool submit(CallPtr call, bool counts);
+    // What is wrong, if the call cannot be taken in. counts: for max_calls.
+    std::optional<Problem> submit(CallPtr call, bool counts);
 
     // While at least one is held a worker that quits goes on.
     void hold();

@@ -18,6 +18,8 @@
 #include "call/json.hpp"
 #include "call/sha256.hpp"
 #include "call/urlencoded.hpp"
+#include "python/loads.hpp"
+#include "python/loop_queue.hpp"
 #include "python/python.hpp"
 #include "python/slot.hpp"
 
@@ -272,6 +274,43 @@ bool parse(Call& call) {
     return true;
 }
 
+// The next call for asyncio's loop, as runtime.run() gets it; None if there is none.
+py::object take() {
+    stay_in_worker();
+    while (CallPtr call = LoopQueue::get().take()) {
+        Problem problem;
+        try {
+            const Params& params = call->asked.params;
+            return py::make_tuple(call, params.code_id, params.fn_name, keywords(params), kwargs_text(params));
+        } catch (const py::value_error& error) {
+            problem = {400, "bad-parameters", error.what()};
+        } catch (const std::exception& error) {
+            doorbell().log({4, call->asked.connection, std::string("owt itself failed: ") + error.what()});
+            problem = {500, "owt-failed", "owt itself failed, see the server's error log: this is a bug in owt."};
+        }
+        call->refuse(std::move(problem));
+        call->finished();
+        LoopQueue::get().leave();
+    }
+    return py::none();
+}
+
+// A child that an adaptor forked may load what it likes, and nobody there interrupts it.
+std::uint64_t begin_to_load() {
+    if (::getpid() != process_id()) {
+        return 0;
+    }
+    load_begins();
+    return Loads::get().begin();
+}
+
+void end_to_load(std::uint64_t load) {
+    if (load != 0 && ::getpid() == process_id()) {
+        Loads::get().end(load);
+        load_ends();
+    }
+}
+
 void answer(Call& call, py::handle result) {
     PyObject* tuple = result.ptr();
     if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != 3) {
@@ -408,11 +447,37 @@ OWT_MODULE(_owt, module) {
              })
         .def("detach",
              [](Call& call) {
+                 if (!LoopQueue::get().enter()) {
+                     call.refuse(too_many_asynchronous());
+                     return false;
+                 }
                  if (!detach(call)) {
+                     LoopQueue::get().leave();
+                     raise_cancelled();
+                 }
+                 return true;
+             })
+        .def("to_threads", [](const CallPtr& call) { LoopQueue::get().hand_back(call); })
+        .def("release",
+             [](Call& call) {
+                 call.finished();
+                 LoopQueue::get().leave();
+             })
+        .def("check",
+             [](const Call& call) {
+                 if (call.cancelled()) {
+                     settle_interrupt();
                      raise_cancelled();
                  }
              })
-        .def("release", &Call::finished);
+        .def("wait_for_load", [](Call& call, std::uint64_t load, py::handle rest) {
+            stay_in_worker();
+            if (Loads::get().full()) {
+                return false;
+            }
+            call.wait_for_load(load, hold(rest.ptr()));
+            return true;
+        });
 
     module.def("logs", [](unsigned level) { return doorbell().logs(level); });
     module.def("log", [](unsigned level, std::uint64_t connection, std::string text) {
@@ -423,6 +488,15 @@ OWT_MODULE(_owt, module) {
                                 SIGWINCH, SIGALRM, SIGIO,   SIGPIPE, SIGSYS,  stack_signal()};
     });
     module.def("after_fork_in_child", &in_child);
+    module.def("load_begins", &begin_to_load);
+    module.def("load_ends", &end_to_load);
+    module.def("take", &take);
+    module.def("queue_fd", [] { return LoopQueue::get().fd(); });
+    module.def("asynchronous",
+               [](const std::string& code_id, const std::string& fn_name) { LoopQueue::get().know(code_id, fn_name); });
+    module.def("forget", [](const std::string& code_id) { LoopQueue::get().forget(code_id); });
+    module.def("grace", &grace);
+    module.def("loop_came_back", &loop_came_back);
 }
 
 }  // namespace owt::python

@@ -38,6 +38,7 @@ struct Interpreter {
     Doorbell* doorbell = nullptr;
     std::function<void()> in_child;
     pid_t pid = 0;
+    double grace = 0;
     Fd stack_read;
     Fd stack_write;
 
@@ -45,6 +46,7 @@ struct Interpreter {
     std::vector<PyObject*> releases;
     std::atomic<bool> releases_waiting = false;
     std::function<void()> tell;
+    std::function<void()> loop_came_back;
 };
 
 Interpreter& interpreter() {
@@ -150,6 +152,7 @@ void start(const Settings& settings, Doorbell& doorbell) {
     Interpreter& state = interpreter();
     state.doorbell = &doorbell;
     state.pid = ::getpid();
+    state.grace = std::chrono::duration<double>(settings.grace).count();
     state.in_child = settings.in_child;
 
     for (const auto& [name, value] : settings.env) {
@@ -204,6 +207,10 @@ void in_child() {
 
 int process_id() {
     return interpreter().pid;
+}
+
+double grace() {
+    return interpreter().grace;
 }
 
 Thread::Thread() : gil_(PyGILState_Ensure()), state_(PyEval_SaveThread()) {}
@@ -271,7 +278,8 @@ bool importing(PyThreadState* thread) {
         if (file == nullptr) {
             PyErr_Clear();
         } else {
-            found = std::string_view(file).starts_with("<frozen importlib");
+            std::string_view name(file);
+            found = name.starts_with("<frozen importlib") || name.ends_with("/owt/endpoint/loading.py");
         }
         Py_DECREF(code);
         PyFrameObject* back = PyFrame_GetBack(frame);
@@ -320,6 +328,16 @@ std::shared_ptr<const void> hold(PyObject* object) {
 
 void on_release(std::function<void()> tell) {
     interpreter().tell = std::move(tell);
+}
+
+void on_loop_back(std::function<void()> tell) {
+    interpreter().loop_came_back = std::move(tell);
+}
+
+void loop_came_back() {
+    if (interpreter().loop_came_back) {
+        interpreter().loop_came_back();
+    }
 }
 
 bool releases_waiting() {

@@ -83,6 +83,10 @@ void on_release(std::function<void()> tell);
 bool releases_waiting();
 void release();
 
+// An event loop that overdue_task() has reported as lost has come round again. tell is called then, from any thread.
+void on_loop_back(std::function<void()> tell);
+void loop_came_back();
+
 // What the package owt.runtime offers, looked up once.
 struct Runtime {
     PyObject* run;
@@ -108,5 +112,7 @@ Doorbell& doorbell();
 void in_child();
 // The worker's, also in a process that an adaptor forked.
 int process_id();
+// As the instance sets it, in seconds.
+double grace();
 
 }  // namespace owt::python

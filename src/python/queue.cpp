@@ -47,6 +47,18 @@ void Queue::kick() {
     }
 }
 
+void Queue::put_back(const std::vector<CallPtr>& calls) {
+    std::lock_guard lock(mutex_);
+    if (stopping_) {
+        for (const CallPtr& call : calls) {
+            call->cancel();
+        }
+        return;
+    }
+    calls_.insert(calls_.begin(), calls.begin(), calls.end());
+    wake();
+}
+
 bool Queue::remove(const CallPtr& call) {
     std::lock_guard lock(mutex_);
     return std::erase(calls_, call) > 0;

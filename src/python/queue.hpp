@@ -30,6 +30,8 @@ class Queue {
     bool push(CallPtr call);
     // To be called once after a batch of pushes.
     void kick();
+    // Calls that had been taken in before: to the front, however many wait. From any thread.
+    void put_back(const std::vector<CallPtr>& calls);
     // False if it is not there (any more).
     bool remove(const CallPtr& call);
     // No thread gets anything more, and nothing more is taken in. What waited.

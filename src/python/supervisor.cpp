@@ -194,8 +194,8 @@ bool Supervisor::deliver(const Task& task) {
         return true;
     }
     SlotPtr slot = threads_.slot_of(*task.call);
-    if (slot == nullptr) {
-        return true;
+    if (slot == nullptr || slot->loading()) {
+        return true;  // a load is let alone: it tells when it has ended
     }
     if (python::importing(slot->state)) {
         return false;

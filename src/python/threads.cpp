@@ -12,6 +12,7 @@
 
 #include "call/hooks.hpp"
 #include "python/bindings.hpp"
+#include "python/loads.hpp"
 #include "python/native.hpp"
 
 namespace owt {
@@ -133,7 +134,7 @@ void Threads::run(Slot& slot, const CallPtr& call) {
     }
     hook_detached("ran");
     slot.leave();
-    if (!call->detached() && !call->hand_back()) {
+    if (!call->detached() && !Loads::get().take_over(call) && !call->hand_back()) {
         call->finished();
     }
 }
@@ -161,7 +162,8 @@ std::vector<CallPtr> Threads::running() {
 
 bool Threads::write_off(const CallPtr& call, const std::string& what) {
     SlotPtr slot = slot_of(*call);
-    if (slot == nullptr || !slot->write_off(call, [&] { ::pthread_kill(slot->thread, python::stack_signal()); })) {
+    if (slot == nullptr ||
+        !slot->write_off(call, settings_.grace, [&] { ::pthread_kill(slot->thread, python::stack_signal()); })) {
         return false;
     }
     queue_.write_off();
@@ -182,6 +184,11 @@ std::size_t Threads::count_lost() {
         decline(Pool::Health::worn_out);
     }
     return lost_;
+}
+
+void Threads::count_back() {
+    std::lock_guard lock(slots_mutex_);
+    --lost_;
 }
 
 // A process with one thread and a warm model is not given away for the first client that leaves too early.

@@ -32,6 +32,8 @@ class Threads {
     bool write_off(const CallPtr& call, const std::string& what);
     // One more is lost, a thread of the pool or one that served many; how many are.
     std::size_t count_lost();
+    // One is back that was no thread of the pool.
+    void count_back();
     Pool::Health health() const { return health_; }
     // Never back to a better one. From any thread.
     void decline(Pool::Health health);

@@ -20,7 +20,7 @@ from owt import endpoint
 from owt.answer import stream
 from owt.answer.response import HTML, Answer, File, Later, Stream, Whole, coerce
 from owt.asked import arguments, form, uploads
-from owt.endpoint import advice, loaded
+from owt.endpoint import advice, loaded, loading
 from owt.engine import aio, flasks, shutdown
 from owt.process import failure, output, signals
 from owt.process.context import Cancelled, call_threads, current
@@ -47,6 +47,10 @@ def start() -> None:
     shutdown.guard()
     endpoint.on_load = loaded.register
     failure.advise = advice.advise
+    endpoint.on_discard = _owt.forget
+    loading.begins, loading.ends = _owt.load_begins, _owt.load_ends
+    loaded.announce = aio.announce
+    aio.start(_run)
     os.register_at_fork(after_in_child=_in_child)
     import_module("werkzeug.test")  # runs WSGI callables
 
@@ -55,6 +59,7 @@ def _in_child() -> None:
     _owt.after_fork_in_child()
     output.leave_to_stderr()
     uploads.kept.clear()  # they are the parent's
+    endpoint.after_fork()
 
 
 def preload(module: str) -> None:
@@ -133,7 +138,9 @@ def _run(
         found = _endpoints.get(code_id)
         if found is None:
             path = endpoint.path_of(code_id)
-            found = loaded.load(call, code_id)
+            found = loaded.load(call, code_id, (request, kwargs))
+            if found is None:
+                return None
         path = found.path
         _running[get_ident()] = found
         try:  # noqa: SIM105 - suppress() would cost more than all the rest
