@@ -31,6 +31,12 @@ struct Settings {
     std::function<void()> in_child;     // called in a process that an adaptor forked
 };
 
+// What there is to see of a pool from outside.
+struct Load {
+    std::size_t queued = 0;        // calls
+    std::size_t lost_threads = 0;  // written off, and not back
+};
+
 // None of these waits for Python, but for stop().
 class Pool {
   public:
@@ -42,6 +48,7 @@ class Pool {
     virtual bool ready() const = 0;
     // The process should be replaced: too many threads have been written off, or Python did not start.
     virtual bool worn_out() const = 0;
+    virtual Load load() = 0;
     // False if the queue is full.
     virtual bool submit(CallPtr call) = 0;
     // To be called once after a batch of submits.

@@ -24,6 +24,7 @@ class PythonPool final : public Pool {
 
     bool ready() const override { return supervisor_.ready(); }
     bool worn_out() const override { return threads_.worn_out(); }
+    Load load() override { return {.queued = queue_.size(), .lost_threads = threads_.lost()}; }
     bool submit(CallPtr call) override { return queue_.push(std::move(call)); }
     void kick() override { queue_.kick(); }
     void resume(CallPtr call) override { supervisor_.resume(std::move(call)); }

@@ -42,6 +42,11 @@ void Queue::stop() {
     work_.notify_all();
 }
 
+std::size_t Queue::size() {
+    std::lock_guard lock(mutex_);
+    return calls_.size();
+}
+
 CallPtr Queue::pop() {
     std::lock_guard lock(mutex_);
     if (calls_.empty() || stopping_) {

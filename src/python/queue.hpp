@@ -28,6 +28,7 @@ class Queue {
     bool remove(const CallPtr& call);
     // No thread gets anything more. What waited is cancelled.
     void stop();
+    std::size_t size();
 
     // --- The threads' side.
 

@@ -161,6 +161,11 @@ std::size_t Threads::count_lost() {
     return lost_;
 }
 
+std::size_t Threads::lost() {
+    std::lock_guard lock(slots_mutex_);
+    return lost_;
+}
+
 void Threads::wear_out() {
     worn_out_ = true;
     doorbell_.ring();

@@ -29,6 +29,7 @@ class Threads {
     bool write_off(const CallPtr& call, const std::string& what);
     // One more is lost, a thread of the pool or one that served many; how many are.
     std::size_t count_lost();
+    std::size_t lost();
     // Too many are.
     bool worn_out() const { return worn_out_; }
     void wear_out();
