@@ -35,6 +35,12 @@ struct Settings {
     std::function<void()> in_child;     // called in a process that an adaptor forked
 };
 
+// What there is to see of a pool from outside.
+struct Load {
+    std::size_t queued = 0;        // calls
+    std::size_t lost_threads = 0;  // written off, and not back
+};
+
 // None of these waits for Python, but for stop().
 class Pool {
   public:
@@ -53,6 +59,7 @@ class Pool {
     virtual Health health() const = 0;
     // What is wrong, if the call cannot be taken in: there are too many.
     virtual std::optional<Problem> submit(CallPtr call) = 0;
+    virtual Load load() = 0;
     // To be called once after a batch of submits.
     virtual void kick() = 0;
     virtual void cancel(const CallPtr& call) = 0;

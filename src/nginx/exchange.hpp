@@ -26,6 +26,7 @@ struct Exchange final : Consumer, Waiter {
     bool submitted = false;
     bool counted = false;   // for max_calls
     bool attached = false;  // the worker is held for it, the call knows it
+    bool failed = false;    // the client has not got what it wanted, and it is not the client's fault
     bool head_sent = false;
     ngx_event_t timer{};
     // What nginx has still to send from, oldest first, and the buffers that point there.

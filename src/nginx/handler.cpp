@@ -49,7 +49,7 @@ void detach(Exchange& exchange) {
     }
     Worker* worker = Worker::get();
     worker->pool().cancel(exchange.call);
-    worker->let_go();
+    worker->let_go(exchange.failed);
 }
 
 void finalize(Exchange& exchange, ngx_int_t rc) {
@@ -58,6 +58,7 @@ void finalize(Exchange& exchange, ngx_int_t rc) {
 }
 
 void refuse(Exchange& exchange, const Problem& problem) {
+    exchange.failed = problem.status >= 500;
     ngx_int_t rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
     if (set_report(exchange)) {
         rc = send_problem(exchange.request, problem);
@@ -68,6 +69,7 @@ void refuse(Exchange& exchange, const Problem& problem) {
 // The client must see that the answer is not complete.
 void abort(Exchange& exchange) {
     exchange.request->keepalive = 0;
+    exchange.failed = true;
     finalize(exchange, exchange.head_sent ? NGX_ERROR : NGX_HTTP_INTERNAL_SERVER_ERROR);
 }
 

@@ -11,6 +11,7 @@
 #include "nginx/handler.hpp"
 #include "nginx/instance.hpp"
 #include "nginx/state.hpp"
+#include "nginx/succession.hpp"
 #include "nginx/worker.hpp"
 
 namespace owt {
@@ -228,6 +229,7 @@ ngx_int_t init_module(ngx_cycle_t* cycle) noexcept {
 }
 
 ngx_int_t init_process(ngx_cycle_t* cycle) noexcept {
+    follow_master();
     // The cache manager and the cache loader come here too.
     if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE) {
         return NGX_OK;
@@ -237,10 +239,14 @@ ngx_int_t init_process(ngx_cycle_t* cycle) noexcept {
         return NGX_OK;
     }
     const Instance& instance = become_instance(cycle, *main);
-    // With a single process they may be gone, after a reload, before they are needed.
-    std::uint32_t* starts =
-        main->starts != nullptr && ngx_process == NGX_PROCESS_WORKER ? &main->starts[ngx_worker] : nullptr;
-    return instance.hosts_python ? Worker::start(cycle, instance, starts) : NGX_OK;
+    Succession::begin(cycle, *main, instance);
+    if (instance.hosts_python && Worker::start(cycle, instance) != NGX_OK) {
+        return NGX_ERROR;
+    }
+    if (Succession* succession = Succession::get()) {
+        succession->started();
+    }
+    return NGX_OK;
 }
 
 void exit_process(ngx_cycle_t* cycle) noexcept {
@@ -249,6 +255,7 @@ void exit_process(ngx_cycle_t* cycle) noexcept {
     } catch (const std::exception& error) {
         ngx_log_error(NGX_LOG_ERR, cycle->log, 0, "owt: a worker ends in disorder: %s", error.what());
     }
+    Succession::end();
 }
 
 constexpr ngx_uint_t anywhere = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;

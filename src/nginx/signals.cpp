@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdlib>
 
 #include "nginx/ngx.hpp"
@@ -19,6 +20,7 @@ struct State {
     pid_t process = 0;
     pid_t loop_thread = 0;
     void (*nginx_handler)(int, siginfo_t*, void*) = nullptr;
+    void (*quit)(pid_t) = nullptr;
 };
 
 State& state() {
@@ -38,15 +40,25 @@ void pass_on(int signal, siginfo_t* info, void* context) {
         ::signal(signal, SIG_DFL);
         ::raise(signal);
     } else if (thread_id() == state().loop_thread) {
+        int error = errno;
         state().nginx_handler(signal, info, context);
+        if (signal == SIGQUIT) {
+            state().quit(info->si_pid);
+        }
+        errno = error;
     } else {
-        ::syscall(SYS_tgkill, ::getpid(), state().loop_thread, signal);
+        siginfo_t copy = *info;
+        copy.si_code = SI_QUEUE;  // for others the kernel would not take the sender from here
+        if (::syscall(SYS_rt_tgsigqueueinfo, ::getpid(), state().loop_thread, signal, &copy) != 0) {
+            ::syscall(SYS_tgkill, ::getpid(), state().loop_thread, signal);
+        }
     }
 }
 
 }  // namespace
 
-void arrange_signals() {
+void arrange_signals(void (*quit)(pid_t sender)) {
+    state().quit = quit;
     state().process = ::getpid();
     state().loop_thread = thread_id();
     for (int signal : nginx_signals) {

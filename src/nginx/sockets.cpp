@@ -46,6 +46,13 @@ ngx_int_t check_address(ngx_conf_t* cf, const std::vector<Instance>& instances, 
                             ", give each instance an address or port of its own",
                         place);
         }
+        if (server.instance == 0 && server.shares_socket && instances[0].spare > 0 && address.opt.reuseport) {
+            return fail(cf,
+                        "\"reuseport\" of \"listen " + std::string(to_view(address.opt.addr_text)) +
+                            "\" gives each worker a socket of its own, and no \"spare\" of \"owt_instance default\" "
+                            "could step in there: leave out one of the two",
+                        instances[0].place);
+        }
         if (server.instance != 0 && address.opt.reuseport) {
             return fail(cf,
                         "\"reuseport\" of \"listen " + std::string(to_view(address.opt.addr_text)) +

@@ -40,6 +40,7 @@ class PythonPool final : public Pool {
 
     bool ready() const override { return supervisor_.ready(); }
     Health health() const override { return threads_.health(); }
+    Load load() override { return {.queued = queue_.size(), .lost_threads = threads_.lost()}; }
 
     std::optional<Problem> submit(CallPtr call) override {
         auto pushed = loop_queue_.push(call);

@@ -76,6 +76,11 @@ std::deque<CallPtr> Queue::stop() {
     return std::exchange(calls_, {});
 }
 
+std::size_t Queue::size() {
+    std::lock_guard lock(mutex_);
+    return calls_.size();
+}
+
 std::deque<CallPtr> Queue::drain() {
     std::lock_guard lock(mutex_);
     return std::exchange(calls_, {});

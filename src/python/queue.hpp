@@ -38,6 +38,7 @@ class Queue {
     std::deque<CallPtr> stop();
     // What waits, taken out.
     std::deque<CallPtr> drain();
+    std::size_t size();
 
     // --- The threads' side. A thread serves from enter() until wait() tells it to end, or it is written off.
 

@@ -186,6 +186,11 @@ std::size_t Threads::count_lost() {
     return lost_;
 }
 
+std::size_t Threads::lost() {
+    std::lock_guard lock(slots_mutex_);
+    return lost_;
+}
+
 void Threads::count_back() {
     std::lock_guard lock(slots_mutex_);
     --lost_;

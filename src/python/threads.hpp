@@ -32,6 +32,7 @@ class Threads {
     bool write_off(const CallPtr& call, const std::string& what);
     // One more is lost, a thread of the pool or one that served many; how many are.
     std::size_t count_lost();
+    std::size_t lost();
     // One is back that was no thread of the pool.
     void count_back();
     Pool::Health health() const { return health_; }
