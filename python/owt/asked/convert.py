@@ -149,10 +149,6 @@ class _Builder:
     def of_class(self, kind: Any) -> Wanted | None:
         if isinstance(kind, types.ModuleType):  # from PIL import Image
             kind = getattr(kind, "Image", None) if kind.__name__ == "PIL.Image" else None
-        if kind in (typing.BinaryIO, typing.IO):
-            return uploads.Opened(kind, uploads.stream)
-        if kind is typing.TextIO:
-            return uploads.Opened(kind, uploads.text_stream)
         if not isinstance(kind, type):
             return None
         if kind is tuple:
