@@ -143,7 +143,7 @@ class _Binder:
         return found
 
     def _converting(self, wanted: dict[str, Wanted], call: Plan) -> Plan:
-        steps = [(name, one.argument) for name, one in wanted.items()]
+        steps = [(name, one.step()) for name, one in wanted.items()]
         several = [name for name, one in wanted.items() if one.many]
 
         def converted(function: Callable[..., Any], request: Any, kwargs: dict[str, Any]) -> Any:
