@@ -67,8 +67,9 @@ need_test += mypy                  # programs that use the package find its type
 need_test += python3-flask         # adaptors that use Flask
 need_test += python3-matplotlib    # adaptors that return figures,
 need_test += python3-numpy         # arrays
-need_test += python3-pil           # and images
-need_test += python3-pydantic      # models
+need_test += python3-pil           # and images,
+need_test += python3-pandas        # tables
+need_test += python3-pydantic      # and models
 
 need_venv := python3-venv          # virtualenvs that have pip: for tests, and for ruff, which Debian 12 lacks
 need_test += $(need_venv)

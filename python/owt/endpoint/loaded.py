@@ -19,7 +19,7 @@ from owt.asked import arguments, binding
 from owt.endpoint import store
 from owt.endpoint.source import EXPRESSION
 from owt.process.refusal import Refusal
-from owt.summat import Pipe
+from owt.summat import Adaptor
 
 if TYPE_CHECKING:
     from _owt import Call
@@ -76,8 +76,10 @@ class Endpoint:
                 f"The adaptor has no function {name!r}. Its functions: {there}."
                 " fn_name says which one to call; without it, run is called."
             )
-        if isinstance(value, Pipe):
-            value = value.done()
+        if isinstance(value, Adaptor):
+            value = Adaptor.done(value)
+        elif isinstance(value, type) and issubclass(value, Adaptor):
+            raise _no_function(f"{name!r} is a class of stages; it has to be an instance: {value.__name__}().")
         if not callable(value):
             what = "The adaptor is an expression whose value" if is_expression else f"{name!r}"
             raise _no_function(f"{what} is of type {type(value).__name__}: it has to be a callable or a pipeline.")
@@ -88,7 +90,7 @@ class Endpoint:
         for name, value in list(self.globals.items()):
             if (
                 not name.startswith("_")
-                and (callable(value) or isinstance(value, Pipe))
+                and (callable(value) or isinstance(value, Adaptor))
                 and getattr(value, "__module__", None) == self.globals["__name__"]
             ):
                 yield name

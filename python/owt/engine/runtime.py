@@ -6,7 +6,9 @@ import gc
 import os
 import sys
 import threading
+from collections.abc import Callable
 from contextvars import Context
+from functools import partial
 from importlib import import_module, invalidate_caches
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
@@ -16,9 +18,9 @@ from werkzeug.exceptions import HTTPException
 
 from owt import endpoint
 from owt.answer import stream
-from owt.answer.response import HTML, File, Later, Stream, Whole, coerce
+from owt.answer.response import HTML, Answer, File, Later, Stream, Whole, coerce
 from owt.asked import arguments, form, uploads
-from owt.endpoint import loaded
+from owt.endpoint import advice, loaded
 from owt.engine import aio, flasks, shutdown
 from owt.process import failure, output, signals
 from owt.process.context import Cancelled, call_threads, current
@@ -34,7 +36,7 @@ _Parked = tuple[Request, dict[str, Any]]
 _new = Request.__new__
 _endpoints = loaded.endpoints
 _running = loaded.running
-_partial = output.partial
+_unfinished = output.partial
 _kept = uploads.kept
 
 
@@ -44,6 +46,7 @@ def start() -> None:
     signals.guard(frozenset(_owt.reserved_signals()))
     shutdown.guard()
     endpoint.on_load = loaded.register
+    failure.advise = advice.advise
     os.register_at_fork(after_in_child=_in_child)
     import_module("werkzeug.test")  # runs WSGI callables
 
@@ -159,7 +162,7 @@ def _run(
         failure.refuse(call, error, path)
         loaded.forget_failed(code_id)
     finally:
-        if _partial:
+        if _unfinished:
             output.end(request)
         if _kept:
             uploads.end(request)
@@ -178,7 +181,8 @@ def _run_in_flask(
             value = plan(function.fn, request, kwargs)
         except HTTPException as error:
             value = error.get_response(request.environ)
-        result = _send(request, found, function, value)
+        finalize = None if context is None else partial(flasks.finalize, context)
+        result = _send(request, found, function, value, finalize)
     except BaseException as error:
         if pop is not None:
             pop(error)
@@ -190,16 +194,24 @@ def _run_in_flask(
     return result
 
 
-def _send(request: Request, found: loaded.Endpoint, function: loaded.Function, value: object) -> _Result:
+def _send(
+    request: Request,
+    found: loaded.Endpoint,
+    function: loaded.Function,
+    value: object,
+    finalize: Callable[[Answer, Request], Answer] | None = None,
+) -> _Result:
     """Sends what the function returned, or says how it is to be sent."""
     call = request._call
     answer = coerce(value, request, function.name)
+    if finalize is not None:
+        answer = finalize(answer, request)
     if type(answer) is tuple:
         if type(answer[1]) is tuple:  # one of our own, which need no check
             return answer
         stream.send(call, answer)
     elif isinstance(answer, Later):
-        return aio.Pending(call, request, found, function.name, answer, _kept.pop(request, []))
+        return aio.Pending(call, request, found, function.name, answer, _kept.pop(request, []), finalize)
     elif isinstance(answer, Stream):
         if hasattr(type(answer.chunks), "__anext__"):
             return aio.Pending(call, request, found, function.name, answer, _kept.pop(request, []))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,14 @@ HIDDEN = "The adaptor failed. Error id {}: its traceback is in the server's erro
 
 #: Characters of a traceback that are sent and logged; of a longer one the middle is left out.
 MAX_LENGTH = 64 * 1024
+
+
+def _no_advice(error: BaseException) -> str:
+    return ""
+
+
+#: What is added to the traceback of a failure.
+advise: Callable[[BaseException], str] = _no_advice
 
 _PACKAGE = f"{Path(__file__).parents[1]}/"
 _LIBRARY = _PACKAGE + "lib/"
@@ -52,6 +62,8 @@ def describe(error: BaseException, path: str) -> str:
         text = f"{type(error).__name__} (showing its traceback raised {type(failure).__name__})\n"
     if len(text) > MAX_LENGTH:
         text = f"{text[: MAX_LENGTH // 2]}\n...\n{text[-MAX_LENGTH // 2 :]}"
+    with contextlib.suppress(Exception):
+        text += advise(error)
     return text.encode(errors="backslashreplace").decode()
 
 

@@ -11,11 +11,11 @@ from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, overload
 
-from owt.summat.adaptor import Adaptor, Nullary, Passthrough, Result, V, need_adaptor, with_last
+from owt.summat.adaptor import Adaptor, Nullary, Passthrough, Result, V, need_adaptor, original_kwargs, with_last
 from owt.summat.commands import Shell
 from owt.summat.files import Open
 from owt.summat.functional import Cast, Clear, Cond, Const, Exec, F, Fork, Identity
-from owt.summat.keywords import Input, Kwarg, Kwargs, original_kwargs
+from owt.summat.keywords import Input, Kwarg, Kwargs
 from owt.summat.modules import Importing, Installing
 from owt.summat.sources import Json, Path, Query
 from owt.summat.values import Bytes, Foldl, Foldl1, Get, Ix, Last, Map
@@ -42,22 +42,6 @@ class Pipe(Adaptor[V]):
         """adaptor is the next stage. TypeError for anything but an Adaptor."""
         need_adaptor(adaptor, "to()")
         return Pipe(self._kwargs_cls, (*self._stages, adaptor))
-
-    def done(self) -> Callable[..., V]:
-        """A plain function of keyword arguments that returns the last value, None if there is none.
-
-        It ignores positional arguments, the request among them.
-        """
-
-        def run(*_: Any, **kwargs: Any) -> Any:
-            token = original_kwargs.set(kwargs)
-            try:
-                value, _rest = self(**kwargs)
-            finally:
-                original_kwargs.reset(token)
-            return None if isinstance(value, Nullary) else value
-
-        return run
 
     # ---- functions and constants -----------------------------------------------------------------
 
