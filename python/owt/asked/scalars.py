@@ -123,6 +123,11 @@ class Bool(Scalar):
     def __init__(self) -> None:
         super().__init__("bool (true or false, 1 or 0, yes or no, on or off)", strict=bool, same=(bool,))
 
+    def __call__(self, value: Any) -> Any:
+        if type(value) is str and (known := _WORDS.get(value)) is not None:
+            return known
+        return super().__call__(value)
+
     def from_text(self, text: str) -> bool:
         value = _WORDS.get(text)
         if value is None:
@@ -150,6 +155,9 @@ class Str(Scalar):
 
     def __init__(self) -> None:
         super().__init__("str (text)", strict=str, same=(str,))
+
+    def __call__(self, value: Any) -> Any:
+        return value if type(value) is str else super().__call__(value)
 
     def from_text(self, text: str) -> str:
         return text

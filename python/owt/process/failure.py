@@ -40,7 +40,7 @@ def refuse(call: Call, error: BaseException, path: str) -> None:
 def log(call: Call, error: BaseException, path: str) -> str:
     """Logs the traceback, each line marked with the error's id; what to tell the client."""
     text = describe(error, path)
-    if help := hint():
+    if help := hint(error):
         text += f"\n{help}\n"
     id = os.urandom(4).hex()
     for line in text.split("\n"):

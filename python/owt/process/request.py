@@ -27,8 +27,9 @@ class Request(werkzeug.wrappers.Request):
     """
 
     _call: Call
-    #: What to add to an error of this call.
+    #: What to add to what is said of an error of this call, and of which kinds of them.
     _hint = ""
+    _hint_for: tuple[type, ...] = (object,)
 
     # nginx's client_max_body_size is the limit; of fields there are as many as elsewhere.
     max_form_memory_size = None
