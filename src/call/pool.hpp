@@ -14,6 +14,14 @@
 
 namespace owt {
 
+// What Python has to ask the process that it shares with nginx. From any thread.
+struct Host {
+    std::function<void()> in_child;  // in a process that an adaptor forked
+    // The first descriptor in [low, high) that is the server's and not Python's; -1 if none is.
+    std::function<int(int low, int high)> first_owned;
+    std::function<void()> before_program;  // one is about to be started that may inherit descriptors
+};
+
 // What an owt_instance block says about a process.
 struct Settings {
     std::size_t threads = 8;
@@ -28,7 +36,7 @@ struct Settings {
     std::size_t max_rss = 0;            // bytes
     std::string sources;                // owt_dir
     std::chrono::seconds pause{0};      // before Python starts
-    std::function<void()> in_child;     // called in a process that an adaptor forked
+    Host host;
 };
 
 // None of these waits for Python, but for stop().
@@ -40,8 +48,10 @@ class Pool {
 
     // Python is up and everything is preloaded.
     virtual bool ready() const = 0;
-    // The process should be replaced: too many threads have been written off, or Python did not start.
+    // The process should be replaced: too many threads have been written off, or Python is not what it was.
     virtual bool worn_out() const = 0;
+    // Once it is worn out.
+    virtual std::string why() const = 0;
     // False if the queue is full.
     virtual bool submit(CallPtr call) = 0;
     // To be called once after a batch of submits.

@@ -15,6 +15,8 @@
 #include <limits>
 #include <system_error>
 
+#include "call/text.hpp"
+#include "nginx/loop.hpp"
 #include "nginx/signals.hpp"
 #include "nginx/sockets.hpp"
 #include "nginx/writes.hpp"
@@ -26,6 +28,7 @@ namespace {
 constexpr ngx_msec_t hold_time = 3600 * 1000;
 constexpr std::size_t longest_line = NGX_MAX_ERROR_STR - 256;  // the rest is for time, process and connection
 constexpr ngx_msec_t rss_interval = 1000;
+constexpr ngx_msec_t look_interval = 1000;
 // nginx's master kills with SIGKILL (and an [alert]) what does not end some 1.5 s after SIGTERM.
 constexpr auto stop_deadline = std::chrono::milliseconds(900);
 
@@ -101,6 +104,8 @@ Worker::Worker(const Instance& instance, std::uint32_t* starts)
     init_timer(hold_timer_, this, [](ngx_event_t* event) noexcept { ngx_add_timer(event, hold_time); });
     init_timer(rss_timer_, this, [](ngx_event_t* event) noexcept { worker_of(event).check_rss(); });
     rss_timer_.cancelable = 1;
+    init_timer(look_timer_, this, [](ngx_event_t* event) noexcept { worker_of(event).look_around(); });
+    look_timer_.cancelable = 1;
 }
 
 // nginx starts no successor for a process whose module says that it cannot start, so this one does not say it.
@@ -131,15 +136,30 @@ void Worker::launch(ngx_cycle_t* cycle, std::chrono::seconds pause) {
     close_door(cycle);
     listen_to_doorbell(cycle);
     arrange_signals();
+    descriptors_.emplace(cycle, settings_.sources);
+    watch_loop(cycle, *descriptors_);
     Settings here = settings_;
-    here.in_child = become_child;
+    here.host = host();
     here.pause = pause;
     pool_ = &start_pool(here, doorbell_);
     if (settings_.max_rss != 0) {
         ngx_add_timer(&rss_timer_, rss_interval);
     }
+    ngx_add_timer(&look_timer_, look_interval);
     // nginx sets a title of its own when this is done; an ordinary posted event would wait for the first client.
     ngx_post_event(&title_, &ngx_posted_next_events);
+}
+
+Host Worker::host() {
+    return {
+        .in_child =
+            [this] {
+                become_child();
+                descriptors_->close_in_child();
+            },
+        .first_owned = [this](int low, int high) { return descriptors_->first_owned(low, high); },
+        .before_program = [this] { descriptors_->keep_from_children(); },
+    };
 }
 
 void Worker::stop() {
@@ -154,6 +174,7 @@ void Worker::stop() {
     worker->doorbell_.answer(calls, worker->lines_);
     worker->write_log(worker->lines_);
     ngx_close_connection(worker->bell_);
+    worker->descriptors_->forget();
     // Threads may still run: no destructor of any library may pull the ground from under them.
     std::atexit([] {
         std::fflush(nullptr);
@@ -204,9 +225,13 @@ void Worker::close_door(ngx_cycle_t* cycle) {
             continue;
         }
         bool open = listening[i].connection->read->active;
-        if (open && leads_to_python(listening[i])) {
-            ngx_del_event(listening[i].connection->read, NGX_READ_EVENT, 0);
-        } else if (!open && !leads_to_python(listening[i])) {
+        if (leads_to_python(listening[i])) {
+            if (open) {
+                ngx_del_event(listening[i].connection->read, NGX_READ_EVENT, 0);
+            }
+            // nginx opens all that it knows of, when descriptors were short and no longer are.
+            behind_door_.emplace_back(&listening[i], std::exchange(listening[i].connection, nullptr));
+        } else if (!open) {
             start_listening(listening[i]);
         }
     }
@@ -225,6 +250,10 @@ void Worker::open_door() {
     if (ngx_exiting || ngx_terminate) {
         return;
     }
+    for (const auto& [listening, connection] : behind_door_) {
+        listening->connection = connection;
+    }
+    behind_door_.clear();
     ngx_use_accept_mutex = accept_mutex_;
     auto* listening = static_cast<ngx_listening_t*>(ngx_cycle->listening.elts);
     for (ngx_uint_t i = 0; i < ngx_cycle->listening.nelts; i++) {
@@ -261,7 +290,7 @@ void Worker::answer_doorbell() {
         open_door();
     }
     if (pool_->worn_out()) {
-        replace("it has lost its threads or Python did not start");
+        replace(pool_->why().c_str());
     }
 }
 
@@ -278,7 +307,8 @@ void Worker::write_log(const std::vector<LogLine>& lines) {
                 rest.remove_prefix(1);
             }
             if (!first.empty()) {
-                ngx_log_error(line.level, &log, 0, "owt: %*s", first.size(), first.data());
+                std::string shown = escaped(first);
+                ngx_log_error(line.level, &log, 0, "owt: %*s", shown.size(), shown.data());
             }
         }
     }
@@ -314,6 +344,13 @@ void Worker::check_rss() {
         replace("max_rss is exceeded");
     } else {
         ngx_add_timer(&rss_timer_, rss_interval);
+    }
+}
+
+// Every now and then: whether adaptors have left the process what it needs.
+void Worker::look_around() {
+    if (check_descriptors()) {
+        ngx_add_timer(&look_timer_, look_interval);
     }
 }
 

@@ -5,11 +5,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "call/call.hpp"
 #include "call/pool.hpp"
 #include "nginx/conf.hpp"
+#include "nginx/descriptors.hpp"
 #include "nginx/ngx.hpp"
 
 namespace owt {
@@ -38,6 +41,7 @@ class Worker {
 
   private:
     void launch(ngx_cycle_t* cycle, std::chrono::seconds pause);
+    Host host();
     void listen_to_doorbell(ngx_cycle_t* cycle);
     void close_door(ngx_cycle_t* cycle);
     void open_door();
@@ -45,6 +49,7 @@ class Worker {
     void set_title(const char* what);
     void write_log(const std::vector<LogLine>& lines);
     void check_rss();
+    void look_around();
     void replace(const char* why);
 
     const Settings settings_;
@@ -52,15 +57,18 @@ class Worker {
     const std::string who_;   // for the log
     std::uint32_t* const starts_;
     Doorbell doorbell_;
+    std::optional<Descriptors> descriptors_;
     Pool* pool_ = nullptr;
     ngx_connection_t* bell_ = nullptr;
     ngx_event_t kick_{};
     ngx_event_t title_{};
     ngx_event_t hold_timer_{};
     ngx_event_t rss_timer_{};
+    ngx_event_t look_timer_{};
     std::size_t held_ = 0;
     std::size_t calls_ = 0;
     bool door_closed_ = false;
+    std::vector<std::pair<ngx_listening_t*, ngx_connection_t*>> behind_door_;
     bool accept_mutex_ = false;
     bool leaving_ = false;
     std::vector<CallPtr> rung_;

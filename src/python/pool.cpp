@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "python/native.hpp"
+#include "python/python.hpp"
 #include "python/queue.hpp"
 #include "python/supervisor.hpp"
 #include "python/threads.hpp"
@@ -17,6 +18,7 @@ namespace {
 class PythonPool final : public Pool {
   public:
     PythonPool(const Settings& settings, Doorbell& doorbell) : settings_(settings), doorbell_(doorbell) {
+        python::set_environment(settings_);
         threads_.enter();
         start_thread([this] { supervisor_.run(); });
         start_thread([this] { watchdog_.run(); });
@@ -24,6 +26,7 @@ class PythonPool final : public Pool {
 
     bool ready() const override { return supervisor_.ready(); }
     bool worn_out() const override { return threads_.worn_out(); }
+    std::string why() const override { return threads_.why(); }
     bool submit(CallPtr call) override { return queue_.push(std::move(call)); }
     void kick() override { queue_.kick(); }
     void resume(CallPtr call) override { supervisor_.resume(std::move(call)); }

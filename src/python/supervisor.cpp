@@ -52,10 +52,11 @@ void Supervisor::run() {
     } catch (const std::exception& error) {
         log(4, std::string("Python did not start: ") + error.what());
         wait(longest_pause);
-        threads_.wear_out();  // a new process starts anew
+        threads_.wear_out("Python did not start");  // a new process starts anew
         threads_.leave();
         return;
     }
+    python::on_damage([this](std::string why) { threads_.wear_out(std::move(why)); });
     python::on_release([this] {
         std::lock_guard lock(mutex_);
         changed_.notify_one();

@@ -14,6 +14,8 @@ namespace owt {
 
 namespace {
 
+constexpr unsigned most_failures = 3;
+
 void hook_detached([[maybe_unused]] const char* name) {
 #ifdef OWT_TEST_HOOKS
     python::Detached detached;
@@ -104,7 +106,7 @@ void Threads::run(Slot& slot, const CallPtr& call) {
     slot.take(call);
     call->run();
     if (!call->cancelled()) {
-        python::run(call);
+        count(python::run(call));
         if (::getpid() != python::process_id()) {
             ::_exit(0);  // a child that the adaptor forked and forgot to end
         }
@@ -156,14 +158,36 @@ std::size_t Threads::count_lost() {
     std::lock_guard lock(slots_mutex_);
     ++lost_;
     if (lost_ >= settings_.threads) {
-        wear_out();
+        wear_out("it has lost its threads");
     }
     return lost_;
 }
 
-void Threads::wear_out() {
+void Threads::wear_out(std::string why) {
+    {
+        std::lock_guard lock(why_mutex_);
+        if (why_.empty()) {
+            why_ = std::move(why);
+        }
+    }
     worn_out_ = true;
     doorbell_.ring();
+}
+
+std::string Threads::why() const {
+    std::lock_guard lock(why_mutex_);
+    return why_;
+}
+
+// A single failure may be its caller's doing; several in a row say that somebody has damaged what all depend on.
+void Threads::count(bool sound) {
+    if (sound) {
+        if (failures_.load(std::memory_order_relaxed) != 0) {
+            failures_ = 0;
+        }
+    } else if (++failures_ == most_failures) {
+        wear_out(std::to_string(most_failures) + " calls in a row failed outside of the adaptors' own code");
+    }
 }
 
 void Threads::enter() {

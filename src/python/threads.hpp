@@ -31,7 +31,9 @@ class Threads {
     std::size_t count_lost();
     // Too many are.
     bool worn_out() const { return worn_out_; }
-    void wear_out();
+    // The process is to be replaced, for this reason; the first counts.
+    void wear_out(std::string why);
+    std::string why() const;
 
     // Other threads that count until they end, as the supervisor's.
     void enter();
@@ -43,6 +45,7 @@ class Threads {
     void serve(const SlotPtr& slot);
     CallPtr next(python::Thread& thread);
     void run(Slot& slot, const CallPtr& call);
+    void count(bool sound);
 
     const Settings& settings_;
     Doorbell& doorbell_;
@@ -53,6 +56,9 @@ class Threads {
     std::size_t lost_ = 0;
     std::size_t next_index_ = 0;
     std::atomic<bool> worn_out_ = false;
+    mutable std::mutex why_mutex_;
+    std::string why_;
+    std::atomic<unsigned> failures_ = 0;  // of owt itself, in a row
 
     std::mutex count_mutex_;
     std::condition_variable ended_;

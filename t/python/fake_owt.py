@@ -12,6 +12,9 @@ bridge.lines = []
 bridge.log = lambda level, connection, text: bridge.lines.append((level, connection, text))
 bridge.reserved_signals = lambda: [1, 2]
 bridge.after_fork_in_child = lambda: None
+bridge.failures = []
+bridge.failed = lambda: bridge.failures.append("")
+bridge.damaged = lambda why: bridge.failures.append(why)
 sys.modules["_owt"] = bridge
 
 

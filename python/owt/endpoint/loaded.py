@@ -19,6 +19,7 @@ from owt import endpoint
 from owt.asked import arguments, binding
 from owt.endpoint import store
 from owt.endpoint.source import EXPRESSION
+from owt.process import borrowed
 from owt.process.refusal import Refusal
 from owt.summat import Pipe
 
@@ -53,7 +54,7 @@ class Function:
 class Endpoint:
     """A loaded adaptor."""
 
-    __slots__ = ("code_id", "flask", "functions", "globals", "path", "texts", "uses_flask")
+    __slots__ = ("code_id", "flask", "functions", "globals", "path", "recursion_limit", "texts", "uses_flask")
 
     def __init__(self, module: ModuleType, source: bytes, imported_flask: bool) -> None:
         self.code_id = module.__name__.removeprefix(endpoint.PREFIX)
@@ -62,6 +63,8 @@ class Endpoint:
         self.functions: dict[str, Function] = {}
         self.texts: arguments.Texts = {}
         self.uses_flask = imported_flask or b"flask" in source
+        #: That its top level has set, for its calls; 0 if it has not.
+        self.recursion_limit = borrowed.recursion_limit()
         #: Its Flask application, made when the first call needs it.
         self.flask: Any = None
 

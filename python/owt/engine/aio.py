@@ -21,8 +21,8 @@ from werkzeug.exceptions import HTTPException
 from owt.answer import stream
 from owt.answer.response import Chunk, Later, Stream, coerce
 from owt.endpoint import loaded
-from owt.process import failure, output
-from owt.process.refusal import Refusal
+from owt.process import borrowed, failure, output
+from owt.process.refusal import SHORT_OF_DESCRIPTORS, Refusal, no_descriptors
 
 if TYPE_CHECKING:
     from _owt import Call
@@ -141,7 +141,12 @@ def _running_loop() -> asyncio.AbstractEventLoop:
     if _stopping:
         raise Refusal(503, "stopping", "The server is stopping: try again.")
     if _loop is None:
-        _loop = asyncio.new_event_loop()
+        try:
+            _loop = asyncio.new_event_loop()
+        except OSError as error:
+            if error.errno in SHORT_OF_DESCRIPTORS:
+                raise no_descriptors() from None
+            raise
         _threads[_loop] = threading.Thread(target=_serve, args=(_loop,), name="owt-asyncio", daemon=True)
         _threads[_loop].start()
     return _loop
@@ -192,6 +197,8 @@ def _end(pending: Pending) -> None:
     _pending.pop(pending.call, None)
     pending.discard()
     _finish(pending)
+    if borrowed.changed:
+        borrowed.end(pending.request)
     if output.partial:
         output.end(pending.request)
     _release(pending.call)

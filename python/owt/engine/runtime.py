@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import tempfile
 import threading
 from contextvars import Context
 from importlib import import_module, invalidate_caches
@@ -20,7 +21,7 @@ from owt.answer.response import HTML, File, Later, Stream, Whole, coerce
 from owt.asked import arguments, form
 from owt.endpoint import loaded
 from owt.engine import aio, flasks, shutdown
-from owt.process import failure, output, signals
+from owt.process import borrowed, damage, failure, output, signals
 from owt.process.context import Cancelled, call_threads, current
 from owt.process.refusal import Refusal
 from owt.process.request import Request
@@ -35,13 +36,15 @@ _new = Request.__new__
 _endpoints = loaded.endpoints
 _running = loaded.running
 _partial = output.partial
+_changed = borrowed.changed
 
 
 def start() -> None:
     """Readies the interpreter. Once, on Python's main thread, before anything else."""
+    endpoint.directory()  # from the environment, which is anybody's later on
+    tempfile.gettempdir()
     output.install(_owt.log)
     signals.guard(frozenset(_owt.reserved_signals()))
-    shutdown.guard()
     endpoint.on_load = loaded.register
     os.register_at_fork(after_in_child=_in_child)
     import_module("werkzeug.test")  # runs WSGI callables
@@ -60,6 +63,8 @@ def preload(module: str) -> None:
 
 def preloaded() -> None:
     """All modules are preloaded: what is there now stays, and no collection looks at it any more."""
+    borrowed.settle()
+    damage.remember()
     gc.collect()
     gc.freeze()
 
@@ -122,6 +127,8 @@ def _run(
             path = endpoint.path_of(code_id)
             found = loaded.load(call, code_id)
         path = found.path
+        if found.recursion_limit:
+            sys.setrecursionlimit(found.recursion_limit)
         _running[get_ident()] = found
         try:  # noqa: SIM105 - suppress() would cost more than all the rest
             _endpoints.move_to_end(code_id)
@@ -142,16 +149,30 @@ def _run(
             return 200, HTML, value
         return _send(request, found, function, value)
     except Refusal as refusal:
+        if refusal.status >= 500:
+            _look_for_damage(refusal, path)
         refusal.tell(call)
     except BaseException as error:
         if isinstance(error, Cancelled) and call.cancelled:
             raise
+        _look_for_damage(error, path)
         failure.refuse(call, error, path)
         loaded.forget_failed(code_id)
     finally:
+        if _changed:
+            borrowed.end(request)
         if _partial:
             output.end(request)
     return None
+
+
+def _look_for_damage(error: BaseException, path: str) -> None:
+    """A call has failed: is it because of what another adaptor has done to the process?"""
+    why = damage.repair(error, path)
+    if why:
+        _owt.damaged(why)
+    elif not isinstance(error, Refusal) and damage.is_others(error, path):
+        _owt.failed()
 
 
 def _run_in_flask(
