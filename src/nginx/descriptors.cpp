@@ -104,7 +104,9 @@ Descriptors::Descriptors(ngx_cycle_t* cycle, std::string_view sources) : cycle_(
         bool waits = target_of(fd).starts_with("anon_inode:");
         bool channel = fd == ngx_channel && ngx_process == NGX_PROCESS_WORKER;
         if (identity && (listens || waits || channel)) {
-            const char* name = listens ? "a listening socket" : waits ? "a descriptor of its event loop" : "its channel";
+            const char* name = listens ? "a listening socket"
+                               : waits ? "a descriptor of its event loop"
+                                       : "its channel";
             vital_.push_back({fd, *identity, name, listens});
         }
         if (fd >= standard && !listens && !is_log(cycle_, same) && !is_channel(fd, true)) {
@@ -115,8 +117,8 @@ Descriptors::Descriptors(ngx_cycle_t* cycle, std::string_view sources) : cycle_(
     });
     auto** paths = begin_of<ngx_path_t*>(cycle->paths);
     for (ngx_uint_t i = 0; i < cycle->paths.nelts; i++) {
-        std::unique_ptr<char, void (*)(void*)> real(
-            ::realpath(std::string(to_view(paths[i]->name)).c_str(), nullptr), ::free);
+        std::unique_ptr<char, void (*)(void*)> real(::realpath(std::string(to_view(paths[i]->name)).c_str(), nullptr),
+                                                    ::free);
         if (real != nullptr && !is_for_sockets(*paths[i]) && to_view(paths[i]->name) != sources) {
             directories_.push_back(std::string(real.get()) + "/");
         }
@@ -245,8 +247,8 @@ const char* Descriptors::missing() const {
             continue;
         }
         // A worker that leaves has closed its listening sockets itself; the channel of one whose master is gone too.
-        bool its_own_doing = (vital.listens && (ngx_exiting || ngx_terminate)) ||
-                             (vital.fd == ngx_channel && ::getppid() != ngx_parent);
+        bool its_own_doing =
+            (vital.listens && (ngx_exiting || ngx_terminate)) || (vital.fd == ngx_channel && ::getppid() != ngx_parent);
         if (!its_own_doing) {
             return vital.name;
         }

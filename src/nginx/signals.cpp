@@ -66,7 +66,8 @@ bool has_served(const ngx_process_t& process) {
            master().starts[reinterpret_cast<std::uintptr_t>(process.data)] == 0;
 }
 
-// nginx's handler reaps the children that have ended, and marks one that ended with status 2 as not to be started again.
+// nginx's handler reaps the children that have ended, and marks one that ended with status 2 as not to be started
+// again.
 void reap(int signal, siginfo_t* info, void* context) {
     std::bitset<NGX_MAX_PROCESSES> respawned;
     for (std::size_t i = 0; i < respawned.size(); i++) {

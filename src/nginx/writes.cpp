@@ -22,8 +22,8 @@ struct Written {
     std::vector<std::string> files;
 };
 
-// A log that is rotated away is made anew, so its directory has to be writable, which is where a link leads. A device, as
-// /dev/null or the /dev/stdout of a container, is not rotated, and its directory is everybody's.
+// A log that is rotated away is made anew, so its directory has to be writable, which is where a link leads. A device,
+// as /dev/null or the /dev/stdout of a container, is not rotated, and its directory is everybody's.
 void add_log(const std::string& log, Written& written) {
     struct stat status {};
     bool there = ::stat(log.c_str(), &status) == 0;

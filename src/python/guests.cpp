@@ -67,7 +67,9 @@ struct Given {
         long number = index ? PyLong_AsLongAndOverflow(index.ptr(), &overflow) : -1;
         PyErr_Clear();
         constexpr long largest = std::numeric_limits<int>::max();
-        return overflow > 0 || number > largest ? static_cast<int>(largest) : number < 0 ? -1 : static_cast<int>(number);
+        return overflow > 0 || number > largest ? static_cast<int>(largest)
+               : number < 0                     ? -1
+                                                : static_cast<int>(number);
     }
 };
 
@@ -88,7 +90,8 @@ bool refuse(const std::string& text) {
 }
 
 bool refuse(int fd, const char* what) {
-    return refuse("descriptor " + std::to_string(fd) + " is the server's own, not this adaptor's: it cannot be " + what +
+    return refuse("descriptor " + std::to_string(fd) + " is the server's own, not this adaptor's: it cannot be " +
+                  what +
                   (fd < first_free ? " (to catch what is printed, use contextlib.redirect_stdout or the arguments of "
                                      "subprocess)"
                                    : ""));

@@ -2,13 +2,9 @@
 and to the children of others."""
 
 import itertools
-import multiprocessing
 import os
 import re
-import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -68,7 +64,7 @@ def run(server: Server, code: str, **fields: object) -> httpx.Response:
 
 def standard(server: Server, pid: int | None = None) -> list[str]:
     """What 0, 1 and 2 of the worker are."""
-    return [os.readlink(f"/proc/{pid or server.workers()[0]}/fd/{number}") for number in range(3)]
+    return [str(Path(f"/proc/{pid or server.workers()[0]}/fd/{number}").readlink()) for number in range(3)]
 
 
 def ask_pid(server: Server) -> int:
@@ -135,7 +131,7 @@ OVER_THE_THREE = [
     "open(Number(), 'w').write('secret')",
     "open(1, 'w', closefd=False).write('secret')",
     "tempfile.TemporaryFile().write(b'mine')",
-    "exec('with open(1, \"w\") as file: file.write(\"secret\")')",
+    'exec(\'with open(1, "w") as file: file.write("secret")\')',
     "sys.stdin.close(), sys.stdout.close(), sys.stderr.close(), sys.__stdout__.close()",
 ]
 
@@ -255,7 +251,9 @@ def test_nothing_that_nginx_has_open_can_be_had(start: Callable[..., Server], tm
         sending.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20000\r\n\r\n" + b"x" * 10000)
         wait_until(lambda: "/body/" in targets(worker), "the body's file")
         gate = Gate(tmp_path)
-        front = Asking(server, f"def run(_, gate):\n    pause(gate)\n    return 'done'\n{PAUSE}", "/front/", gate=str(gate))
+        front = Asking(
+            server, f"def run(_, gate):\n    pause(gate)\n    return 'done'\n{PAUSE}", "/front/", gate=str(gate)
+        )
         gate.wait_reached()
         refused = run(server, EVERYTHING, way=way).json()
         kinds = {re.sub(r"\d+", "N", Path(target).name.split(" ")[0]) for target in refused}
@@ -281,7 +279,7 @@ def targets(pid: int) -> str:
     found = []
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            found.append(os.readlink(link))
+            found.append(str(link.readlink()))
         except OSError:
             continue
     return "\n".join(found)
@@ -429,7 +427,7 @@ def serves(server: Server) -> bool:
         return False
 
 
-def run_once(server: Server, code: str, **fields: object):  # noqa: ANN201
+def run_once(server: Server, code: str, **fields: object):
     return Asking(server, fresh(code), **fields).answer()
 
 
@@ -483,7 +481,9 @@ def run(_, file):
         assert b"plain" in kept.recv(4096)
         sending.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20000\r\n\r\n" + b"x" * 10000)
         wait_until(lambda: "/body/" in targets(server.workers()[0]), "the body's file")
-        front = Asking(server, f"def run(_, gate):\n    pause(gate)\n    return 'done'\n{PAUSE}", "/front/", gate=str(gate))
+        front = Asking(
+            server, f"def run(_, gate):\n    pause(gate)\n    return 'done'\n{PAUSE}", "/front/", gate=str(gate)
+        )
         gate.wait_reached()
         listing = run(server, code, file=str(tmp_path / "fds")).text
         inherited = re.findall(r"(\d+) -> (.*)", listing)
@@ -669,7 +669,9 @@ def run(_):
 
 def test_a_recursion_limit_is_its_calls_own(server: Server) -> None:
     # As in python3, the calls of an adaptor that sets it at its top can go as deep as that.
-    deep = "import sys\nsys.setrecursionlimit(10**6)\ndef f(n): return n and 1 + f(n - 1)\ndef run(_): return f(20_000)\n"
+    deep = (
+        "import sys\nsys.setrecursionlimit(10**6)\ndef f(n): return n and 1 + f(n - 1)\ndef run(_): return f(20_000)\n"
+    )
     deep = fresh(deep)
     limit = "import sys\ndef run(_): return sys.getrecursionlimit()\n"
     usual = run(server, limit).text
@@ -678,7 +680,10 @@ def test_a_recursion_limit_is_its_calls_own(server: Server) -> None:
         assert run(server, limit).text == usual
         endless = server.run(fresh("def f(x): return max([x], key=f)\ndef run(_): return f(1)\n"))
         assert (endless.status_code, "RecursionError" in endless.text) == (500, True)
-    assert run(server, "import sys\ndef run(_):\n    sys.setrecursionlimit(5000)\n    return sys.getrecursionlimit()").text == "5000"
+    assert (
+        run(server, "import sys\ndef run(_):\n    sys.setrecursionlimit(5000)\n    return sys.getrecursionlimit()").text
+        == "5000"
+    )
     thread = "import sys, threading\ndef run(_):\n    t = threading.Thread(target=sys.setrecursionlimit, args=[9999])\n    t.start(); t.join()\n"
     run(server, thread)
     assert run(server, limit).text == usual
@@ -734,26 +739,34 @@ REDIRECTS = [
 ]
 
 
+@pytest.mark.parametrize("threads", [False, True])
 @pytest.mark.parametrize("redirect", REDIRECTS)
-def test_what_a_call_prints_is_its_own(server: Server, tmp_path: Path, redirect: str) -> None:
+def test_what_a_call_prints_is_its_own(server: Server, tmp_path: Path, redirect: str, threads: bool) -> None:
     code = f"""
 import contextlib, io, sys
+import threading
 from unittest import mock
+def thread(fn, text):
+    if not {threads}:
+        return fn(text)
+    started = threading.Thread(target=fn, args=(text,))
+    started.start()
+    started.join()
 class Tee:
     def __init__(self, *streams): self.streams = streams
     def write(self, text):
         for stream in self.streams: stream.write(text)
-def run(_, gate, gate2):
+def run(_, gate):
     def inside():
-        print("before")
-        sys.stdout.write("mine ")
+        thread(print, "before")
+        thread(sys.stdout.write, "mine ")
         pause(gate)
-        print("after")
+        thread(print, "after")
     {redirect}
     return mine.getvalue()
 {PAUSE}"""
     gate = Gate(tmp_path)
-    asked = Asking(server, fresh(code), gate=str(gate), gate2="")
+    asked = Asking(server, fresh(code), gate=str(gate))
     gate.wait_reached()
     seen = len(server.error_log)
     run(server, "def run(_): print('of another')")
@@ -840,7 +853,9 @@ def test_what_preload_says_can_be_shown_as_well(start: Callable[..., Server], tm
 # ---- the process ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["ctypes.CDLL(None)._exit(2)", "ctypes.CDLL(None).exit(2)", "posix._exit(2)", "os._exit(2)"])
+@pytest.mark.parametrize(
+    "how", ["ctypes.CDLL(None)._exit(2)", "ctypes.CDLL(None).exit(2)", "posix._exit(2)", "os._exit(2)"]
+)
 def test_an_exit_with_2_is_no_end(start: Callable[..., Server], how: str) -> None:
     server = start(ONE)
     server.expect("cannot be respawned")
@@ -887,7 +902,11 @@ def test_descriptors_that_run_out_are_named(start: Callable[..., Server]) -> Non
     client = server.client()
     warm = {"code": source, "spare": 0}
     assert client.post("/", json=warm).status_code == 200
-    for body in ({"code": fresh(ECHO)}, {"code": fresh("async def run(_): return 'x'")}, {"code_id": "sha256:" + "0" * 64}):
+    for body in (
+        {"code": fresh(ECHO)},
+        {"code": fresh("async def run(_): return 'x'")},
+        {"code_id": "sha256:" + "0" * 64},
+    ):
         answer = client.post("/", json=body)
         assert answer.status_code >= 400
         assert "worker_rlimit_nofile" in answer.text, answer.text

@@ -1,7 +1,8 @@
 """An endpoint is a file: ``sha256_<64 hex digits>.py`` in owt_dir, imported as ``owt.endpoint.<stem>``.
 
 This is the package of all endpoints. It imports them in any process that has OWT_DIR in its
-environment when the first is asked for, so that their classes pickle and ``multiprocessing`` finds them in its children.
+environment when the first is asked for, so that their classes pickle and ``multiprocessing`` finds
+them in its children.
 """
 
 from __future__ import annotations

@@ -153,9 +153,11 @@ def _run(
             _look_for_damage(refusal, path)
         refusal.tell(call)
     except BaseException as error:
+        _look_for_damage(error, path)
         if isinstance(error, Cancelled) and call.cancelled:
             raise
-        _look_for_damage(error, path)
+        if damage.is_others(error, path):
+            _owt.failed()
         failure.refuse(call, error, path)
         loaded.forget_failed(code_id)
     finally:
@@ -167,12 +169,10 @@ def _run(
 
 
 def _look_for_damage(error: BaseException, path: str) -> None:
-    """A call has failed: is it because of what another adaptor has done to the process?"""
+    """A call has failed: it may be because of what another adaptor has done to the process."""
     why = damage.repair(error, path)
     if why:
         _owt.damaged(why)
-    elif not isinstance(error, Refusal) and damage.is_others(error, path):
-        _owt.failed()
 
 
 def _run_in_flask(

@@ -9,6 +9,7 @@ import time
 
 from owt.engine import aio
 
+
 def run(seconds: float) -> None:
     """Does in so many seconds at most what Python does at exit: async tasks, threads, atexit functions."""
     deadline = time.monotonic() + seconds

@@ -2,15 +2,17 @@
 recursion limit.
 
 What a call assigns to one of the streams, as ``contextlib.redirect_stdout`` does, is its own: other calls neither print
-into it nor lose theirs. The limit is everybody's, and is put back when nobody wants another any more. Outside of calls
-the same holds of a thread, until it ends.
+into it nor lose theirs. The limit is everybody's, and is put back when nobody wants another any more. A thread that a
+call starts belongs to the call; what other threads change is theirs until they end.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -90,7 +92,7 @@ class _Borrowed:
         return self if module is None else _stream(self._name)
 
     def __set__(self, module: ModuleType, stream: Any) -> None:
-        if not _settled and current.get(None) is None:
+        if not _settled and owner() is None:
             streams[self._name] = stream
             return
         mine = _changes(make=True)
@@ -123,6 +125,7 @@ def install(stdin: Any, stdout: Any, stderr: Any) -> None:
         vars(sys)[name] = _Current(name)
     sys.__class__ = _Sys
     sys.setrecursionlimit = _set_recursion_limit
+    threading.Thread.start = _noting_the_owner(threading.Thread.start)  # type: ignore[assignment]
 
 
 def settle() -> None:
@@ -130,6 +133,28 @@ def settle() -> None:
     global _settled, _limit
     _settled = True
     _limit = sys.getrecursionlimit()
+
+
+def owner() -> Request | None:
+    """The request of the call that runs here, or that has started this thread, as long as somebody has it."""
+    request = current.get(None)
+    if request is None:
+        thread = threading._active.get(threading.get_ident())  # type: ignore[attr-defined]
+        noted = getattr(thread, "_owt_owner", None)
+        request = None if noted is None else noted()
+    return request
+
+
+def _noting_the_owner(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
+    @functools.wraps(start)
+    def noting(self: threading.Thread) -> None:
+        request = owner()
+        if request is not None:
+            # Not the request itself, which may be large, while the thread may last.
+            self._owt_owner = weakref.ref(request)  # type: ignore[attr-defined]
+        start(self)
+
+    return noting
 
 
 def end(request: Request) -> None:
@@ -147,7 +172,7 @@ def recursion_limit() -> int:
 
 def _changes(make: bool = False) -> Changes | None:
     mine: Changes | None
-    request = current.get(None)
+    request = owner()
     if request is not None:
         mine = request.__dict__.get("_changes")
         if mine is None and make:

@@ -14,7 +14,7 @@ from typing import Any
 from owt.process.refusal import SHORT_OF_DESCRIPTORS
 
 _PACKAGE = __name__.partition(".")[0]
-#: What loads an adaptor: where it fails before the adaptor's first line, that is not the adaptor's doing.
+#: What loads an adaptor.
 _LOADER = f"{__file__.rpartition('/process/')[0]}/endpoint/loaded.py"
 
 _ids: tuple[int, ...] = ()
@@ -22,7 +22,7 @@ _builtins: dict[str, Any] = {}
 _modules: dict[str, Any] = {}
 _finders: dict[str, list[Any]] = {}
 _now = vars(builtins)
-_callable, _type, _len, _list, _getattr = callable, type, len, list, getattr
+_callable, _type, _list, _getattr = callable, type, list, getattr
 _BaseException = BaseException
 _sys = sys
 _getuid, _getgid, _geteuid, _getegid = os.getuid, os.getgid, os.geteuid, os.getegid
@@ -54,14 +54,15 @@ def repair(error: BaseException, path: str) -> str:
 
 
 def is_others(error: BaseException, path: str) -> bool:
-    """Whether the failure is nothing that the adaptor at path has to do with: loading it failed before its first line,
-    or the exception comes out of another adaptor's code."""
+    """Whether loading the adaptor at path failed before its first line, which is not its own doing."""
     if isinstance(error, OSError) and error.errno in SHORT_OF_DESCRIPTORS:
         return False
-    files = _files(error)
-    if path in files:
-        return files[-1] != path and _is_endpoint(files[-1], path)
-    return _LOADER in files
+    files = []
+    trace = error.__traceback__
+    while trace is not None:
+        files.append(trace.tb_frame.f_code.co_filename)
+        trace = trace.tb_next
+    return _LOADER in files and path not in files
 
 
 def _whose() -> tuple[int, ...]:
@@ -81,17 +82,16 @@ def _is_to_blame(replacement: Any, error: BaseException, path: str) -> bool:
     trace = error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code is code:
-            return code.co_filename != path
+            return bool(code.co_filename != path)
         trace = trace.tb_next
     return False
 
 
 def _repair_imports() -> str:
     for name, noted in _finders.items():
-        now = _getattr(_sys, name, None)
+        now: Any = _sys.__dict__.get(name)
         if _type(now) is not _list:
-            now = []
-            _sys.__dict__[name] = now
+            now = _sys.__dict__[name] = []
         missing = [one for one in noted if one not in now]
         if missing:
             now.extend(missing)
@@ -113,17 +113,3 @@ def _probe() -> str:
     except _BaseException:
         return "an audit hook of an adaptor's raises, and there is no taking it back"
     return ""
-
-
-def _files(error: BaseException) -> list[str]:
-    files = []
-    trace = error.__traceback__
-    while trace is not None:
-        files.append(trace.tb_frame.f_code.co_filename)
-        trace = trace.tb_next
-    return files
-
-
-def _is_endpoint(file: str, but: str) -> bool:
-    directory = but.rpartition("/")[0]
-    return bool(directory) and file.startswith(f"{directory}/sha256_")

@@ -12,7 +12,6 @@ from threading import get_ident
 from typing import Any
 
 from owt.process import borrowed
-from owt.process.context import current
 
 #: nginx's levels.
 ERROR, WARN, NOTICE, INFO, DEBUG = 4, 5, 6, 7, 8
@@ -64,7 +63,7 @@ def write(level: int, connection: int, text: str) -> None:
         text = text.encode(errors="backslashreplace").decode()
     for line in text.split("\n"):
         if not line.isprintable():
-            line = line.translate(_ESCAPES)  # noqa: PLW2901
+            line = line.translate(_ESCAPES)
         for start in range(0, len(line), MAX_LINE):
             write_line(level, connection, line[start : start + MAX_LINE])
 
@@ -85,7 +84,7 @@ def end_all() -> None:
 
 
 def _key() -> object:
-    request = current.get(None)
+    request = borrowed.owner()
     return get_ident() if request is None else request
 
 
