@@ -118,3 +118,11 @@ def reserved_signals() -> list[int]:
 
 def after_fork_in_child() -> None:
     """Closes the listening and client sockets that a forked child has inherited from the worker."""
+
+def failed() -> None:
+    """The call that this thread runs has failed for a reason that is not its own. Several in a row replace the
+    process."""
+
+def damaged(why: str) -> None:
+    """The interpreter is damaged beyond repair: the process is to be replaced once its calls have ended. why: for the
+    log."""

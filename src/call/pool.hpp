@@ -15,6 +15,14 @@
 
 namespace owt {
 
+// What Python has to ask the process that it shares with nginx. From any thread.
+struct Host {
+    std::function<void()> in_child;  // in a process that an adaptor forked
+    // The first descriptor in [low, high) that is the server's and not Python's; -1 if none is.
+    std::function<int(int low, int high)> first_owned;
+    std::function<void()> before_program;  // one is about to be started that may inherit descriptors
+};
+
 // What an owt_instance block says about a process.
 struct Settings {
     std::size_t threads = 8;
@@ -32,7 +40,7 @@ struct Settings {
     std::size_t max_rss_hard = 0;       // likewise
     std::string sources;                // owt_dir
     std::chrono::seconds pause{0};      // before Python starts
-    std::function<void()> in_child;     // called in a process that an adaptor forked
+    Host host;
 };
 
 // What there is to see of a pool from outside.
@@ -53,10 +61,12 @@ class Pool {
     // From better to worse.
     enum class Health {
         good,
-        worn_out,  // to be replaced when its calls have ended: too many threads are lost, or Python did not start
+        worn_out,  // to be replaced when its calls have ended: threads are lost, or Python is not what it was
         stuck,     // to be ended at once: Python cannot be had any more
     };
     virtual Health health() const = 0;
+    // Once it is not good.
+    virtual std::string why() const = 0;
     // What is wrong, if the call cannot be taken in: there are too many.
     virtual std::optional<Problem> submit(CallPtr call) = 0;
     virtual Load load() = 0;

@@ -3,8 +3,6 @@
 
 #include "nginx/handler.hpp"
 
-#include <fcntl.h>
-
 #include "call/hooks.hpp"
 #include "call/params.hpp"
 #include "nginx/access.hpp"
@@ -335,8 +333,15 @@ void begin(ngx_http_request_t* request) {
     asked.show_traceback = conf.traceback;
     auto size = take_body(request, asked);
     if (!size) {
-        ngx_log_error(NGX_LOG_ERR, request->connection->log, ngx_errno, "owt: sharing the request body's file failed");
-        finalize(*exchange, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        ngx_err_t error = ngx_errno;
+        ngx_log_error(NGX_LOG_ERR, request->connection->log, error, "owt: sharing the request body's file failed");
+        if (error == NGX_EMFILE || error == NGX_ENFILE) {
+            refuse(*exchange, {503, "no-descriptors",
+                               "The server's process has no descriptor left for this request's body: try again, or "
+                               "raise worker_rlimit_nofile in nginx's configuration."});
+        } else {
+            finalize(*exchange, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        }
         return;
     }
     if (auto complaint = read_params(request, asked)) {
@@ -384,10 +389,6 @@ ngx_int_t handle(ngx_http_request_t* request) noexcept {
                 return rc;
             }
             return send_problem(request, {405, "", "Use GET, HEAD or POST."});
-        }
-        if (request->connection->requests <= 1) {
-            // A program that an adaptor starts would keep the connection open.
-            ::fcntl(request->connection->fd, F_SETFD, FD_CLOEXEC);
         }
         auto* exchange = make_in_pool<Exchange>(request->pool, request);
         if (exchange == nullptr) {

@@ -161,6 +161,9 @@ void add_worker_processes(ngx_cycle_t* cycle, MainConf& main) {
 
 const Instance& become_instance(ngx_cycle_t* cycle, MainConf& main) {
     std::vector<Instance>& instances = *main.instances;
+    if (ngx_process == NGX_PROCESS_WORKER) {
+        drop_clones(cycle);
+    }
     if (instances.size() == 1) {
         return instances[0];
     }

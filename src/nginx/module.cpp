@@ -10,6 +10,7 @@
 #include "nginx/cache.hpp"
 #include "nginx/handler.hpp"
 #include "nginx/instance.hpp"
+#include "nginx/signals.hpp"
 #include "nginx/state.hpp"
 #include "nginx/succession.hpp"
 #include "nginx/worker.hpp"
@@ -222,9 +223,17 @@ MainConf* main_conf(ngx_cycle_t* cycle) {
 }
 
 ngx_int_t init_module(ngx_cycle_t* cycle) noexcept {
-    if (MainConf* main = main_conf(cycle)) {
+    MainConf* main = main_conf(cycle);
+    if (main != nullptr) {
         add_worker_processes(cycle, *main);
     }
+    Scoreboard* board = main != nullptr ? main->board : nullptr;
+    const char* complaint = board != nullptr ? complain_of_numbers(cycle) : nullptr;
+    if (complaint != nullptr) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "owt: %s", complaint);
+        return NGX_ERROR;
+    }
+    respawn_always(board);
     return NGX_OK;
 }
 

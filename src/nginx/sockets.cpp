@@ -1,5 +1,6 @@
 #include "nginx/sockets.hpp"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -7,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <utility>
 
 namespace owt {
 
@@ -175,18 +177,28 @@ std::size_t instance_of(const ngx_listening_t& listening) {
     return server != nullptr ? server->instance : 0;
 }
 
-// The socket itself stays open: nginx closes it with the others.
 void drop(ngx_listening_t& listening) {
-    ngx_connection_t* connection = listening.connection;
-    if (connection == nullptr) {
-        return;
+    if (ngx_connection_t* connection = std::exchange(listening.connection, nullptr)) {
+        if (connection->read->active) {
+            ngx_del_event(connection->read, NGX_READ_EVENT, 0);
+        }
+        ngx_free_connection(connection);
+        connection->fd = static_cast<ngx_socket_t>(-1);
     }
-    if (connection->read->active) {
-        ngx_del_event(connection->read, NGX_READ_EVENT, 0);
+    Fd nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    if (!nothing || ::dup3(nothing.get(), listening.fd, O_CLOEXEC) < 0) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, ngx_errno, "owt: the socket %V of other processes stays open here",
+                      &listening.addr_text);
     }
-    ngx_free_connection(connection);
-    connection->fd = static_cast<ngx_socket_t>(-1);
-    listening.connection = nullptr;
+}
+
+void drop_clones(ngx_cycle_t* cycle) {
+    auto* listening = begin_of<ngx_listening_t>(cycle->listening);
+    for (ngx_uint_t i = 0; i < cycle->listening.nelts; i++) {
+        if (listening[i].connection == nullptr) {
+            drop(listening[i]);
+        }
+    }
 }
 
 bool leads_to_python(const ngx_listening_t& listening) {

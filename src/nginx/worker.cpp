@@ -17,7 +17,9 @@
 #include <system_error>
 
 #include "call/hooks.hpp"
+#include "call/text.hpp"
 #include "nginx/door.hpp"
+#include "nginx/loop.hpp"
 #include "nginx/signals.hpp"
 #include "nginx/sockets.hpp"
 #include "nginx/succession.hpp"
@@ -32,6 +34,7 @@ constexpr std::size_t longest_line = NGX_MAX_ERROR_STR - 256;  // the rest is fo
 constexpr ngx_msec_t look_interval = for_tests(1000, 50);
 constexpr ngx_msec_t hard_look_interval = for_tests(100, 50);  // where memory has a hard bound
 constexpr ngx_msec_t last_words = 100;
+constexpr ngx_msec_t descriptors_interval = 1000;
 // nginx's master kills with SIGKILL (and an [alert]) what does not end some 1.5 s after SIGTERM.
 constexpr auto stop_deadline = std::chrono::milliseconds(900);
 
@@ -105,6 +108,8 @@ Worker::Worker(const Instance& instance)
     init_timer(look_timer_, this, [](ngx_event_t* event) noexcept { worker_of(event).look_at_itself(); });
     look_timer_.cancelable = 1;
     init_timer(end_timer_, this, [](ngx_event_t* event) noexcept { worker_of(event).close_connections(); });
+    init_timer(descriptors_timer_, this, [](ngx_event_t* event) noexcept { worker_of(event).look_around(); });
+    descriptors_timer_.cancelable = 1;
 }
 
 // nginx starts no successor for a process whose module says that it cannot start, so this one does not say it.
@@ -137,14 +142,29 @@ void Worker::launch(ngx_cycle_t* cycle, std::chrono::seconds pause) {
     close_door(cycle);
     listen_to_doorbell(cycle);
     arrange_signals(on_quit);
+    descriptors_.emplace(cycle, settings_.sources);
+    watch_loop(cycle, *descriptors_);
     Settings here = settings_;
-    here.in_child = become_child;
+    here.host = host();
     here.pause = pause;
     pool_ = &start_pool(here, doorbell_);
     if (succession_ != nullptr) {
         succession_->close_door([this] { get_ready(); });
     }
     look_at_itself();
+    ngx_add_timer(&descriptors_timer_, descriptors_interval);
+}
+
+Host Worker::host() {
+    return {
+        .in_child =
+            [this] {
+                become_child();
+                descriptors_->close_in_child();
+            },
+        .first_owned = [this](int low, int high) { return descriptors_->first_owned(low, high); },
+        .before_program = [this] { descriptors_->keep_from_children(); },
+    };
 }
 
 void Worker::stop() {
@@ -162,6 +182,7 @@ void Worker::stop() {
         worker->write_log(worker->lines_);
     }
     ngx_close_connection(worker->bell_);
+    worker->descriptors_->forget();
     // Threads may still run: no destructor of any library may pull the ground from under them.
     std::atexit([] {
         std::fflush(nullptr);
@@ -214,9 +235,13 @@ void Worker::close_door(ngx_cycle_t* cycle) {
             continue;
         }
         bool open = listening[i].connection->read->active;
-        if (open && leads_to_python(listening[i])) {
-            ngx_del_event(listening[i].connection->read, NGX_READ_EVENT, 0);
-        } else if (!open && !leads_to_python(listening[i])) {
+        if (leads_to_python(listening[i])) {
+            if (open) {
+                ngx_del_event(listening[i].connection->read, NGX_READ_EVENT, 0);
+            }
+            // nginx opens all that it knows of, when descriptors were short and no longer are.
+            behind_door_.emplace_back(&listening[i], std::exchange(listening[i].connection, nullptr));
+        } else if (!open) {
             start_listening(listening[i]);
         }
     }
@@ -240,6 +265,10 @@ void Worker::open_door() {
     if (ngx_exiting || ngx_terminate) {
         return;
     }
+    for (const auto& [listening, connection] : behind_door_) {
+        listening->connection = connection;
+    }
+    behind_door_.clear();
     ngx_use_accept_mutex = accept_mutex_;
     auto* listening = static_cast<ngx_listening_t*>(ngx_cycle->listening.elts);
     for (ngx_uint_t i = 0; i < ngx_cycle->listening.nelts; i++) {
@@ -275,7 +304,7 @@ void Worker::answer_doorbell() {
     }
     get_ready();
     if (pool_->health() != Pool::Health::good) {
-        replace("it has lost its threads or Python did not start");
+        replace(pool_->why().c_str());
     }
     if (pool_->health() == Pool::Health::stuck) {
         end_stuck();
@@ -295,7 +324,8 @@ void Worker::write_log(const std::vector<LogLine>& lines) {
                 rest.remove_prefix(1);
             }
             if (!first.empty()) {
-                ngx_log_error(line.level, &log, 0, "owt: %*s", first.size(), first.data());
+                std::string shown = escaped(first);
+                ngx_log_error(line.level, &log, 0, "owt: %*s", shown.size(), shown.data());
             }
         }
     }
@@ -389,6 +419,13 @@ void Worker::check_rss_at_start() {
                       "owt: %s has %uz bytes before its first call, more than its max_rss: until that is raised, it is "
                       "replaced beyond %uz",
                       who_.c_str(), rss, rss_limit_);
+    }
+}
+
+// Every now and then: whether adaptors have left the process what it needs.
+void Worker::look_around() {
+    if (check_descriptors()) {
+        ngx_add_timer(&descriptors_timer_, descriptors_interval);
     }
 }
 

@@ -6,11 +6,13 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "call/call.hpp"
 #include "call/pool.hpp"
 #include "nginx/conf.hpp"
+#include "nginx/descriptors.hpp"
 #include "nginx/ngx.hpp"
 #include "nginx/succession.hpp"
 
@@ -38,6 +40,7 @@ class Worker {
 
   private:
     void launch(ngx_cycle_t* cycle, std::chrono::seconds pause);
+    Host host();
     void listen_to_doorbell(ngx_cycle_t* cycle);
     void close_door(ngx_cycle_t* cycle);
     void get_ready();
@@ -48,6 +51,7 @@ class Worker {
     void close_connections();
     void look_at_itself();
     void check_rss_at_start();
+    void look_around();
     void replace(const char* why);
 
     const Settings settings_;
@@ -56,11 +60,13 @@ class Worker {
     Succession* const succession_;  // null without a master
     Row& row_;
     Doorbell doorbell_;
+    std::optional<Descriptors> descriptors_;
     Pool* pool_ = nullptr;
     ngx_connection_t* bell_ = nullptr;
     ngx_event_t kick_{};
     ngx_event_t hold_timer_{};
     ngx_event_t end_timer_{};
+    ngx_event_t descriptors_timer_{};
     ngx_event_t look_timer_{};
     std::size_t held_ = 0;
     std::size_t done_ = 0;
@@ -69,6 +75,7 @@ class Worker {
     std::size_t calls_ = 0;
     bool door_closed_ = false;
     bool ready_ = false;
+    std::vector<std::pair<ngx_listening_t*, ngx_connection_t*>> behind_door_;
     bool accept_mutex_ = false;
     bool leaving_ = false;
     bool stuck_ = false;

@@ -32,6 +32,9 @@ namespace {
 // What is shorter is copied: that costs less than handing the object back to a Python thread once it is sent.
 constexpr std::size_t hold_from = 16 * 1024;
 
+// The call that this thread runs, or ran last, has not failed for reasons that are nobody's own.
+thread_local bool sound = true;
+
 // Raised into Python as ValueError.
 [[noreturn]] void bad_value(const std::string& what) {
     throw py::value_error(what);
@@ -355,17 +358,18 @@ void run_in_python(const CallPtr& call) {
 
 }  // namespace
 
-void run(const CallPtr& call) {
+bool run(const CallPtr& call) {
     std::string failure;
+    sound = true;
     try {
         run_in_python(call);
-        return;
+        return sound;
     } catch (py::error_already_set& error) {
         if (error.matches(runtime().cancelled)) {
             if (!call->cancelled()) {
                 call->refuse({500, "adaptor-failed", "The adaptor raised owt.Cancelled by itself."});
             }
-            return;
+            return true;
         }
         failure = text_of(error);
     } catch (const std::exception& error) {
@@ -376,8 +380,11 @@ void run(const CallPtr& call) {
     if (call->answered()) {
         call->end(End::aborted);
     } else {
-        call->refuse({500, "owt-failed", "owt itself failed, see the server's error log: this is a bug in owt."});
+        call->refuse({500, "owt-failed",
+                      "owt itself failed, see the server's error log: this is a bug in owt, or another adaptor has "
+                      "damaged the process, which is replaced if it goes on."});
     }
+    return false;
 }
 
 #if PYBIND11_VERSION_HEX >= 0x03000000
@@ -487,7 +494,6 @@ OWT_MODULE(_owt, module) {
         return std::vector<int>{SIGHUP,   SIGINT,  SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
                                 SIGWINCH, SIGALRM, SIGIO,   SIGPIPE, SIGSYS,  stack_signal()};
     });
-    module.def("after_fork_in_child", &in_child);
     module.def("load_begins", &begin_to_load);
     module.def("load_ends", &end_to_load);
     module.def("take", &take);
@@ -497,6 +503,13 @@ OWT_MODULE(_owt, module) {
     module.def("forget", [](const std::string& code_id) { LoopQueue::get().forget(code_id); });
     module.def("grace", &grace);
     module.def("loop_came_back", &loop_came_back);
+    module.def("after_fork_in_child", [] {
+        if (host().in_child) {
+            host().in_child();
+        }
+    });
+    module.def("failed", [] { sound = false; });
+    module.def("damaged", &damaged);
 }
 
 }  // namespace owt::python

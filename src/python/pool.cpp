@@ -9,6 +9,7 @@
 #include "python/loads.hpp"
 #include "python/loop_queue.hpp"
 #include "python/native.hpp"
+#include "python/python.hpp"
 #include "python/queue.hpp"
 #include "python/supervisor.hpp"
 #include "python/threads.hpp"
@@ -21,6 +22,7 @@ namespace {
 class PythonPool final : public Pool {
   public:
     PythonPool(const Settings& settings, Doorbell& doorbell) : settings_(settings), doorbell_(doorbell) {
+        python::set_environment(settings_);
         queue_.on_starving([this] { supervisor_.grow(); });
         python::on_loop_back([this] { threads_.count_back(); });
         on_loaded([this](const CallPtr& call) { interrupt(call); });
@@ -40,6 +42,7 @@ class PythonPool final : public Pool {
 
     bool ready() const override { return supervisor_.ready(); }
     Health health() const override { return threads_.health(); }
+    std::string why() const override { return threads_.why(); }
     Load load() override { return {.queued = queue_.size(), .lost_threads = threads_.lost()}; }
 
     std::optional<Problem> submit(CallPtr call) override {

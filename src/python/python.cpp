@@ -18,6 +18,8 @@
 #include <system_error>
 #include <vector>
 
+#include "python/guests.hpp"
+
 namespace py = pybind11;
 
 namespace owt {
@@ -36,7 +38,7 @@ namespace {
 struct Interpreter {
     Runtime runtime{};
     Doorbell* doorbell = nullptr;
-    std::function<void()> in_child;
+    Host host;
     pid_t pid = 0;
     double grace = 0;
     Fd stack_read;
@@ -47,6 +49,7 @@ struct Interpreter {
     std::atomic<bool> releases_waiting = false;
     std::function<void()> tell;
     std::function<void()> loop_came_back;
+    std::function<void(std::string)> tell_damage;
 };
 
 Interpreter& interpreter() {
@@ -148,17 +151,20 @@ Runtime look_up() {
 
 }  // namespace
 
+void set_environment(const Settings& settings) {
+    for (const auto& [name, value] : settings.env) {
+        ::setenv(name.c_str(), value.c_str(), 1);
+    }
+    ::setenv("OWT_DIR", settings.sources.c_str(), 1);
+}
+
 void start(const Settings& settings, Doorbell& doorbell) {
     Interpreter& state = interpreter();
     state.doorbell = &doorbell;
     state.pid = ::getpid();
     state.grace = std::chrono::duration<double>(settings.grace).count();
-    state.in_child = settings.in_child;
+    state.host = settings.host;
 
-    for (const auto& [name, value] : settings.env) {
-        ::setenv(name.c_str(), value.c_str(), 1);
-    }
-    ::setenv("OWT_DIR", settings.sources.c_str(), 1);
     // An arena per thread keeps freed memory from other threads.
     ::mallopt(M_ARENA_MAX, 2);
 
@@ -181,6 +187,7 @@ void start(const Settings& settings, Doorbell& doorbell) {
     Config::check(Py_InitializeFromConfig(config.get()));
 
     try {
+        guard_process(settings);
         extend_path(settings);
         start_faulthandler();
         py::module_::import("_owt");
@@ -199,10 +206,8 @@ Doorbell& doorbell() {
     return *interpreter().doorbell;
 }
 
-void in_child() {
-    if (interpreter().in_child) {
-        interpreter().in_child();
-    }
+const Host& host() {
+    return interpreter().host;
 }
 
 int process_id() {
@@ -354,6 +359,16 @@ void release() {
     }
     for (PyObject* object : releases) {
         Py_DECREF(object);
+    }
+}
+
+void on_damage(std::function<void(std::string)> tell) {
+    interpreter().tell_damage = std::move(tell);
+}
+
+void damaged(std::string why) {
+    if (::getpid() == process_id() && interpreter().tell_damage) {
+        interpreter().tell_damage(std::move(why));
     }
 }
 

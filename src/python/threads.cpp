@@ -19,6 +19,8 @@ namespace owt {
 
 namespace {
 
+constexpr unsigned most_failures = 3;
+
 void hook_detached([[maybe_unused]] const char* name) {
 #ifdef OWT_TEST_HOOKS
     python::Detached detached;
@@ -127,7 +129,7 @@ void Threads::run(Slot& slot, const CallPtr& call) {
     slot.take(call);
     call->run();
     if (!call->cancelled()) {
-        python::run(call);
+        count(python::run(call));
         if (::getpid() != python::process_id()) {
             ::_exit(0);  // a child that the adaptor forked and forgot to end
         }
@@ -181,7 +183,7 @@ std::size_t Threads::count_lost() {
     std::lock_guard lock(slots_mutex_);
     ++lost_;
     if (lost_ >= bearable()) {
-        decline(Pool::Health::worn_out);
+        decline(Pool::Health::worn_out, "it has lost its threads");
     }
     return lost_;
 }
@@ -201,11 +203,34 @@ std::size_t Threads::bearable() const {
     return std::max<std::size_t>(settings_.threads, 8);
 }
 
-void Threads::decline(Pool::Health health) {
+void Threads::decline(Pool::Health health, std::string why) {
+    {
+        std::lock_guard lock(why_mutex_);
+        if (why_.empty()) {
+            why_ = std::move(why);
+        }
+    }
     Pool::Health before = health_;
     while (before < health && !health_.compare_exchange_weak(before, health)) {
     }
     doorbell_.ring();
+}
+
+std::string Threads::why() const {
+    std::lock_guard lock(why_mutex_);
+    return why_;
+}
+
+// A single failure may be its caller's doing; several in a row say that somebody has damaged what all depend on.
+void Threads::count(bool sound) {
+    if (sound) {
+        if (failures_.load(std::memory_order_relaxed) != 0) {
+            failures_ = 0;
+        }
+    } else if (++failures_ == most_failures) {
+        decline(Pool::Health::worn_out,
+                std::to_string(most_failures) + " calls in a row failed outside of the adaptors' own code");
+    }
 }
 
 bool Threads::all_asleep() {

@@ -36,8 +36,9 @@ class Threads {
     // One is back that was no thread of the pool.
     void count_back();
     Pool::Health health() const { return health_; }
-    // Never back to a better one. From any thread.
-    void decline(Pool::Health health);
+    // Never back to a better one; the first reason counts. From any thread.
+    void decline(Pool::Health health, std::string why);
+    std::string why() const;
 
     // Other threads that count until they end, as the supervisor's.
     void enter();
@@ -50,6 +51,7 @@ class Threads {
     CallPtr next(python::Thread& thread, bool ran);
     void run(Slot& slot, const CallPtr& call);
     std::size_t bearable() const;
+    void count(bool sound);
 
     const Settings& settings_;
     Doorbell& doorbell_;
@@ -60,6 +62,9 @@ class Threads {
     std::size_t lost_ = 0;
     std::size_t next_index_ = 0;
     std::atomic<Pool::Health> health_ = Pool::Health::good;
+    mutable std::mutex why_mutex_;
+    std::string why_;
+    std::atomic<unsigned> failures_ = 0;  // of owt itself, in a row
 
     std::mutex count_mutex_;
     std::condition_variable ended_;

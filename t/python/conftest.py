@@ -22,6 +22,7 @@ def owt_dir(tmp_path, monkeypatch):
     from owt import endpoint
     from owt.endpoint import loaded
 
+    monkeypatch.setattr(endpoint, "_directory", "")
     monkeypatch.setattr(endpoint, "on_load", loaded.register)
     for code_id in list(loaded.endpoints):
         del loaded.endpoints[code_id]

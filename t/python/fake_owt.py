@@ -25,6 +25,9 @@ bridge.queue = deque()
 bridge.take = lambda: bridge.queue.popleft() if bridge.queue else None
 bridge.fd = os.eventfd(0, os.EFD_NONBLOCK)
 bridge.queue_fd = lambda: bridge.fd
+bridge.failures = []
+bridge.failed = lambda: bridge.failures.append("")
+bridge.damaged = lambda why: bridge.failures.append(why)
 sys.modules["_owt"] = bridge
 
 

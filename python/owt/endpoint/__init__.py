@@ -1,7 +1,8 @@
 """An endpoint is a file: ``sha256_<64 hex digits>.py`` in owt_dir, imported as ``owt.endpoint.<stem>``.
 
 This is the package of all endpoints. It imports them in any process that has OWT_DIR in its
-environment, so that their classes pickle and ``multiprocessing`` finds them in its children.
+environment when the first is asked for, so that their classes pickle and ``multiprocessing`` finds
+them in its children.
 """
 
 from __future__ import annotations
@@ -31,9 +32,15 @@ on_load: Callable[[ModuleType, bytes, bool], None] | None = None
 on_discard: Callable[[str], None] | None = None
 
 
+_directory = ""
+
+
 def directory() -> str:
-    """owt_dir, absolute. KeyError where the environment does not tell it."""
-    return os.environ["OWT_DIR"]
+    """owt_dir, absolute: as the environment had it when first asked. KeyError where it does not tell it."""
+    global _directory
+    if not _directory:
+        _directory = os.environ["OWT_DIR"]
+    return _directory
 
 
 def path_of(code_id: str) -> str:
@@ -145,9 +152,12 @@ class Finder:
     ) -> ModuleSpec | None:
         """The spec of an endpoint whose file is there, else None."""
         match = cls._name.fullmatch(name)
-        if match is None or "OWT_DIR" not in os.environ:
+        if match is None:
             return None
-        file = path_of(match[1])
+        try:
+            file = path_of(match[1])
+        except KeyError:
+            return None
         if not Path(file).exists():
             return None
         spec = loading.Spec(name, Loader(name, file), origin=file)

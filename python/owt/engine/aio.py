@@ -30,9 +30,9 @@ from owt.endpoint import loaded
 from owt.engine import loop as loops
 from owt.engine import pulse
 from owt.engine.loop import SharedLoop
-from owt.process import failure, output
+from owt.process import borrowed, failure, output
 from owt.process.context import Cancelled
-from owt.process.refusal import Refusal
+from owt.process.refusal import SHORT_OF_DESCRIPTORS, Refusal, no_descriptors
 
 if TYPE_CHECKING:
     from _owt import Call
@@ -207,7 +207,12 @@ def _running_loop() -> Loop:
     """That of the calls to come. With the lock held."""
     global _loop
     if _loop is None:
-        _loop = Context().run(_new_loop)  # it is no call's own
+        try:
+            _loop = Context().run(_new_loop)  # it is no call's own
+        except OSError as error:
+            if error.errno in SHORT_OF_DESCRIPTORS:
+                raise no_descriptors() from None
+            raise
         _all.add(_loop)
     return _loop
 
@@ -400,6 +405,8 @@ def _begin(pending: Pending, context: Context) -> None:
 def _end(pending: Pending) -> None:
     pending.discard()
     _finish(pending)
+    if borrowed.changed:
+        borrowed.end(pending.request)
     if output.partial:
         output.end(pending.request)
     _leave(pending)

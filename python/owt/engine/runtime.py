@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from contextvars import Context
@@ -22,7 +23,7 @@ from owt.answer.response import HTML, Answer, File, Later, Stream, Whole, coerce
 from owt.asked import arguments, form, uploads
 from owt.endpoint import advice, loaded, loading
 from owt.engine import aio, flasks, shutdown
-from owt.process import failure, output, signals
+from owt.process import borrowed, damage, failure, output, signals
 from owt.process.context import Cancelled, call_threads, current
 from owt.process.refusal import Refusal
 from owt.process.request import Request
@@ -38,13 +39,15 @@ _endpoints = loaded.endpoints
 _running = loaded.running
 _unfinished = output.partial
 _kept = uploads.kept
+_changed = borrowed.changed
 
 
 def start() -> None:
     """Readies the interpreter. Once, on Python's main thread, before anything else."""
+    endpoint.directory()  # from the environment, which is anybody's later on
+    tempfile.gettempdir()
     output.install(_owt.log)
     signals.guard(frozenset(_owt.reserved_signals()))
-    shutdown.guard()
     endpoint.on_load = loaded.register
     failure.advise = advice.advise
     endpoint.on_discard = _owt.forget
@@ -70,6 +73,8 @@ def preload(module: str) -> None:
 
 def preloaded() -> None:
     """All modules are preloaded: what is there now stays, and no collection looks at it any more."""
+    borrowed.settle()
+    damage.remember()
     gc.collect()
     gc.freeze()
 
@@ -142,6 +147,8 @@ def _run(
             if found is None:
                 return None
         path = found.path
+        if found.recursion_limit:
+            sys.setrecursionlimit(found.recursion_limit)
         _running[get_ident()] = found
         try:  # noqa: SIM105 - suppress() would cost more than all the rest
             _endpoints.move_to_end(code_id)
@@ -162,18 +169,32 @@ def _run(
             return 200, HTML, value
         return _send(request, found, function, value)
     except Refusal as refusal:
+        if refusal.status >= 500:
+            _look_for_damage(refusal, path)
         refusal.tell(call)
     except BaseException as error:
+        _look_for_damage(error, path)
         if isinstance(error, Cancelled) and call.cancelled:
             raise
+        if damage.is_others(error, path):
+            _owt.failed()
         failure.refuse(call, error, path)
         loaded.forget_failed(code_id)
     finally:
+        if _changed:
+            borrowed.end(request)
         if _unfinished:
             output.end(request)
         if _kept:
             uploads.end(request)
     return None
+
+
+def _look_for_damage(error: BaseException, path: str) -> None:
+    """A call has failed: it may be because of what another adaptor has done to the process."""
+    why = damage.repair(error, path)
+    if why:
+        _owt.damaged(why)
 
 
 def _run_in_flask(
