@@ -93,7 +93,7 @@ class Call : public std::enable_shared_from_this<Call> {
     // reads: those of a multipart form and of a body that nginx spooled to a file.
     struct Asked {
         std::string environ;  // CGI variables, NUL after each name and each value
-        std::string body;     // the whole body, where nginx holds it in memory
+        std::string body;     // the whole body, where nginx holds it in memory; it may send from here
         Fd body_file;         // else the file it was spooled to
         Place place = Place::query;
         bool parsed = false;  // params have been read on the loop
@@ -132,6 +132,8 @@ class Call : public std::enable_shared_from_this<Call> {
     std::shared_ptr<const void> take_rest();
     bool has_rest() const;
     void loaded(double seconds);
+    // The function has its arguments: nobody else needs what they were made of. For what may go on for long.
+    void bound();
 
     // Its thread loads its endpoint, which goes on if nobody waits for the answer any more.
     void load(bool begins) { loading_ = begins; }
@@ -168,6 +170,7 @@ class Call : public std::enable_shared_from_this<Call> {
     bool begin_answer();  // false if there is one already, or nobody to have it
     void finish_answer(std::unique_lock<std::mutex>& lock);
     void add(Piece piece);
+    bool gather(Piece& last, std::string_view bytes);
     void ring(std::unique_lock<std::mutex>& lock);
 
     Doorbell& doorbell_;
@@ -181,6 +184,7 @@ class Call : public std::enable_shared_from_this<Call> {
     mutable std::mutex mutex_;
     std::condition_variable room_;
     Batch outbox_;
+    std::shared_ptr<std::string> gathering_;  // the bytes of its last piece, if these are many put together
     bool answered_ = false;
     bool fresh_ = false;  // the outbox holds something the loop has not been told of
     bool ended_ = false;

@@ -8,6 +8,7 @@
 #include "nginx/access.hpp"
 #include "nginx/asked.hpp"
 #include "nginx/cache.hpp"
+#include "nginx/environ.hpp"
 #include "nginx/handler.hpp"
 #include "nginx/instance.hpp"
 #include "nginx/signals.hpp"
@@ -125,7 +126,7 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
 
 // --- Variables.
 
-enum Variable : uintptr_t { code_id, function, queue_time, run_time, cache_status };
+enum Variable : uintptr_t { code_id, function, queue_time, run_time, cache_status, host };
 
 // Found out once: the body is read but for a while, and this takes its time.
 std::optional<std::string> proxied_code_id(ngx_http_request_t* request) {
@@ -147,6 +148,9 @@ std::string seconds_text(double value) {
 
 // nullopt: there is no such thing, or not yet.
 std::optional<std::string> text_of(Variable variable, ngx_http_request_t* request) {
+    if (variable == host) {
+        return host_of(request);
+    }
     const Call* call = call_of(request);
     if (call == nullptr) {
         return variable == code_id ? proxied_code_id(request) : std::nullopt;
@@ -198,9 +202,10 @@ ngx_int_t add_variables(ngx_conf_t* cf) noexcept {
         ngx_str_t name;
         Variable variable;
     };
-    std::array entries = {Entry{ngx_string("owt_code_id"), code_id}, Entry{ngx_string("owt_fn"), function},
-                          Entry{ngx_string("owt_queue_time"), queue_time}, Entry{ngx_string("owt_run_time"), run_time},
-                          Entry{ngx_string("owt_cache_status"), cache_status}};
+    std::array entries = {
+        Entry{ngx_string("owt_code_id"), code_id},           Entry{ngx_string("owt_fn"), function},
+        Entry{ngx_string("owt_queue_time"), queue_time},     Entry{ngx_string("owt_run_time"), run_time},
+        Entry{ngx_string("owt_cache_status"), cache_status}, Entry{ngx_string("owt_host"), host}};
     for (Entry& entry : entries) {
         ngx_http_variable_t* added = ngx_http_add_variable(cf, &entry.name, NGX_HTTP_VAR_NOCACHEABLE);
         if (added == nullptr) {

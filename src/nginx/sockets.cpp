@@ -31,6 +31,16 @@ const ngx_http_conf_addr_t& bound(const ngx_http_conf_port_t& port, const ngx_ht
     return wildcard != end && !address.opt.bind ? *wildcard : address;
 }
 
+// Older ones do not know it.
+template <typename Options>
+bool speaks_quic(const Options& options) {
+    if constexpr (requires { options.quic; }) {
+        return options.quic;
+    } else {
+        return false;
+    }
+}
+
 ngx_int_t check_address(ngx_conf_t* cf, const std::vector<Instance>& instances, const ngx_http_conf_port_t& port,
                         const ngx_http_conf_addr_t& address) {
     const ngx_http_conf_addr_t& socket = bound(port, address);
@@ -60,6 +70,15 @@ ngx_int_t check_address(ngx_conf_t* cf, const std::vector<Instance>& instances, 
                         "\"reuseport\" of \"listen " + std::string(to_view(address.opt.addr_text)) +
                             "\" is not for servers of an owt_instance, whose workers would get no such socket: "
                             "leave it out",
+                        place);
+        }
+        std::size_t processes = instances[server.instance].processes;
+        if (server.instance != 0 && speaks_quic(address.opt) && processes > 1) {
+            return fail(cf,
+                        "\"quic\" of \"listen " + std::string(to_view(address.opt.addr_text)) +
+                            "\" is not for servers of an owt_instance with " + std::to_string(processes) +
+                            " processes, which would take each other's packets: let ordinary workers listen here, and "
+                            "pass on to the instance, or give it one process",
                         place);
         }
     }

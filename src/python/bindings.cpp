@@ -127,7 +127,12 @@ int body_fd(const Call& call) {
     if (!call.asked.body_file) {
         return -1;
     }
-    int fd = ::fcntl(call.asked.body_file.get(), F_DUPFD_CLOEXEC, 0);
+    // Opened anew: descriptors that are copies share their place in the file, with all other calls that it came to.
+    std::string path = "/proc/self/fd/" + std::to_string(call.asked.body_file.get());
+    int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        fd = ::fcntl(call.asked.body_file.get(), F_DUPFD_CLOEXEC, 0);
+    }
     if (fd < 0 || ::lseek(fd, 0, SEEK_SET) != 0) {
         PyErr_SetFromErrno(PyExc_OSError);
         throw py::error_already_set();
@@ -209,6 +214,17 @@ py::object kwargs_text(const Params& params) {
     return params.kwargs ? py::object(py::str(*params.kwargs)) : py::object(py::none());
 }
 
+// What is long comes in a list, from which it is taken once: nothing else holds it while the call runs.
+py::object kwargs_text_to_take(const Params& params) {
+    py::object text = kwargs_text(params);
+    if (!params.kwargs || params.kwargs->size() < hold_from) {
+        return text;
+    }
+    py::list list;
+    list.append(std::move(text));
+    return list;
+}
+
 py::tuple read_form(Call& call, const std::vector<std::pair<std::string, std::string>>& form) {
     Params& params = call.asked.params;
     if (auto complaint = owt::read_form(form, params)) {
@@ -251,18 +267,19 @@ std::string hash_of(int fd) {
     return hex(sha256_of_parts([&next] { return next(); }));
 }
 
-// Parameters in a body that nginx spooled to a file are read here, where it holds up nobody else. False if the call
-// does not run now.
+// Parameters in a large body are read here, where it holds up nobody else. False if the call does not run now.
 bool parse(Call& call) {
     Call::Asked& asked = call.asked;
     if (asked.place == Place::multipart || (asked.parsed && !asked.looks_later)) {
         return true;
     }
     py::gil_scoped_release detached;
+    hook("parse");
     if (asked.place == Place::query) {
-        asked.further = hash_of(asked.body_file.get());
+        asked.further = asked.body_file ? hash_of(asked.body_file.get()) : sha256_hex(asked.body);
     } else {
-        std::string body = read_all(asked.body_file.get());
+        std::string spooled = asked.body_file ? read_all(asked.body_file.get()) : std::string();
+        std::string_view body = asked.body_file ? std::string_view(spooled) : asked.body;
         auto complaint =
             asked.place == Place::json ? read_json(body, asked.params) : read_urlencoded(body, asked.params);
         if (complaint) {
@@ -340,7 +357,7 @@ void run_in_python(const CallPtr& call) {
     py::str code_id(params.code_id);
     py::object fn_name = params.fn_name == "run" ? py::reinterpret_borrow<py::object>(runtime().name_run)
                                                  : py::object(py::str(params.fn_name));
-    py::object text = kwargs_text(params);
+    py::object text = kwargs_text_to_take(params);
     std::array<PyObject*, 6> arguments = {handle.ptr(),  code_id.ptr(),
                                           fn_name.ptr(), kwargs.ptr(),
                                           text.ptr(),    static_cast<PyObject*>(const_cast<void*>(rest.get()))};
@@ -439,6 +456,7 @@ OWT_MODULE(_owt, module) {
              [](Call& call, int status, py::handle headers) {
                  stay_in_worker();
                  call.start(head(status, headers));
+                 call.bound();
              })
         .def("write", &write)
         .def("offer", &offer)
@@ -476,6 +494,7 @@ OWT_MODULE(_owt, module) {
                      settle_interrupt();
                      raise_cancelled();
                  }
+                 call.bound();
              })
         .def("wait_for_load", [](Call& call, std::uint64_t load, py::handle rest) {
             stay_in_worker();

@@ -98,13 +98,14 @@ def run(
     code_id: str,
     fn_name: str,
     kwargs: dict[str, Any],
-    kwargs_text: str | None,
+    kwargs_text: str | list[str] | None,
     parked: _Parked | None = None,
 ) -> Whole | None:
     """Runs one call on the thread of the caller.
 
     code_id is 64 hex digits, or empty where a multipart form has yet to be read; kwargs is the call's
-    own; kwargs_text the text of ``kwargs`` or ``kwargs_b64``; parked what was read of a form before the
+    own; kwargs_text the text of ``kwargs`` or ``kwargs_b64``, a long one in a list that it is taken from;
+    parked what was read of a form before the
     call was parked. The answer, if it is complete and has
     headers that need no check; None if it went, or will go, through call. Raises Cancelled.
     """
@@ -124,7 +125,7 @@ def _run(
     code_id: str,
     fn_name: str,
     kwargs: dict[str, Any],
-    kwargs_text: str | None,
+    kwargs_text: str | list[str] | None,
     parked: _Parked | None,
 ) -> _Result:
     if parked is None:
@@ -156,7 +157,10 @@ def _run(
             pass  # another thread has just dropped it
         function = found.functions.get(fn_name) or found.function(fn_name)
         if kwargs_text is not None:
+            if type(kwargs_text) is list:
+                kwargs_text = kwargs_text.pop()
             arguments.merge(kwargs_text, kwargs, found.globals, found.texts, request)
+            kwargs_text = None
         if found.uses_flask:
             return _run_in_flask(request, found, function, kwargs)
         names = tuple(kwargs)
@@ -167,6 +171,7 @@ def _run(
             value = error.get_response(request.environ)
         if type(value) is str and value.isascii():
             return 200, HTML, value
+        kwargs.clear()  # a stream may live long
         return _send(request, found, function, value)
     except Refusal as refusal:
         if refusal.status >= 500:
@@ -210,6 +215,7 @@ def _run_in_flask(
         except HTTPException as error:
             value = error.get_response(request.environ)
         finalize = None if context is None else partial(flasks.finalize, context)
+        kwargs.clear()
         result = _send(request, found, function, value, finalize)
     except BaseException as error:
         if pop is not None:

@@ -57,7 +57,9 @@ class Request(werkzeug.wrappers.Request):
             if "environ" not in self.__dict__:
                 environ = make_environ(self._call)
                 self.__dict__["environ"] = environ
-                super().__init__(environ)
+                # In its own environment the request would be part of a cycle, and keep its uploads open until that is
+                # collected.
+                super().__init__(environ, populate_request=False)
 
 
 def make_environ(call: Call) -> dict[str, Any]:
