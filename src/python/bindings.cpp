@@ -480,6 +480,7 @@ OWT_MODULE(_owt, module) {
                      LoopQueue::get().leave();
                      raise_cancelled();
                  }
+                 call.bound();
                  return true;
              })
         .def("to_threads", [](const CallPtr& call) { LoopQueue::get().hand_back(call); })
@@ -494,7 +495,6 @@ OWT_MODULE(_owt, module) {
                      settle_interrupt();
                      raise_cancelled();
                  }
-                 call.bound();
              })
         .def("wait_for_load", [](Call& call, std::uint64_t load, py::handle rest) {
             stay_in_worker();
