@@ -48,6 +48,8 @@ need_build += libssl-dev           # hashes, and comparing them in constant time
 need_build += libsimdjson-dev      # JSON bodies
 need_build += python3-werkzeug     # requests, responses and multipart in Python
 need_build += python3-packaging    # requirements, as installing() takes them
+# Arguments to the types that functions declare, and JSON. Debian has it from 13 on; for 12 pip brings it.
+need_build += $(if $(filter 12,$(shell . /etc/os-release; echo "$$VERSION_ID")),python3-pip,python3-msgspec)
 
 need_run += curl                   # the client that most people use
 need_run += jo                     # JSON in a shell, in the examples
@@ -61,10 +63,13 @@ need_test += chromium              # a real browser: what pages make it ask for
 need_test += chromium-driver       # drives it
 need_test += python3-selenium      # tells the driver
 need_test += iproute2              # another machine, as a network namespace
+need_test += mypy                  # programs that use the package find its types
 need_test += python3-flask         # adaptors that use Flask
 need_test += python3-matplotlib    # adaptors that return figures,
 need_test += python3-numpy         # arrays
-need_test += python3-pil           # and images
+need_test += python3-pil           # and images,
+need_test += python3-pandas        # tables
+need_test += python3-pydantic      # and models
 
 need_venv := python3-venv          # virtualenvs that have pip: for tests, and for ruff, which Debian 12 lacks
 need_test += $(need_venv)
@@ -93,7 +98,6 @@ need_fuzz += libclang-rt-dev       # libFuzzer
 
 need_lint += clang-format          # the layout of C++
 need_lint += clang-tidy            # mistakes in C++
-need_lint += mypy                  # types in Python
 need_lint += $(need_venv)
 RUFF := ruff==0.11.13
 
@@ -104,6 +108,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
+fetched := build/packages/$(subst /,_,$(PYTHON))
 B := build$(if $(SANITIZE),/$(SANITIZE))
 SO := ngx_http_owt_module.so
 SOURCES := $(wildcard src/*/*.cpp src/*/*.hpp)
@@ -154,7 +159,7 @@ $(B)/static/tree/configured: export OWT_PYTHON_DIR = $(CURDIR)/$(B)/static/pytho
 # nginx is configured in a directory of links to its tree, which stays as it is. Beside the module lies what it looks
 # for at run time: the package, and what that imports, from wherever PYTHON has it.
 configured := $(addsuffix /tree/configured,$(B) $(B)/hooks $(B)/static)
-$(configured): %/tree/configured: config %/flags $(nginx_tree)/configure
+$(configured): %/tree/configured: config %/flags $(nginx_tree)/configure $(fetched)/complete
 	@rm -rf $*/tree $*/python
 	@mkdir -p $*/tree $*/python
 	@ln -s $(nginx_tree)/{auto,src,configure} $*/tree
@@ -166,9 +171,18 @@ $(configured): %/tree/configured: config %/flags $(nginx_tree)/configure
 	    grep embedding configure.log
 	@touch $@
 
-packages := markupsafe packaging werkzeug
-imported = $(PYTHON) -c 'import os.path, sys; \
-    print(*(os.path.dirname(__import__(name).__file__) for name in sys.argv[1:]), sep="\n")' $(packages)
+packages := markupsafe msgspec packaging werkzeug
+imported = $(PYTHON) -c 'import os.path, sys; sys.path.append("$(fetched)"); \
+    print(*(os.path.dirname(os.path.abspath(__import__(name).__file__)) for name in sys.argv[1:]), sep="\n")' $(packages)
+
+# What Debian lacks, for this Python. Its hashes are in the list, so it is the same wherever it comes from.
+$(fetched)/complete: python/requirements.txt | .check
+	@rm -rf $(@D)
+	@mkdir -p $(@D)
+	@$(PYTHON) -c 'import msgspec' 2>/dev/null || { echo "fetching what $< names"; \
+	    $(PYTHON) -m pip --quiet --disable-pip-version-check install --root-user-action ignore \
+	        --require-hashes --no-deps --target $(@D) -r $<; }
+	@touch $@
 
 # Rewritten when the flags or the set of headers change, so that these configure anew.
 flags := $(configured:/tree/configured=/flags)
@@ -364,7 +378,9 @@ install: all
 	install -m 644 conf/tls.conf $(etc)/sites-available/owt-tls
 	rm -rf $(package)/python/*
 	tar -C python --exclude=__pycache__ -c owt | tar --no-same-owner -C $(package)/python -x
-	$(imported) | xargs -r ln -sf -t $(package)/python
+	$(imported) | while read -r dir; do case $$dir in \
+	    $(CURDIR)/*) cp -r $$dir $(package)/python ;; \
+	    *) ln -sf -t $(package)/python $$dir ;; esac; done
 	ln -sfn ../../../share/owt/python/owt $(dist)/owt
 	install -m 755 bin/owt bin/owt-server $(programs)
 	install -d $(doc)/doc $(doc)/conf

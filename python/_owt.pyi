@@ -33,6 +33,10 @@ class Call:
         them. Raises ValueError whose text is what to tell the client (a 400).
         """
     @property
+    def repeated(self) -> dict[str, list[str]]:
+        """All texts of the keyword arguments that came as fields more than once, by their names. (Of JSON's none: there
+        the last counts.)"""
+    @property
     def looks_later(self) -> bool:
         """The parameters, now that they have been read, ask for the cache: the call is to be parked."""
     @property
@@ -67,6 +71,9 @@ class Call:
         nobody waits for it any more."""
     def release(self) -> None:
         """A detached call is over."""
+
+def logs(level: int) -> bool:
+    """Whether the error log takes lines of this level, one of nginx's."""
 
 def log(level: int, connection: int, text: str) -> None:
     """Writes one line to nginx's error log. level is nginx's (4 error, 5 warn, 6 notice, 7 info), connection its number

@@ -5,21 +5,20 @@ server, so processes that an adaptor starts can import it and the adaptor as wel
 is imported when it is first asked for: the programs owt and owt-server need none of it.
 """
 
+__all__ = ["Cancelled", "pipe", "shell"]
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from owt.lib.shell import shell
     from owt.process.context import Cancelled
     from owt.summat.pipe import pipe
+else:
+    _homes = {"Cancelled": "owt.process.context", "pipe": "owt.summat", "shell": "owt.lib.shell"}
 
-__all__ = ["Cancelled", "pipe", "shell"]
+    def __getattr__(name: str) -> object:
+        if name not in _homes:
+            raise AttributeError(f"module 'owt' has no attribute {name!r}")
+        from importlib import import_module
 
-_homes = {"Cancelled": "owt.process.context", "pipe": "owt.summat", "shell": "owt.lib.shell"}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _homes:
-        raise AttributeError(f"module 'owt' has no attribute {name!r}")
-    from importlib import import_module
-
-    value = globals()[name] = getattr(import_module(_homes[name]), name)
-    return value
+        value = globals()[name] = getattr(import_module(_homes[name]), name)
+        return value

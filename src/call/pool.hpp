@@ -17,6 +17,7 @@ namespace owt {
 // What an owt_instance block says about a process.
 struct Settings {
     std::size_t threads = 8;
+    std::size_t most_threads = 64;  // if all wait for something that is not Python
     std::size_t queue = 64;
     std::chrono::milliseconds grace{10000};
     std::string python_home;               // a virtualenv; empty: the Python that owt was built with
@@ -25,7 +26,8 @@ struct Settings {
     std::vector<std::string> preload;
     std::vector<std::string> writable;  // if not empty, everything else is read-only
     std::size_t max_calls = 0;          // 0: no limit
-    std::size_t max_rss = 0;            // bytes
+    std::size_t max_rss = 0;            // bytes; 0: no limit
+    std::size_t max_rss_hard = 0;       // likewise
     std::string sources;                // owt_dir
     std::chrono::seconds pause{0};      // before Python starts
     std::function<void()> in_child;     // called in a process that an adaptor forked
@@ -40,8 +42,13 @@ class Pool {
 
     // Python is up and everything is preloaded.
     virtual bool ready() const = 0;
-    // The process should be replaced: too many threads have been written off, or Python did not start.
-    virtual bool worn_out() const = 0;
+    // From better to worse.
+    enum class Health {
+        good,
+        worn_out,  // to be replaced when its calls have ended: too many threads are lost, or Python did not start
+        stuck,     // to be ended at once: Python cannot be had any more
+    };
+    virtual Health health() const = 0;
     // False if the queue is full.
     virtual bool submit(CallPtr call) = 0;
     // To be called once after a batch of submits.

@@ -45,6 +45,28 @@ char* set_count(const Line& line, std::size_t least, std::size_t most, std::size
     return NGX_CONF_OK;
 }
 
+// At first, and at most where all wait; one number is exactly so many.
+char* set_threads(const Line& line, Settings& settings) {
+    constexpr std::size_t most = 1024;
+    if (line.size != 2 && line.size != 3) {
+        return line.fail("wants one number or two, as in \"threads 8 64;\"");
+    }
+    std::array<std::size_t, 2> numbers{};
+    for (std::size_t i = 1; i < line.size; i++) {
+        ngx_int_t n = ngx_atoi(line.values[i].data, line.values[i].len);
+        if (n == NGX_ERROR || n < 1 || static_cast<std::size_t>(n) > most) {
+            return line.fail("wants numbers from 1 to " + std::to_string(most) + ", as in \"threads 8 64;\"");
+        }
+        numbers[i - 1] = static_cast<std::size_t>(n);
+    }
+    settings.threads = numbers[0];
+    settings.most_threads = line.size == 3 ? numbers[1] : numbers[0];
+    if (settings.most_threads < settings.threads) {
+        return line.fail("the second number is how many there are at most, so it is not less than the first");
+    }
+    return NGX_CONF_OK;
+}
+
 char* set_grace(const Line& line, Settings& settings) {
     ngx_int_t time = line.size == 2 ? ngx_parse_time(&line.values[1], 0) : NGX_ERROR;
     if (time == NGX_ERROR || time == 0) {
@@ -55,11 +77,16 @@ char* set_grace(const Line& line, Settings& settings) {
 }
 
 char* set_max_rss(const Line& line, Settings& settings) {
-    off_t size = line.size == 2 ? ngx_parse_offset(&line.values[1]) : NGX_ERROR;
-    if (size == NGX_ERROR || size == 0) {
-        return line.fail("wants a size, as in \"max_rss 4g;\"");
+    off_t size = line.size == 2 || line.size == 3 ? ngx_parse_offset(&line.values[1]) : NGX_ERROR;
+    off_t hard = line.size == 3 ? ngx_parse_offset(&line.values[2]) : 0;
+    if (size == NGX_ERROR || size == 0 || hard == NGX_ERROR || (line.size == 3 && hard == 0)) {
+        return line.fail("wants one size or two, as in \"max_rss 4g;\" or \"max_rss 4g 8g;\"");
+    }
+    if (hard != 0 && hard < size) {
+        return line.fail("the second size is where the process ends at once, so it is not less than the first");
     }
     settings.max_rss = static_cast<std::size_t>(size);
+    settings.max_rss_hard = static_cast<std::size_t>(hard);
     return NGX_CONF_OK;
 }
 
@@ -151,7 +178,7 @@ char* set(const Line& line, Block& block) {
         return set_processes(line, block.processes);
     }
     if (line.name() == "threads") {
-        return set_count(line, 1, 1024, settings.threads);
+        return set_threads(line, settings);
     }
     if (line.name() == "queue") {
         return set_count(line, 1, 1'000'000, settings.queue);

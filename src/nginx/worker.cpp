@@ -26,6 +26,8 @@ namespace {
 constexpr ngx_msec_t hold_time = 3600 * 1000;
 constexpr std::size_t longest_line = NGX_MAX_ERROR_STR - 256;  // the rest is for time, process and connection
 constexpr ngx_msec_t rss_interval = 1000;
+constexpr ngx_msec_t hard_rss_interval = 100;
+constexpr ngx_msec_t last_words = 100;
 // nginx's master kills with SIGKILL (and an [alert]) what does not end some 1.5 s after SIGTERM.
 constexpr auto stop_deadline = std::chrono::milliseconds(900);
 
@@ -100,6 +102,7 @@ Worker::Worker(const Instance& instance, std::uint32_t* starts)
     init_timer(kick_, this, [](ngx_event_t* event) noexcept { worker_of(event).pool_->kick(); });
     init_timer(hold_timer_, this, [](ngx_event_t* event) noexcept { ngx_add_timer(event, hold_time); });
     init_timer(rss_timer_, this, [](ngx_event_t* event) noexcept { worker_of(event).check_rss(); });
+    init_timer(end_timer_, this, [](ngx_event_t* event) noexcept { worker_of(event).close_connections(); });
     rss_timer_.cancelable = 1;
 }
 
@@ -125,6 +128,7 @@ ngx_int_t Worker::start(ngx_cycle_t* cycle, const Instance& instance, std::uint3
 
 void Worker::launch(ngx_cycle_t* cycle, std::chrono::seconds pause) {
     keep_umask();
+    doorbell_.set_level(static_cast<unsigned>(cycle->log->log_level));
     guard_writes(cycle, settings_);
     // Programs that adaptors start are to inherit neither ports nor logs; only the master hands these on.
     ::close_range(STDERR_FILENO + 1, std::numeric_limits<unsigned>::max(), CLOSE_RANGE_CLOEXEC);
@@ -151,8 +155,11 @@ void Worker::stop() {
         ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "owt: leaving threads behind that are still in Python");
     }
     std::vector<CallPtr> calls;
-    worker->doorbell_.answer(calls, worker->lines_);
-    worker->write_log(worker->lines_);
+    for (bool more = true; more;) {
+        worker->lines_.clear();
+        more = worker->doorbell_.answer(calls, worker->lines_);
+        worker->write_log(worker->lines_);
+    }
     ngx_close_connection(worker->bell_);
     // Threads may still run: no destructor of any library may pull the ground from under them.
     std::atexit([] {
@@ -248,7 +255,9 @@ void Worker::answer_doorbell() {
     if ((ngx_event_flags & NGX_USE_CLEAR_EVENT) == 0) {
         doorbell_.reset();
     }
-    doorbell_.answer(rung_, lines_);
+    if (doorbell_.answer(rung_, lines_)) {
+        ngx_post_event(bell_->read, &ngx_posted_next_events);  // the rest is for the loop's next turn
+    }
     write_log(lines_);
     lines_.clear();
     for (const CallPtr& call : rung_) {
@@ -260,8 +269,11 @@ void Worker::answer_doorbell() {
     if (door_closed_ && pool_->ready()) {
         open_door();
     }
-    if (pool_->worn_out()) {
+    if (pool_->health() != Pool::Health::good) {
         replace("it has lost its threads or Python did not start");
+    }
+    if (pool_->health() == Pool::Health::stuck) {
+        end_stuck();
     }
 }
 
@@ -310,10 +322,41 @@ void Worker::let_go() {
 }
 
 void Worker::check_rss() {
-    if (resident_bytes() > settings_.max_rss) {
+    std::size_t rss = resident_bytes();
+    if (settings_.max_rss_hard != 0 && rss > settings_.max_rss_hard) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "owt: %s has %uz bytes, more than the second size of its max_rss: it ends at once", who_.c_str(),
+                      rss);
+        ::_exit(1);
+    }
+    if (rss > settings_.max_rss) {
         replace("max_rss is exceeded");
-    } else {
-        ngx_add_timer(&rss_timer_, rss_interval);
+    }
+    if (!leaving_ || settings_.max_rss_hard != 0) {
+        ngx_add_timer(&rss_timer_, settings_.max_rss_hard != 0 ? hard_rss_interval : rss_interval);
+    }
+}
+
+// What could be told to its calls has been.
+void Worker::end_stuck() {
+    if (std::exchange(stuck_, true)) {
+        return;
+    }
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0, "owt: %s ends, and with it the calls that it runs", who_.c_str());
+    ngx_add_timer(&end_timer_, last_words);
+}
+
+// As nginx does it when worker_shutdown_timeout has passed: then nothing is left to wait for.
+void Worker::close_connections() {
+    for (ngx_uint_t i = 0; i < ngx_cycle->connection_n; i++) {
+        ngx_connection_t* connection = &ngx_cycle->connections[i];
+        if (connection->fd == static_cast<ngx_socket_t>(-1) || connection->read == nullptr || connection == bell_ ||
+            connection->read->accept || connection->read->channel || connection->read->resolver) {
+            continue;
+        }
+        connection->close = 1;
+        connection->error = 1;
+        connection->read->handler(connection->read);
     }
 }
 

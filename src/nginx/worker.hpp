@@ -45,6 +45,8 @@ class Worker {
     void set_title(const char* what);
     void write_log(const std::vector<LogLine>& lines);
     void check_rss();
+    void end_stuck();
+    void close_connections();
     void replace(const char* why);
 
     const Settings settings_;
@@ -58,11 +60,13 @@ class Worker {
     ngx_event_t title_{};
     ngx_event_t hold_timer_{};
     ngx_event_t rss_timer_{};
+    ngx_event_t end_timer_{};
     std::size_t held_ = 0;
     std::size_t calls_ = 0;
     bool door_closed_ = false;
     bool accept_mutex_ = false;
     bool leaving_ = false;
+    bool stuck_ = false;
     std::vector<CallPtr> rung_;
     std::vector<LogLine> lines_;
 };

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <csignal>
 
+#include <algorithm>
 #include <array>
 
 #include "call/hooks.hpp"
@@ -184,6 +185,26 @@ py::dict keywords(const Params& params) {
     return kwargs;
 }
 
+// All texts of the keyword arguments that came as fields more than once, by their names.
+py::dict repeated(const Call& call) {
+    const Params& params = call.asked.params;
+    py::dict found;
+    for (const Field& field : params.unused) {
+        auto first = std::ranges::find(params.fields, field.name, &Field::name);
+        if (field.json || first == params.fields.end()) {
+            continue;
+        }
+        py::str name(field.name);
+        if (!found.contains(name)) {
+            py::list texts;
+            texts.append(first->value);
+            found[name] = texts;
+        }
+        found[name].cast<py::list>().append(field.value);
+    }
+    return found;
+}
+
 py::object kwargs_text(const Params& params) {
     return params.kwargs ? py::object(py::str(*params.kwargs)) : py::object(py::none());
 }
@@ -354,6 +375,7 @@ OWT_MODULE(_owt, module) {
         .def("body", [](const Call& call) { return py::bytes(call.asked.body); })
         .def("body_fd", &body_fd)
         .def("read_form", &read_form)
+        .def_property_readonly("repeated", &repeated)
         .def_property_readonly("looks_later",
                                [](const Call& call) { return call.asked.looks_later && call.asked.params.use_cache; })
         .def_property_readonly("key_has_arguments",
@@ -411,6 +433,7 @@ OWT_MODULE(_owt, module) {
              })
         .def("release", &Call::finished);
 
+    module.def("logs", [](unsigned level) { return doorbell().logs(level); });
     module.def("log", [](unsigned level, std::uint64_t connection, std::string text) {
         doorbell().log({level, connection, std::move(text)});
     });

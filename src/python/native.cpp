@@ -1,7 +1,6 @@
 #include "python/native.hpp"
 
 #include <memory>
-#include <stdexcept>
 #include <utility>
 
 namespace owt {
@@ -17,7 +16,7 @@ struct Start {
 
 }  // namespace
 
-void start_thread(std::function<void()> body, pthread_t* thread) {
+bool start_thread(std::function<void()> body, pthread_t* thread) {
     auto start = std::make_unique<Start>(Start{std::move(body), thread});
     auto entry = [](void* argument) -> void* {
         std::unique_ptr<Start> start(static_cast<Start*>(argument));
@@ -35,9 +34,10 @@ void start_thread(std::function<void()> body, pthread_t* thread) {
     int error = pthread_create(&id, &attributes, entry, start.get());
     pthread_attr_destroy(&attributes);
     if (error != 0) {
-        throw std::runtime_error("pthread_create() failed");
+        return false;
     }
     static_cast<void>(start.release());  // the thread owns it
+    return true;
 }
 
 }  // namespace owt

@@ -8,8 +8,9 @@
 
 namespace owt {
 
-// Detached, with a stack in which recursion ends in a RecursionError, not in a crash. Throws std::runtime_error.
-// The thread's id, in whose place body may look for it, is set before body runs.
-void start_thread(std::function<void()> body, pthread_t* thread = nullptr);
+// Detached, with a stack in which recursion ends in a RecursionError, not in a crash. thread, if any, is set before
+// body runs. False if the system gives none: too little memory, or too many processes (RLIMIT_NPROC, the cgroup's
+// pids.max).
+[[nodiscard]] bool start_thread(std::function<void()> body, pthread_t* thread = nullptr);
 
 }  // namespace owt

@@ -3,7 +3,9 @@
 #include "call/pool.hpp"
 
 #include <memory>
+#include <stdexcept>
 
+#include "python/growth.hpp"
 #include "python/native.hpp"
 #include "python/queue.hpp"
 #include "python/supervisor.hpp"
@@ -17,13 +19,17 @@ namespace {
 class PythonPool final : public Pool {
   public:
     PythonPool(const Settings& settings, Doorbell& doorbell) : settings_(settings), doorbell_(doorbell) {
+        queue_.on_starving([this] { supervisor_.grow(); });
         threads_.enter();
-        start_thread([this] { supervisor_.run(); });
-        start_thread([this] { watchdog_.run(); });
+        if (!start_thread([this] { supervisor_.run(); }) || !start_thread([this] { watchdog_.run(); })) {
+            throw std::runtime_error(
+                "the system gives this process no thread: raise the limit of processes (ulimit -u, TasksMax= of "
+                "systemd, the container's pids)");
+        }
     }
 
     bool ready() const override { return supervisor_.ready(); }
-    bool worn_out() const override { return threads_.worn_out(); }
+    Health health() const override { return threads_.health(); }
     bool submit(CallPtr call) override { return queue_.push(std::move(call)); }
     void kick() override { queue_.kick(); }
     void resume(CallPtr call) override { supervisor_.resume(std::move(call)); }
@@ -42,7 +48,9 @@ class PythonPool final : public Pool {
 
     bool stop(std::chrono::milliseconds deadline) override {
         auto until = Clock::now() + deadline;
-        queue_.stop();
+        for (const CallPtr& call : queue_.stop()) {
+            call->cancel();
+        }
         for (const CallPtr& call : threads_.running()) {
             cancel(call);
         }
@@ -53,10 +61,11 @@ class PythonPool final : public Pool {
   private:
     const Settings settings_;
     Doorbell& doorbell_;
-    Queue queue_{settings_.queue};
+    Queue queue_{settings_.queue, settings_.threads, settings_.most_threads};
     Threads threads_{settings_, doorbell_, queue_};
-    Supervisor supervisor_{settings_, doorbell_, threads_};
-    Watchdog watchdog_{settings_, doorbell_, threads_, supervisor_};
+    Growth growth_{queue_, threads_};
+    Supervisor supervisor_{settings_, doorbell_, threads_, growth_};
+    Watchdog watchdog_{settings_, doorbell_, queue_, threads_, supervisor_};
 };
 
 }  // namespace

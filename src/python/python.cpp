@@ -136,6 +136,7 @@ Runtime look_up() {
         .preload = keep(owt.attr("preload")),
         .preloaded = keep(owt.attr("preloaded")),
         .thread_started = keep(owt.attr("thread_started")),
+        .thread_ended = keep(owt.attr("thread_ended")),
         .stop = keep(owt.attr("stop")),
         .cancelled = keep(py::module_::import("owt").attr("Cancelled")),
         .json_loads = keep(py::module_::import("json").attr("loads")),
@@ -235,6 +236,10 @@ void preloaded() {
 
 void thread_started(std::size_t index) {
     logged([&] { py::handle(runtime().thread_started)(index); });
+}
+
+void thread_ended() {
+    logged([] { py::handle(runtime().thread_ended)(); });
 }
 
 void cancel_task(const CallPtr& call) {

@@ -58,6 +58,7 @@ class Detached {
 std::optional<std::string> preload(const std::string& module);
 void preloaded();
 void thread_started(std::size_t index);
+void thread_ended();
 // Asynchronous calls: cancel the task; tell the writer of room.
 void cancel_task(const CallPtr& call);
 void resume_task(const CallPtr& call);
@@ -91,6 +92,7 @@ struct Runtime {
     PyObject* preload;
     PyObject* preloaded;
     PyObject* thread_started;
+    PyObject* thread_ended;
     PyObject* stop;
     PyObject* cancelled;  // the exception owt.Cancelled
     PyObject* json_loads;

@@ -1,21 +1,34 @@
 #include "python/queue.hpp"
 
 #include <algorithm>
+#include <utility>
+
+#include "call/hooks.hpp"
 
 namespace owt {
 
+namespace {
+
+// A thread beyond those that were asked for ends after so long without work.
+constexpr auto idle_time = std::chrono::seconds(for_tests(30, 1));
+
+}  // namespace
+
 // With the mutex held: at most one thread is on its way at a time.
 void Queue::wake() {
-    if (!calls_.empty() && coming_ == 0 && idle_ > 0) {
+    if (!calls_.empty() && coming_ == 0 && !idle_.empty()) {
         ++coming_;
-        ++wakes_;
-        work_.notify_one();
+        Sleeper* last = idle_.back();
+        idle_.pop_back();
+        last->woken = true;
+        last->wake.notify_one();
     }
 }
 
 bool Queue::push(CallPtr call) {
     std::lock_guard lock(mutex_);
-    if (calls_.size() >= limit_ || stopping_) {
+    std::size_t free = serving_ - std::min(busy_, serving_);
+    if (stopping_ || calls_.size() >= limit_ + free) {
         return false;
     }
     calls_.push_back(std::move(call));
@@ -23,8 +36,15 @@ bool Queue::push(CallPtr call) {
 }
 
 void Queue::kick() {
-    std::lock_guard lock(mutex_);
-    wake();
+    bool starving;
+    {
+        std::lock_guard lock(mutex_);
+        wake();
+        starving = is_starving();
+    }
+    if (starving && tell_) {
+        tell_();
+    }
 }
 
 bool Queue::remove(const CallPtr& call) {
@@ -32,43 +52,95 @@ bool Queue::remove(const CallPtr& call) {
     return std::erase(calls_, call) > 0;
 }
 
-void Queue::stop() {
+std::deque<CallPtr> Queue::stop() {
     std::lock_guard lock(mutex_);
     stopping_ = true;
-    for (const CallPtr& call : calls_) {
-        call->cancel();
+    for (Sleeper* sleeper : idle_) {
+        sleeper->woken = true;
+        sleeper->wake.notify_one();
     }
-    calls_.clear();
-    work_.notify_all();
+    coming_ += idle_.size();
+    idle_.clear();
+    return std::exchange(calls_, {});
 }
 
-CallPtr Queue::pop() {
+std::deque<CallPtr> Queue::drain() {
     std::lock_guard lock(mutex_);
+    return std::exchange(calls_, {});
+}
+
+void Queue::enter() {
+    std::lock_guard lock(mutex_);
+    ++serving_;
+}
+
+void Queue::leave() {
+    std::lock_guard lock(mutex_);
+    --serving_;
+}
+
+CallPtr Queue::next(bool ran) {
+    std::unique_lock lock(mutex_);
+    busy_ -= ran ? 1 : 0;
     if (calls_.empty() || stopping_) {
         return nullptr;
     }
     CallPtr call = std::move(calls_.front());
     calls_.pop_front();
+    ++busy_;
+    ++taken_;
     wake();
+    bool starving = is_starving();
+    lock.unlock();
+    if (starving && tell_) {
+        tell_();
+    }
     return call;
 }
 
 bool Queue::wait() {
+    Sleeper sleeper;
     std::unique_lock lock(mutex_);
-    ++idle_;
-    work_.wait(lock, [&] { return stopping_ || wakes_ > 0 || (!calls_.empty() && coming_ == 0); });
-    --idle_;
-    if (wakes_ > 0) {
-        --wakes_;
-    } else {
+    bool surplus = false;
+    if (stopping_ || (!calls_.empty() && coming_ == 0)) {
         ++coming_;
+    } else {
+        idle_.push_back(&sleeper);
+        auto woken = [&] { return sleeper.woken; };
+        if (serving_ <= threads_) {
+            sleeper.wake.wait(lock, woken);
+        } else if (!sleeper.wake.wait_for(lock, idle_time, woken)) {
+            std::erase(idle_, &sleeper);
+            ++coming_;
+            surplus = serving_ > threads_;
+        }
     }
-    return !stopping_;
+    if (stopping_ || surplus) {
+        --serving_;
+        return false;
+    }
+    return true;
 }
 
 void Queue::arrived() {
     std::lock_guard lock(mutex_);
     --coming_;
+}
+
+void Queue::write_off() {
+    std::lock_guard lock(mutex_);
+    --busy_;
+    --serving_;
+}
+
+bool Queue::starving() {
+    std::lock_guard lock(mutex_);
+    return is_starving();
+}
+
+std::uint64_t Queue::taken() {
+    std::lock_guard lock(mutex_);
+    return taken_;
 }
 
 }  // namespace owt

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <sys/types.h>
 
 #include <atomic>
 #include <memory>
@@ -20,6 +21,7 @@ class Slot {
 
     const std::size_t index;
     pthread_t thread{};
+    std::atomic<pid_t> id = 0;  // as the kernel knows it
     PyThreadState* state = nullptr;
 
     // On the thread itself, with the GIL.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include "call/hooks.hpp"
 #include "python/python.hpp"
@@ -22,6 +23,18 @@ constexpr auto longest_pause = 60s;
 void Supervisor::add(Task task) {
     std::lock_guard lock(mutex_);
     tasks_.push_back(std::move(task));
+    changed_.notify_one();
+}
+
+void Supervisor::grow() {
+    std::lock_guard lock(mutex_);
+    grow_ = true;
+    changed_.notify_one();
+}
+
+void Supervisor::ping() {
+    std::lock_guard lock(mutex_);
+    pinged_ = true;
     changed_.notify_one();
 }
 
@@ -52,7 +65,7 @@ void Supervisor::run() {
     } catch (const std::exception& error) {
         log(4, std::string("Python did not start: ") + error.what());
         wait(longest_pause);
-        threads_.wear_out();  // a new process starts anew
+        threads_.decline(Pool::Health::worn_out);  // a new process starts anew
         threads_.leave();
         return;
     }
@@ -63,11 +76,10 @@ void Supervisor::run() {
     if (preload_all()) {
         python::preloaded();
         python::Detached detached;
-        for (std::size_t i = 0; i < settings_.threads; i++) {
-            threads_.add();
+        if (start_threads()) {
+            ready_ = true;
+            doorbell_.ring();
         }
-        ready_ = true;
-        doorbell_.ring();
         watch();
     }
     {
@@ -98,36 +110,66 @@ bool Supervisor::preload_all() {
     return !stop_requested_;
 }
 
-// Serves tasks_ until stop() asks for the end. Takes the GIL only where there is something to do.
+// False if there is none: a new process starts anew.
+bool Supervisor::start_threads() {
+    std::size_t started = 0;
+    while (started < settings_.threads && threads_.add()) {
+        ++started;
+    }
+    if (started < settings_.threads) {
+        log(4, "the system gives this process " + std::to_string(started) + " of " + std::to_string(settings_.threads) +
+                   " threads: raise the limit of processes (ulimit -u, TasksMax= of systemd, the container's pids)" +
+                   (started == 0 ? ", a new process will try again" : ", calls run on these"));
+    }
+    if (started == 0) {
+        wait(longest_pause);
+        threads_.decline(Pool::Health::worn_out);
+    }
+    return started > 0;
+}
+
+// Serves tasks until stop() asks for the end. Takes the GIL only where there is something to do.
 void Supervisor::watch() {
     PyThreadState* state = PyGILState_GetThisThreadState();
     std::vector<Task> round;
+    std::chrono::milliseconds look_again{0};
     for (;;) {
         bool stop;
+        bool pinged;
         {
             std::unique_lock lock(mutex_);
-            auto news = [&] { return stop_requested_ || !tasks_.empty(); };
+            auto news = [&] { return stop_requested_ || pinged_ || !tasks_.empty(); };
             if (!round.empty()) {
                 changed_.wait_for(lock, retry_interrupt, news);
+            } else if (look_again > 0ms) {
+                changed_.wait_for(lock, look_again, news);
             } else {
-                changed_.wait(lock, [&] { return news() || python::releases_waiting(); });
-                if (!news()) {
+                changed_.wait(lock, [&] { return news() || grow_ || python::releases_waiting(); });
+                if (!news() && !grow_) {
                     changed_.wait_for(lock, gather_releases, news);
                 }
             }
             round.insert(round.end(), std::make_move_iterator(tasks_.begin()), std::make_move_iterator(tasks_.end()));
             tasks_.clear();
             stop = stop_requested_;
+            pinged = std::exchange(pinged_, false);
+            if (std::exchange(grow_, false)) {
+                look_again = 1ms;
+            }
         }
-        if (!round.empty() || python::releases_waiting()) {
+        if (!round.empty() || pinged || python::releases_waiting()) {
             hook("deliver");
             PyEval_RestoreThread(state);
+            ++heartbeats_;
             std::erase_if(round, [&](const Task& task) { return deliver(task); });
             python::release();
             PyEval_SaveThread();
         }
         if (stop) {
             return;
+        }
+        if (look_again > 0ms) {
+            look_again = growth_.look(state);
         }
     }
 }

@@ -9,14 +9,15 @@
 
 #include "call/doorbell.hpp"
 #include "call/pool.hpp"
+#include "python/growth.hpp"
 #include "python/threads.hpp"
 
 namespace owt {
 
 class Supervisor {
   public:
-    Supervisor(const Settings& settings, Doorbell& doorbell, Threads& threads)
-        : settings_(settings), doorbell_(doorbell), threads_(threads) {}
+    Supervisor(const Settings& settings, Doorbell& doorbell, Threads& threads, Growth& growth)
+        : settings_(settings), doorbell_(doorbell), threads_(threads), growth_(growth) {}
 
     // The whole life of Python, on the thread that calls this.
     void run();
@@ -30,6 +31,11 @@ class Supervisor {
     void resume(CallPtr call) { add({Task::Kind::resume, std::move(call)}); }
     // It has no thread, and has not ended in time after it was cancelled.
     void overdue(CallPtr call) { add({Task::Kind::overdue, std::move(call)}); }
+    // More threads may be due.
+    void grow();
+    // It is to take the GIL once, which heartbeats() then counts.
+    void ping();
+    std::uint64_t heartbeats() const { return heartbeats_; }
     void stop(Clock::time_point deadline);
 
   private:
@@ -43,16 +49,21 @@ class Supervisor {
     bool preload_all();
     void watch();
     bool deliver(const Task& task);
+    bool start_threads();
     void log(unsigned level, std::string text) { doorbell_.log({level, 0, std::move(text)}); }
 
     const Settings& settings_;
     Doorbell& doorbell_;
     Threads& threads_;
+    Growth& growth_;
     std::atomic<bool> ready_ = false;
+    std::atomic<std::uint64_t> heartbeats_ = 0;
 
     std::mutex mutex_;
     std::condition_variable changed_;
     std::vector<Task> tasks_;
+    bool grow_ = false;
+    bool pinged_ = false;
     bool stop_requested_ = false;
     Clock::time_point stop_deadline_;
 };

@@ -1,10 +1,14 @@
 #include "python/threads.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <string_view>
+#include <utility>
 
 #include "call/hooks.hpp"
 #include "python/bindings.hpp"
@@ -37,9 +41,19 @@ std::string read_stack() {
     return stack;
 }
 
+// As /proc tells it (proc(5)): the state follows the name, which stands in parentheses.
+bool is_asleep(pid_t thread) {
+    std::array<char, 128> text{};
+    Fd file(::open(("/proc/self/task/" + std::to_string(thread) + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
+    ssize_t n = file ? ::read(file.get(), text.data(), text.size()) : -1;
+    std::string_view stat(text.data(), n > 0 ? static_cast<std::size_t>(n) : 0);
+    std::size_t name = stat.rfind(')');
+    return name != std::string_view::npos && name + 2 < stat.size() && (stat[name + 2] == 'S' || stat[name + 2] == 'D');
+}
+
 }  // namespace
 
-void Threads::add() {
+bool Threads::add() {
     SlotPtr slot;
     {
         std::lock_guard lock(slots_mutex_);
@@ -47,22 +61,30 @@ void Threads::add() {
         slots_.push_back(slot);
     }
     enter();
-    start_thread([this, slot] { serve(slot); }, &slot->thread);
+    queue_.enter();
+    if (start_thread([this, slot] { serve(slot); }, &slot->thread)) {
+        return true;
+    }
+    queue_.leave();
+    leave();
+    std::lock_guard lock(slots_mutex_);
+    slots_.remove(slot);
+    return false;
 }
 
 void Threads::serve(const SlotPtr& slot) {
     {
         python::Thread thread;
         slot->state = thread.state();
+        slot->id = ::gettid();
         thread.attach();
         python::thread_started(slot->index);
-        while (!slot->lost()) {
-            CallPtr call = next(thread);
-            if (call == nullptr) {
-                break;
-            }
+        CallPtr call = next(thread, false);
+        while (call != nullptr) {
             run(*slot, call);
+            call = slot->lost() ? nullptr : next(thread, true);
         }
+        python::thread_ended();
         thread.detach();
     }
     {
@@ -81,12 +103,12 @@ void Threads::serve(const SlotPtr& slot) {
 }
 
 // Null if the thread is to end.
-CallPtr Threads::next(python::Thread& thread) {
+CallPtr Threads::next(python::Thread& thread, bool ran) {
     for (;;) {
         if (python::releases_waiting()) {
             python::release();
         }
-        if (CallPtr call = queue_.pop()) {
+        if (CallPtr call = queue_.next(std::exchange(ran, false))) {
             return call;
         }
         thread.detach();
@@ -142,10 +164,11 @@ bool Threads::write_off(const CallPtr& call, const std::string& what) {
     if (slot == nullptr || !slot->write_off(call, [&] { ::pthread_kill(slot->thread, python::stack_signal()); })) {
         return false;
     }
+    queue_.write_off();
     std::size_t lost = count_lost();
     doorbell_.log({4, call->asked.connection,
                    what + ": its thread is written off and replaced (" + std::to_string(lost) + " of " +
-                       std::to_string(settings_.threads) + " lost)"});
+                       std::to_string(bearable()) + " lost)"});
     doorbell_.log({4, call->asked.connection, read_stack()});
     leave();
     add();
@@ -155,15 +178,27 @@ bool Threads::write_off(const CallPtr& call, const std::string& what) {
 std::size_t Threads::count_lost() {
     std::lock_guard lock(slots_mutex_);
     ++lost_;
-    if (lost_ >= settings_.threads) {
-        wear_out();
+    if (lost_ >= bearable()) {
+        decline(Pool::Health::worn_out);
     }
     return lost_;
 }
 
-void Threads::wear_out() {
-    worn_out_ = true;
+// A process with one thread and a warm model is not given away for the first client that leaves too early.
+std::size_t Threads::bearable() const {
+    return std::max<std::size_t>(settings_.threads, 8);
+}
+
+void Threads::decline(Pool::Health health) {
+    Pool::Health before = health_;
+    while (before < health && !health_.compare_exchange_weak(before, health)) {
+    }
     doorbell_.ring();
+}
+
+bool Threads::all_asleep() {
+    std::lock_guard lock(slots_mutex_);
+    return std::ranges::all_of(slots_, [](const SlotPtr& slot) { return slot->lost() || is_asleep(slot->id); });
 }
 
 void Threads::enter() {

@@ -20,7 +20,10 @@ class Threads {
     Threads(const Settings& settings, Doorbell& doorbell, Queue& queue)
         : settings_(settings), doorbell_(doorbell), queue_(queue) {}
 
-    void add();
+    // One more thread. False, with a word in the log, if the system gives none.
+    bool add();
+    // Every thread that runs a call sleeps in the kernel: for input, a lock, a child.
+    bool all_asleep();
     // The slot in which this call runs; null if it does not.
     SlotPtr slot_of(const Call& call);
     std::vector<CallPtr> running();
@@ -29,9 +32,9 @@ class Threads {
     bool write_off(const CallPtr& call, const std::string& what);
     // One more is lost, a thread of the pool or one that served many; how many are.
     std::size_t count_lost();
-    // Too many are.
-    bool worn_out() const { return worn_out_; }
-    void wear_out();
+    Pool::Health health() const { return health_; }
+    // Never back to a better one. From any thread.
+    void decline(Pool::Health health);
 
     // Other threads that count until they end, as the supervisor's.
     void enter();
@@ -41,8 +44,9 @@ class Threads {
 
   private:
     void serve(const SlotPtr& slot);
-    CallPtr next(python::Thread& thread);
+    CallPtr next(python::Thread& thread, bool ran);
     void run(Slot& slot, const CallPtr& call);
+    std::size_t bearable() const;
 
     const Settings& settings_;
     Doorbell& doorbell_;
@@ -52,7 +56,7 @@ class Threads {
     std::list<SlotPtr> slots_;
     std::size_t lost_ = 0;
     std::size_t next_index_ = 0;
-    std::atomic<bool> worn_out_ = false;
+    std::atomic<Pool::Health> health_ = Pool::Health::good;
 
     std::mutex count_mutex_;
     std::condition_variable ended_;

@@ -1,30 +1,56 @@
 #include "python/watchdog.hpp"
 
+#include <algorithm>
+#include <utility>
+
 namespace owt {
+
+namespace {
+
+constexpr std::chrono::milliseconds least_patience{1000};
+
+Problem stuck_problem() {
+    return {503, "process-stuck",
+            "A call has brought this process to a standstill, and it is being replaced: try again in a second."};
+}
+
+}  // namespace
 
 void Watchdog::run() {
     for (;;) {
-        CallPtr late;
+        Deadline due;
         {
             std::unique_lock lock(mutex_);
             changed_.wait(lock, [&] { return !deadlines_.empty(); });
-            auto first = deadlines_.front();
-            if (changed_.wait_until(lock, first.at) == std::cv_status::no_timeout && Clock::now() < first.at) {
+            auto at = deadlines_.front().at;
+            if (changed_.wait_until(lock, at) == std::cv_status::no_timeout && Clock::now() < at) {
                 continue;
             }
-            late = first.call.lock();
+            due = std::move(deadlines_.front());
             deadlines_.pop_front();
         }
-        if (late && late->state() != Call::State::done) {
-            write_off(late);
+        if (CallPtr late = due.call.lock()) {
+            if (late->state() != Call::State::done) {
+                write_off(late);
+            }
+        } else if (due.heartbeats > 0) {
+            look_for_heartbeat(due);
         }
     }
 }
 
-void Watchdog::watch(const CallPtr& call) {
+void Watchdog::push(Deadline deadline) {
+    // A machine that is short of time is not a process that is stuck.
+    auto patience = deadline.heartbeats > 0 ? std::max(settings_.grace, least_patience) : settings_.grace;
     std::lock_guard lock(mutex_);
-    deadlines_.push_back({Clock::now() + settings_.grace, call});
+    deadline.at = Clock::now() + patience;
+    auto later = std::ranges::upper_bound(deadlines_, deadline.at, {}, &Deadline::at);
+    deadlines_.insert(later, std::move(deadline));
     changed_.notify_one();
+}
+
+void Watchdog::watch(const CallPtr& call) {
+    push({.at = {}, .call = call});
 }
 
 void Watchdog::write_off(const CallPtr& call) {
@@ -34,9 +60,35 @@ void Watchdog::write_off(const CallPtr& call) {
         doorbell_.log(
             {4, call->asked.connection, what + ": its coroutine ignores CancelledError or blocks its thread"});
         supervisor_.overdue(call);
-    } else {
-        threads_.write_off(call, what);
+    } else if (!threads_.write_off(call, what)) {
+        return;
     }
+    supervisor_.ping();
+    push({.at = {}, .call = {}, .heartbeats = supervisor_.heartbeats() + 1});
+}
+
+void Watchdog::look_for_heartbeat(const Deadline& deadline) {
+    if (supervisor_.heartbeats() >= deadline.heartbeats) {
+        return;
+    }
+    if (!deadline.last) {
+        doorbell_.log({4, 0, "Python cannot be had: a call holds the GIL in C and does not let it go"});
+        for (const CallPtr& call : queue_.drain()) {
+            call->refuse(stuck_problem());
+            call->finished();
+        }
+        threads_.decline(Pool::Health::worn_out);
+        push({.at = {}, .call = {}, .heartbeats = deadline.heartbeats, .last = true});
+        return;
+    }
+    for (const CallPtr& call : threads_.running()) {
+        if (call->answered()) {
+            call->end(End::aborted);
+        } else {
+            call->refuse(stuck_problem());
+        }
+    }
+    threads_.decline(Pool::Health::stuck);
 }
 
 }  // namespace owt

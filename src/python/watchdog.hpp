@@ -1,4 +1,6 @@
-// Looks after cancelled calls that do not end within `grace`. Never needs the GIL: whoever does not end may hold it.
+// Looks after cancelled calls that do not end within `grace`: their threads are written off. And if Python itself
+// cannot be had within one more grace, since somebody holds the GIL in C, the process is given up: first for new calls,
+// then for all. Never needs the GIL itself.
 
 #pragma once
 
@@ -16,8 +18,8 @@ namespace owt {
 
 class Watchdog {
   public:
-    Watchdog(const Settings& settings, Doorbell& doorbell, Threads& threads, Supervisor& supervisor)
-        : settings_(settings), doorbell_(doorbell), threads_(threads), supervisor_(supervisor) {}
+    Watchdog(const Settings& settings, Doorbell& doorbell, Queue& queue, Threads& threads, Supervisor& supervisor)
+        : settings_(settings), doorbell_(doorbell), queue_(queue), threads_(threads), supervisor_(supervisor) {}
 
     // For ever.
     void run();
@@ -29,18 +31,23 @@ class Watchdog {
     struct Deadline {
         Clock::time_point at;
         std::weak_ptr<Call> call;
+        std::uint64_t heartbeats = 0;  // without a call: so many there should be by then
+        bool last = false;             // the process has been given up for new calls already
     };
 
+    void push(Deadline deadline);
     void write_off(const CallPtr& call);
+    void look_for_heartbeat(const Deadline& deadline);
 
     const Settings& settings_;
     Doorbell& doorbell_;
+    Queue& queue_;
     Threads& threads_;
     Supervisor& supervisor_;
 
     std::mutex mutex_;
     std::condition_variable changed_;
-    std::deque<Deadline> deadlines_;  // in order: grace is the same for all
+    std::deque<Deadline> deadlines_;  // in order
 };
 
 }  // namespace owt

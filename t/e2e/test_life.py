@@ -416,7 +416,7 @@ def test_a_lost_thread_that_comes_back_counts_no_more(start: Callable[..., Serve
         fifo.wait_reached()
         offset = len(server.error_log)
         asked.leave()
-        server.wait_log(r"\(1 of 2 lost\)", after=offset)
+        server.wait_log(r"\(1 of 8 lost\)", after=offset)
         fifo.let_go()
         server.wait_log("came back", after=offset)
     assert ask_pid(server) == worker
@@ -425,18 +425,18 @@ def test_a_lost_thread_that_comes_back_counts_no_more(start: Callable[..., Serve
 def test_a_worker_that_has_lost_its_threads_is_replaced_and_other_calls_finish(
     start: Callable[..., Server], tmp_path: Path
 ) -> None:
-    server = start(instance("threads 2;", "grace 200ms;"))
+    server = start(instance("threads 2;", "grace 100ms;"))
     worker = ask_pid(server)
-    for i in range(2):
+    for i in range(8):
         fifo = Fifo(tmp_path, f"fifo{i}")
         stuck = Asking(server, WITHOUT_GIL, fifo=str(fifo))
         fifo.wait_reached()
-        if i == 1:
+        if i == 7:
             gate = Gate(tmp_path)
             other = Asking(server, WAIT, gate=str(gate))
             gate.wait_reached()
         stuck.leave()
-        server.wait_log(rf"\({i + 1} of 2 lost\)")
+        server.wait_log(rf"\({i + 1} of 8 lost\)")
     wait_until(lambda: worker not in server.workers(), "the worker to leave")
     gate.open()
     assert other.answer().text == "done"
@@ -488,12 +488,16 @@ def test_a_blocked_event_loop_is_replaced(start: Callable[..., Server], tmp_path
 def test_a_worker_that_has_lost_its_loops_is_replaced(start: Callable[..., Server], tmp_path: Path) -> None:
     server = start(instance("threads 1;", "grace 100ms;"), main="worker_shutdown_timeout 1s;")
     worker = ask_pid(server)
-    fifo = Fifo(tmp_path)
-    asked = Asking(server, BLOCK_LOOP, fifo=str(fifo))
-    fifo.wait_reached()
-    asked.leave()
+    fifos = [Fifo(tmp_path, f"fifo{i}") for i in range(8)]
+    for fifo in fifos:
+        offset = len(server.error_log)
+        asked = Asking(server, BLOCK_LOOP, fifo=str(fifo))
+        fifo.wait_reached()
+        asked.leave()
+        server.wait_log("the event loop is blocked", after=offset)
     server.wait_log("is to be replaced: it has lost its threads")
-    fifo.let_go()
+    for fifo in fifos:
+        fifo.let_go()
     wait_until(lambda: ask_pid(server) != worker, "another worker")
 
 

@@ -361,7 +361,7 @@ def test_the_conf_is_printed_and_says_what_conf_nginx_conf_says() -> None:
         (ROOT / "conf/nginx.conf")
         .read_text()
         .replace("9876", port)
-        .replace("owt_instance default { threads 8; }", "threads 8;")
+        .replace("owt_instance default { threads 8 64; }", "threads 8 64;")
     )
     missing = {
         line for line in lines(model) - lines(done.stdout) if not re.match(r"env |load_module|\}|listen \[::1\]", line)
@@ -476,6 +476,10 @@ def test_make_install_brings_the_programs(tmp_path: Path) -> None:
     env = {name: value for name, value in environment().items() if not name.startswith("MAKE")}
     done = subprocess.run([*make, "install"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+    packages = tmp_path / "usr/share/owt/python"
+    assert {"owt", "werkzeug", "msgspec"} <= {path.name for path in packages.iterdir()}
+    assert not [path for path in packages.iterdir() if ROOT in path.resolve().parents]  # it may go, they stay
+    assert (tmp_path / "usr/share/owt/python/owt/py.typed").is_file()
     env["PYTHONPATH"] = str(tmp_path / "usr/lib/python3/dist-packages")
     with Server(module=MODULE, nginx=NGINX) as server:
         address = "{}:{}".format(*server.sing())

@@ -1,11 +1,15 @@
 """The package without nginx."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parents[2] / "python"), str(Path(__file__).parent)]
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "python"), str(Path(__file__).parent)]
+# What `make` had to fetch lies there.
+sys.path.append(str(Path(os.environ.get("OWT_BUILD", ROOT / "build")) / "python"))
 
 from fake_owt import Call, bridge  # noqa: E402
 

@@ -36,6 +36,7 @@ class Call:
         self.looks_later = False
         self.key_has_arguments = False
         self.parked = None
+        self.repeated = {}
         self.released = threading.Event()
         self.released.set()
 
@@ -53,7 +54,11 @@ class Call:
 
     def read_form(self, form):
         self.form = form
-        fields = dict(form)
+        fields = dict(reversed(form))
+        names = [name for name, _ in form]
+        self.repeated = {
+            name: [text for other, text in form if other == name] for name in fields if names.count(name) > 1
+        }
         self.code = fields.pop("code").encode()
         return hashlib.sha256(self.code).hexdigest(), fields.pop("fn_name", "run"), fields, None
 

@@ -12,7 +12,7 @@ ALLOWED = {
     "asked": {"process"},
     "answer": {"process"},
     "summat": {"process"},
-    "lib": {"process", "summat"},
+    "lib": {"process", "answer", "summat"},
     "prelude": {"process", "summat", "lib"},
     "endpoint": {"process", "asked", "answer", "summat", "prelude"},
     "engine": {"process", "asked", "answer", "summat", "lib", "prelude", "endpoint"},
@@ -26,6 +26,10 @@ def room(module: str) -> str:
     return parts[1] if len(parts) > 1 and parts[1] in ALLOWED else "prelude"
 
 
+def is_room(text: str) -> bool:
+    return text.startswith("owt.") and text.split(".")[1] in ALLOWED
+
+
 def names(node: ast.AST) -> Iterator[str]:
     """The modules of owt that a node names: in an import, or as a string for import_module()."""
     if isinstance(node, ast.Import):
@@ -33,9 +37,8 @@ def names(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.ImportFrom):
         assert node.level == 0, "imports are absolute"
         yield from (f"{node.module}.{alias.name}" for alias in node.names)
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("owt."):
-        if node.value.split(".")[1] in ALLOWED:
-            yield node.value
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and is_room(node.value):
+        yield node.value
 
 
 def arrows() -> Iterator[tuple[str, str, str]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import operator
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from numbers import Number
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response
 
-from owt.answer import files, jsons, rich
-from owt.process.refusal import Refusal
+from owt.answer import files, foreign, jsons, rich, sound, wsgi
+from owt.answer.cannot import CannotSend, mimetype_of, named
 
 if TYPE_CHECKING:
     from owt.process.request import Request
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 HTML = (("Content-Type", "text/html; charset=utf-8"),)
 OCTETS = (("Content-Type", "application/octet-stream"),)
 JSON = (("Content-Type", "application/json"),)
+WAV = (("Content-Type", "audio/wav"),)
 NOTHING: tuple[tuple[str, str], ...] = ()
 
 #: Header fields in their order.
@@ -48,10 +52,18 @@ class Stream:
     headers: Pairs
     chunks: Iterator[object] | AsyncIterator[object]
     close: Callable[[], object] | None = None
+    #: What the function is called that returned it.
+    name: str = "run"
 
-    def head(self, first: object) -> Pairs:
-        """The headers, with the content type that fits the first chunk unless there is one already."""
-        return typed(self.headers, HTML if isinstance(first, str) else OCTETS)
+    @property
+    def mimetype(self) -> str:
+        """The type that its headers give it, without parameters; empty if they do not."""
+        return mimetype_of(self.content_type)
+
+    @property
+    def content_type(self) -> str:
+        """The same as it was given."""
+        return next((value for name, value in self.headers if name.lower() == "content-type"), "")
 
 
 @dataclass(slots=True)
@@ -75,15 +87,17 @@ def coerce(value: object, request: Request, name: str = "run") -> Answer:
     if kind is bytes:
         return 200, OCTETS, value  # type: ignore[return-value]
     if kind is dict or kind is list:
-        return 200, JSON, jsons.dumps(value)
-    if isinstance(value, tuple):
-        return _from_tuple(value, request, name)
+        return 200, JSON, jsons.dumps(value, f"{name} returned")
+    if kind is tuple:
+        return _from_tuple(value, request, name)  # type: ignore[arg-type]
     return _from_object(value, request, name)
 
 
 def _from_tuple(value: tuple[Any, ...], request: Request, name: str) -> Answer:
     status: object = None
     headers: object = None
+    if sound.is_sound(value):
+        return 200, WAV, sound.wav(value, f"{name} returned")  # type: ignore[arg-type]
     if len(value) == 3:
         body, status, headers = value
     elif len(value) == 2 and isinstance(value[1], (*_HEADERS, type(None))):
@@ -91,35 +105,58 @@ def _from_tuple(value: tuple[Any, ...], request: Request, name: str) -> Answer:
     elif len(value) == 2:
         body, status = value
     else:
-        raise _cannot_send(
+        raise CannotSend(
             f"{name} returned a tuple of {len(value)}: a tuple is (body, status), (body, headers) or"
             " (body, status, headers); return a list for JSON"
         )
-    if isinstance(body, tuple):
-        raise _cannot_send(f"{name} returned a tuple within a tuple, which cannot be sent")
-    answer = coerce(body, request, name)
-    if isinstance(answer, Later):
-        raise _cannot_send(f"{name} returned an awaitable within a tuple: await it first")
-    code = None if status is None else _status(status, name)
+    code = None if status is None else _status(status, name, body)
     more = [] if headers is None else _pairs(headers, name)
+    if sound.is_sound(body):
+        answer: Answer = (200, WAV, sound.wav(body, f"{name} returned"))
+    elif type(body) is tuple:
+        raise CannotSend(f"{name} returned a tuple within a tuple, which cannot be sent: return a list for JSON")
+    elif isinstance(body, str | bytes | dict | list):
+        answer = coerce(body, request, name)
+    else:
+        answer = _from_object(body, request, name, _content_type(more))
+    if isinstance(answer, Later):
+        _discard(answer.value)
+        raise CannotSend(f"{name} returned an awaitable within a tuple: await it first")
     return _amend(answer, code, more)
 
 
-def _from_object(value: object, request: Request, name: str) -> Answer:
+#: Nobody means JSON by these.
+_NOT_JSON = ("image/", "audio/", "video/", "text/csv", "application/pdf")
+
+
+def _content_type(headers: list[tuple[str, str]]) -> str:
+    return next((mimetype_of(value) for name, value in headers if name.lower() == "content-type"), "")
+
+
+def _discard(value: object) -> None:
+    if inspect.iscoroutine(value):
+        value.close()  # without a word about coroutines never awaited
+
+
+def _from_object(value: object, request: Request, name: str, wanted: str = "") -> Answer:
+    """The answer for what coerce has not seen at once; wanted is the content type that it will be given, if any."""
+    said = f"{name} returned"
     if value is None:
         return 200, NOTHING, b""
+    if isinstance(value, Enum):
+        return _from_object(value.value, request, name, wanted)
     if isinstance(value, str):
         return 200, HTML, _text(str(value))
     if isinstance(value, bytes | bytearray | memoryview):
         return 200, OCTETS, bytes(value)
-    if isinstance(value, dict | list):
-        return 200, JSON, jsons.dumps(value)
+    if isinstance(value, dict | list | tuple | bool):
+        return 200, JSON, jsons.dumps(value, said)
     if isinstance(value, Number):
         return 200, HTML, str(value)
     if isinstance(value, Response):
-        return from_response(value, request)
-    if isinstance(value, Path):
-        return File(200, NOTHING, *files.open_path(value))
+        return from_response(value, request, name)
+    if isinstance(value, os.PathLike):
+        return File(200, NOTHING, *files.open_path(Path(os.fsdecode(value))))
     if isinstance(value, io.BytesIO):
         return 200, OCTETS, value.getvalue()
     if isinstance(value, io.StringIO):
@@ -127,27 +164,32 @@ def _from_object(value: object, request: Request, name: str) -> Answer:
     file = files.open_again(value)
     if file is not None:
         return File(200, NOTHING, *file)
-    shown = rich.show(value, request)
+    shown = rich.show(value, request, wanted, said)
     if shown is not None:
-        mimetype, body = shown
-        return 200, [("Content-Type", mimetype), ("Vary", "Accept")], body
+        mimetype, body, chosen = shown
+        headers = (("Content-Type", mimetype), ("Vary", "Accept")) if chosen else (("Content-Type", mimetype),)
+        return 200, list(headers), body
     if hasattr(type(value), "__next__") or hasattr(type(value), "__anext__"):
-        return Stream(200, NOTHING, value)  # type: ignore[arg-type]
+        return Stream(200, NOTHING, value, name=name)  # type: ignore[arg-type]
     if hasattr(type(value), "__await__"):
         return Later(value)  # type: ignore[arg-type]
-    if callable(value) and not isinstance(value, type):
-        response = Response.from_app(value, request.environ)
-        return from_response(response, request)
-    raise _cannot_send(
-        f"{name} returned a {type(value).__name__}, which cannot be sent: return str, bytes, dict, list,"
-        " a number, None, an iterator of chunks, a pathlib.Path, an open file, a Response, or a tuple of"
-        " one of these with status and headers"
-    )
+    if foreign.is_starlette(value):
+        return _from_tuple(foreign.unwrap(value, said), request, name)
+    if wsgi.is_application(value):
+        return from_response(wsgi.run(value, request, said), request, name)
+    answer = 200, JSON, jsons.dumps(value, said)
+    if wanted.startswith(_NOT_JSON):
+        raise CannotSend(
+            f"{said} {named(value)} with the Content-Type {wanted}, and there is only JSON of it."
+            " A picture is an image, a figure or an array of uint8, (rows, columns) or (rows, columns, 3); sound is"
+            " (rate, samples)"
+        )
+    return answer
 
 
-def from_response(response: Response, request: Request) -> Whole | Stream:
+def from_response(response: Response, request: Request, name: str = "run") -> Whole | Stream:
     """The answer that a Werkzeug or Flask Response stands for; a stream unless its body is there."""
-    status = _status(response.status_code, "the adaptor")
+    status = _status(response.status_code, name)
     headers = [(name, value) for name, value in response.get_wsgi_headers(request.environ) if name.lower() not in _OURS]
     if response.is_sequence:
         body = response.get_data()
@@ -156,7 +198,7 @@ def from_response(response: Response, request: Request) -> Whole | Stream:
     chunks = iter(response.response) if response.direct_passthrough else response.iter_encoded()
     if not any(name.lower() == "content-type" for name, _ in headers):
         headers.append(OCTETS[0])
-    return Stream(status, headers, iter(chunks), response.close)
+    return Stream(status, headers, iter(chunks), response.close, name)
 
 
 def typed(headers: Pairs, default: tuple[tuple[str, str], ...]) -> Pairs:
@@ -179,7 +221,7 @@ def _text(text: str) -> Chunk:
     return text if text.isascii() else text.encode()
 
 
-def _status(status: object, name: str) -> int:
+def _status(status: object, name: str, body: object = None) -> int:
     try:
         if isinstance(status, str | bytes):
             code = int(status.split()[0])
@@ -191,7 +233,12 @@ def _status(status: object, name: str) -> int:
             return code
     except (ValueError, TypeError, IndexError):
         pass
-    raise _cannot_send(f"{name} returned the status {status!r}: a status is a number from 200 to 599")
+    shown = repr(status) if isinstance(status, int | float | str | bytes) else named(status)
+    is_sound = hasattr(type(body), "__array__") and hasattr(type(status), "__index__")
+    raise CannotSend(
+        f"{name} returned a tuple whose status is {shown}: in (body, status) that is a number from 200 to 599;"
+        f" return one of the two, or a list or a dict for JSON{', or (rate, samples) for sound' if is_sound else ''}"
+    )
 
 
 def _pairs(headers: object, name: str) -> list[tuple[str, str]]:
@@ -202,7 +249,9 @@ def _pairs(headers: object, name: str) -> list[tuple[str, str]]:
             values = value if isinstance(value, list | tuple) else (value,)
             pairs += [(str(key), str(one)) for one in values]
     except (TypeError, ValueError):
-        raise _cannot_send(f"{name} returned headers that are neither a dict nor a list of (name, value)") from None
+        raise CannotSend(
+            f"{name} returned headers that are neither a dict nor a list of (name, value); return a list for JSON"
+        ) from None
     return [(key, value) for key, value in pairs if key.lower() not in _OURS]
 
 
@@ -220,7 +269,3 @@ def _amend(answer: Whole | File | Stream, status: int | None, more: list[tuple[s
     if more:
         answer.headers = [*(h for h in answer.headers if h[0].lower() not in named), *more]
     return answer
-
-
-def _cannot_send(detail: str) -> Refusal:
-    return Refusal(500, "cannot-send", f"{detail}.")

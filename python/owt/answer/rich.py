@@ -1,19 +1,19 @@
-"""Objects that show themselves as notebooks let them: ``_repr_png_`` and its like, and figures."""
+"""Objects that show themselves: what notebooks call ``_repr_png_`` and its like, pictures, figures, tables."""
 
 from __future__ import annotations
 
 import base64
-import io
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from owt.answer import jsons
+from owt.answer import jsons, pictures, tables
+from owt.answer.cannot import CannotSend, named
 
 if TYPE_CHECKING:
     from owt.process.request import Request
 
 Show = Callable[[], bytes | str | None]
+Shows = dict[str, Show]
 
 # The first one that an object has is sent where the client has no preference.
 _METHODS = {
@@ -26,62 +26,121 @@ _METHODS = {
     "_repr_latex_": "text/latex",
     "_repr_json_": "application/json",
 }
-_FIGURE = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
 
 
-def show(value: object, request: Request) -> tuple[str, bytes | str] | None:
-    """The content type and body, as the client's Accept prefers; None if value shows nothing.
+def show(value: object, request: Request, wanted: str, said: str) -> tuple[str, bytes | str, bool] | None:
+    """Content type, body, and whether the client's Accept has chosen; None if value shows nothing.
 
-    Where the client accepts none of what there is, it gets the first.
+    wanted is the content type that the adaptor gives it, else empty. Where the client accepts none of what there is,
+    it gets the first. said is what errors begin with. Raises CannotSend if the value cannot be what is wanted.
     """
-    offers = _offers(value)
-    while offers:
-        best = request.accept_mimetypes.best_match(offers) if len(offers) > 1 else None
-        mimetype = best or next(iter(offers))
-        body = offers.pop(mimetype)()
+    usual, more = _offers(value)
+    if not usual:
+        return None
+    if wanted:
+        made = _make(_ALIASES.get(wanted, wanted), value, usual, more, said)
+        return None if made is None else (*made, False)
+    choice = len(usual) + len(more) > 1
+    while usual:
+        accepts = request.accept_mimetypes if choice else None
+        mimetype = accepts and (accepts.best_match(usual) or accepts.best_match(more))
+        mimetype = mimetype or next(iter(usual))
+        body = (usual.pop(mimetype, None) or more.pop(mimetype))()
         if body is not None:
-            if mimetype.startswith("text/") or mimetype == "image/svg+xml":
-                mimetype += "; charset=utf-8"
-            return mimetype, body
+            return _with_charset(mimetype), body, choice
     return None
 
 
-def _offers(value: object) -> dict[str, Show]:
-    if isinstance(value, type):
-        return {}
-    if _is_figure(value):
-        return {mimetype: _Figure(value, format) for format, mimetype in _FIGURE.items()}
-    offers: dict[str, Show] = {}
+_ALIASES = {"image/jpg": "image/jpeg", "text/json": "application/json", "application/csv": "text/csv"}
+
+
+def _make(wanted: str, value: object, usual: Shows, more: Shows, said: str) -> tuple[str, bytes | str] | None:
+    """The value as the adaptor wants it."""
+    made = usual.get(wanted) or more.get(wanted)
+    names = [wanted] if made is not None else []
+    if wanted in _ANY:
+        names = list(usual)
+    elif made is None and _is_data(usual):
+        return None  # what is JSON may go by any name
+    for name in names:
+        body = (usual.get(name) or more[name])()
+        if body is not None:
+            return name, body
+    can = ", ".join([*usual, *more])
+    raise CannotSend(
+        f"{said} {named(value)} with the Content-Type {wanted}, and it cannot be made into that. It can be {can}"
+    )
+
+
+_ANY = ("application/octet-stream", "application/x-download", "application/force-download")
+
+
+def _is_data(usual: Shows) -> bool:
+    return next(iter(usual)) == "application/json"
+
+
+def _with_charset(mimetype: str) -> str:
+    has_one = mimetype.startswith("text/") or mimetype == "image/svg+xml"
+    return f"{mimetype}; charset=utf-8" if has_one else mimetype
+
+
+def _offers(value: Any) -> tuple[Shows, Shows]:
+    """What there is for a client to choose from, the best first; and what it gets only if it wants nothing of that."""
+    if isinstance(value, type) or tables.is_lazy(value):
+        return {}, {}
+    if tables.is_table(value):
+        return _of_table(value)
+    figure = pictures.figure_of(value)
+    if figure is not None:
+        shows: Shows = dict(pictures.figure(figure))
+        return {name: shows.pop(name) for name in _FOR_FIGURES if name in shows}, shows
+    if pictures.is_image(value):
+        shows = dict(pictures.image(value))
+        return {"image/png": shows.pop("image/png")}, shows
+    if pictures.is_picture(value):
+        return _of_array(value)
+    return _of_notebook(value), {}
+
+
+_FOR_FIGURES = ("image/png", "image/svg+xml", "application/pdf")
+
+
+def _of_table(table: Any) -> tuple[Shows, Shows]:
+    offers: Shows = {"application/json": lambda: jsons.dumps(table), "text/csv": lambda: tables.csv(table)}
+    if tables.is_frame(table):
+        offers = {"text/html": _Method(table, "_repr_html_", "text/html"), **offers}
+    return offers, {"text/plain": lambda: tables.text(table)}
+
+
+def _of_array(array: Any) -> tuple[Shows, Shows]:
+    """JSON, unless something is wanted that only a picture can be."""
+    try:
+        shows: Shows = dict(pictures.image(array))
+    except ImportError:
+        return {}, {}
+    json: Shows = {"application/json": lambda: jsons.dumps(array)}
+    if array.ndim == 3:
+        return {**json, "image/png": shows.pop("image/png")}, shows
+    return json, shows
+
+
+def _of_notebook(value: Any) -> Shows:
+    offers: Shows = {}
     if hasattr(type(value), "_repr_mimebundle_"):
-        made: Any = value._repr_mimebundle_()  # type: ignore[attr-defined]
+        made: Any = value._repr_mimebundle_()
         bundle = made[0] if isinstance(made, tuple) else made
         for mimetype, data in (bundle or {}).items():
             offers[mimetype] = _Shown(data, mimetype)
     for method, mimetype in _METHODS.items():
         if mimetype not in offers and hasattr(type(value), method):
             offers[mimetype] = _Method(value, method, mimetype)
-    # Plain text alone is no rich object's answer: it is what repr() gives.
+    if hasattr(type(value), "__html__") and "text/html" not in offers:
+        offers["text/html"] = _Method(value, "__html__", "text/html")
+    if "text/html" not in offers and hasattr(type(value), "to_html") and offers:
+        offers = {"text/html": _Method(value, "to_html", "text/html"), **offers}
+    # What only notebooks know comes last. Plain text alone is no rich object's answer: it is what repr() gives.
+    offers = dict(sorted(offers.items(), key=lambda offer: offer[0] == "text/plain" or "/vnd." in offer[0]))
     return {} if offers.keys() == {"text/plain"} else offers
-
-
-def _is_figure(value: object) -> bool:
-    matplotlib = sys.modules.get("matplotlib.figure")
-    return matplotlib is not None and isinstance(value, matplotlib.Figure)
-
-
-class _Figure:
-    def __init__(self, figure: Any, format: str) -> None:
-        self.figure = figure
-        self.format = format
-
-    def __call__(self) -> bytes:
-        file = io.BytesIO()
-        self.figure.savefig(file, format=self.format)
-        pyplot = sys.modules.get("matplotlib.pyplot")
-        if pyplot is not None:
-            # pyplot keeps every figure that it made until it is told that it is done with.
-            pyplot.close(self.figure)
-        return file.getvalue()
 
 
 class _Method:
@@ -108,7 +167,7 @@ class _Shown:
             return bytes(data)
         if isinstance(data, str):
             # Notebooks' documents hold binary formats as base64.
-            return base64.b64decode(data) if _is_binary(self.mimetype) else data
+            return base64.b64decode(data) if _is_binary(self.mimetype) else str(data)
         return jsons.dumps(data)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, cast
 
+from owt.answer import chunks
+from owt.answer.chunks import Framing
 from owt.answer.response import Chunk, File, Stream, Whole, typed
 from owt.process import failure
 from owt.process.context import Cancelled
@@ -27,64 +29,67 @@ def send(call: Call, answer: Whole | File) -> None:
 
 def run(call: Call, stream: Stream, path: str) -> None:
     """Sends chunk by chunk. What fails before the first one is raised; what fails later ends the answer."""
-    chunks = cast("Iterator[object]", stream.chunks)
-    started = False
+    items = cast("Iterator[object]", stream.chunks)
+    framing: Framing | None = None
     try:
-        for chunk in chunks:
-            piece = as_chunk(chunk)
-            if not started:
-                start(call, stream, chunk)
-                started = True
+        for item in items:
+            if framing is None:
+                framing, piece = begin(call, stream, item)
                 call.write(piece)
-            elif piece:
+                continue
+            piece = framing.encode(item)
+            if piece:
                 call.write(piece)
-        if started:
-            call.finish()
-        else:
+        if framing is None:
             send(call, empty(stream))
+        else:
+            finish(call, framing, call.write)
     except Cancelled:
         raise
     except BaseException as error:
-        if not started:
+        if framing is None:
             raise
         fail(call, stream, error, path, call.write)
     finally:
-        for close in (getattr(chunks, "close", None), stream.close):
+        for close in (getattr(items, "close", None), stream.close):
             if close is not None:
                 _close(call, close, path)
 
 
-def start(call: Call, stream: Stream, first: object) -> None:
-    """Begins the answer, knowing its first chunk. Refusal (500) if its headers cannot be sent."""
-    stream.headers = stream.head(first)
+def begin(call: Call, stream: Stream, first: object) -> tuple[Framing, Chunk]:
+    """Begins the answer, knowing the first item, and makes its chunk. Refusal (500) if one of them cannot be sent."""
+    framing = chunks.begin(stream, first)
+    piece = framing.encode(first)
+    start(call, stream, framing)
+    return framing, piece
+
+
+def start(call: Call, stream: Stream, framing: Framing) -> None:
+    """Sends the head. Refusal (500) if its headers cannot be sent."""
+    stream.headers = framing.headers
     try:
         call.start(stream.status, stream.headers)
     except ValueError as error:
         raise unsendable(error) from None
 
 
+def finish(call: Call, framing: Framing, write: Callable[[Chunk], object]) -> None:
+    """Ends an answer as it should."""
+    last = framing.end()
+    if last:
+        write(last)
+    call.finish()
+
+
 def empty(stream: Stream) -> Whole:
     """The answer of a stream without chunks."""
-    return stream.status, typed(stream.headers, ()), b""
-
-
-def as_chunk(chunk: object) -> Chunk:
-    """A chunk as it can be sent; TypeError naming what it is where that is impossible."""
-    if type(chunk) is str:
-        return chunk if chunk.isascii() else chunk.encode()
-    if type(chunk) is bytes:
-        return chunk
-    if isinstance(chunk, str):
-        return str(chunk).encode()
-    if isinstance(chunk, bytes | bytearray | memoryview):
-        return bytes(chunk)
-    raise TypeError(f"a stream's chunks are str or bytes, not {type(chunk).__name__}")
+    return stream.status, typed(stream.headers, ()), b"[]\n" if stream.mimetype == "application/json" else b""
 
 
 def fail(call: Call, stream: Stream, error: BaseException, path: str, write: Callable[[Chunk], object]) -> None:
     """Ends an answer that has begun so that the client sees it fail."""
     text = failure.log(call, error, path)
-    if _is_event_stream(stream):
+    if stream.mimetype == "text/event-stream":
         if call.show_traceback:
             text = f"{type(error).__name__}: {failure.message(error)}"
         lines = "".join(f"data: {line}\n" for line in text.splitlines())
@@ -95,13 +100,6 @@ def fail(call: Call, stream: Stream, error: BaseException, path: str, write: Cal
 def unsendable(error: ValueError) -> Refusal:
     """What the bridge says about a head that it does not take, as an answer."""
     return Refusal(500, "cannot-send", f"The adaptor's answer cannot be sent: {error}.")
-
-
-def _is_event_stream(stream: Stream) -> bool:
-    return any(
-        name.lower() == "content-type" and value.lower().startswith("text/event-stream")
-        for name, value in stream.headers
-    )
 
 
 def _close(call: Call, close: Callable[[], object], path: str) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from inspect import Parameter, Signature
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from werkzeug.sansio.request import Request as AnyRequest
 
+from owt.asked.annotations import hidden_by, signature_of
+from owt.asked.wanted import Misfit, without_endpoint
 from owt.process.refusal import Refusal
+
+if TYPE_CHECKING:
+    from owt.asked.wanted import Wanted
 
 #: The keyword that stands for a single value without a name.
 LAST = "__last__"
@@ -22,19 +27,36 @@ _REQUEST = object()
 _Parameters = list[Parameter]
 
 
-def signature_of(function: Callable[..., Any]) -> Signature | None:
-    """The signature as ``inspect`` finds it; None if there is none to be found."""
-    try:
-        return inspect.signature(function)
-    except (ValueError, TypeError):
-        return None
+@dataclass(slots=True)
+class Takes:
+    """What a function takes: its signature, if it has one; that of what it wraps without saying so; what
+    its annotations want, by the parameters' names."""
+
+    signature: Signature | None
+    hidden: Signature | None = None
+    wanted: dict[str, Wanted] = field(default_factory=dict)
 
 
-def plan(signature: Signature | None, name: str, names: tuple[str, ...]) -> Plan:
-    """The plan for calling a function with this signature, known to clients by name, with these keywords."""
+def taken_by(function: Callable[..., Any], names: dict[str, Any]) -> Takes:
+    """Looks at a function once; names are the endpoint's, in which annotations may be text."""
+    signature = signature_of(function)
     if signature is None:
+        return Takes(None)
+    hidden = hidden_by(function, signature)
+    takes = Takes(signature, None if hidden is None else signature_of(hidden))
+    for one, its in ((hidden, takes.hidden), (function, signature)):
+        if one is not None and its is not None and any(p.annotation is not p.empty for p in its.parameters.values()):
+            from owt.asked.convert import wanted_by  # and msgspec, which others do without
+
+            takes.wanted |= wanted_by(one, its, names)
+    return takes
+
+
+def plan(takes: Takes, name: str, names: tuple[str, ...]) -> Plan:
+    """The plan for calling a function that takes this, known to clients by name, with these keywords."""
+    if takes.signature is None:
         return keywords_only
-    return _Binder(signature, name, names).plan()
+    return _Binder(takes, takes.signature, name, names).plan()
 
 
 def request_first(function: Callable[..., Any], request: Any, kwargs: dict[str, Any]) -> Any:
@@ -48,14 +70,17 @@ def keywords_only(function: Callable[..., Any], request: Any, kwargs: dict[str, 
 
 
 class _Binder:
-    def __init__(self, signature: Signature, name: str, names: tuple[str, ...]) -> None:
+    def __init__(self, takes: Takes, signature: Signature, name: str, names: tuple[str, ...]) -> None:
+        self.takes = takes
         self.signature = signature
         self.name = name
+        self.names = names
         self.given = set(names)
         parameters = list(signature.parameters.values())
         self.extras = any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
         self.request: Parameter | None = None
-        if parameters and _takes_request(parameters[0], self.given):
+        self.first = _first(takes, parameters)
+        if self.first is not None and _takes_request(self.first, self.given):
             self.request = parameters.pop(0)
         self.parameters = [p for p in parameters if p.kind not in _VARIADIC]
 
@@ -72,7 +97,72 @@ class _Binder:
             surplus = [name for name in surplus if clash and name == self._request_name()]
         if missing or surplus:
             return self._refusing(missing, surplus)
-        return self._calling(target)
+        call = self._calling(target)
+        hint = self._hint()
+        if hint:
+            call = _hinting(call, hint)
+        wanted = self._wanted(target)
+        return self._converting(wanted, call) if wanted else call
+
+    def _hint(self) -> str:
+        """What to say if the call fails, about what has been guessed."""
+        first = self.first
+        if first is None:
+            return ""
+        if self.request is None:
+            if first.kind is not Parameter.VAR_POSITIONAL:
+                return ""
+            return (
+                f"{describe(self.name, self.signature)} was given no request and no arguments but by their names:"
+                " *args does not tell what is wanted. A wrapper says it with @functools.wraps(...)."
+            )
+        if first.annotation is not Parameter.empty or _means_request(first.name):
+            return ""
+        return (
+            f"{first.name} was given the request, because no argument {first.name} came: send it as a field or"
+            " in kwargs. (A parameter that is meant for the request is best called request.)"
+        )
+
+    def _wanted(self, target: Parameter | None) -> dict[str, Wanted]:
+        """What is to be converted, by the names of what came."""
+        found: dict[str, Wanted] = {}
+        own = {p.name for p in self.parameters}
+        others = tuple(
+            p.name
+            for signature in (self.takes.hidden, self.signature)
+            if signature is not None
+            for p in signature.parameters.values()
+            if p.kind is Parameter.VAR_KEYWORD
+        )
+        hidden = set(self.takes.hidden.parameters) if self.takes.hidden is not None else set()
+        for name in self.names:
+            known = target.name if name == LAST and target is not None else name
+            for parameter in (known,) if known in own or known in hidden else others:
+                if parameter in self.takes.wanted:
+                    found[name] = self.takes.wanted[parameter]
+                    break
+        return found
+
+    def _converting(self, wanted: dict[str, Wanted], call: Plan) -> Plan:
+        steps = [(name, one.argument) for name, one in wanted.items()]
+        several = [name for name, one in wanted.items() if one.many]
+
+        def converted(function: Callable[..., Any], request: Any, kwargs: dict[str, Any]) -> Any:
+            if several and (repeated := request._call.repeated):
+                _gather(repeated, several, kwargs)
+            misfits: list[str] | None = None
+            for name, convert in steps:
+                try:
+                    kwargs[name] = convert(kwargs[name])
+                except Misfit as misfit:
+                    about = misfit.about("the value without a name" if name == LAST else name)
+                    misfits = [*(misfits or ()), about]
+            if misfits:
+                text = f"These arguments do not fit {describe(self.name, self.signature)}: {'; '.join(misfits)}."
+                raise Refusal(400, "bad-arguments", text)
+            return call(function, request, kwargs)
+
+        return converted
 
     def _target(self) -> Parameter | None:
         """The parameter that the single value goes to if not to one of its own name."""
@@ -159,13 +249,42 @@ class _Binder:
         return refuse
 
 
+def _first(takes: Takes, parameters: list[Parameter]) -> Parameter | None:
+    """The parameter that may be given the request. ``*args`` is none, but for what a wrapper hands on by it."""
+    first = parameters[0] if parameters else None
+    if first is not None and first.kind is Parameter.VAR_POSITIONAL and takes.hidden is not None:
+        return next(iter(takes.hidden.parameters.values()), None)
+    return first
+
+
+def _means_request(name: str) -> bool:
+    """Whether a parameter's name says that it is for the request, or for nothing."""
+    return name.startswith("_") or name.lower() in ("r", "rq", "req") or name.lower().endswith("request")
+
+
+def _hinting(call: Plan, hint: str) -> Plan:
+    def hinting(function: Callable[..., Any], request: Any, kwargs: dict[str, Any]) -> Any:
+        request._hint = hint
+        return call(function, request, kwargs)
+
+    return hinting
+
+
+def _gather(repeated: dict[str, list[str]], names: list[str], kwargs: dict[str, Any]) -> None:
+    """Puts all that came of repeated fields in place of the first."""
+    for name in names:
+        texts = repeated.get(name)
+        if texts and kwargs[name] == texts[0]:
+            kwargs[name] = texts
+
+
 class _Take(str):
     """The name of a keyword argument to pass by position."""
 
 
 _EITHER = Parameter.POSITIONAL_OR_KEYWORD
 _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-_POSITIONAL = (Parameter.POSITIONAL_ONLY, _EITHER, Parameter.VAR_POSITIONAL)
+_POSITIONAL = (Parameter.POSITIONAL_ONLY, _EITHER)
 
 
 def _takes_request(first: Parameter, given: set[str]) -> bool:
@@ -188,7 +307,7 @@ def _is_request(annotation: object) -> bool:
 def describe(name: str, signature: Signature) -> str:
     """The signature as text, ``run(request, name)``; short also where defaults are long."""
     try:
-        text = f"{name}{signature}"
+        text = without_endpoint(f"{name}{signature}")
     except Exception:  # a default's __repr__
         text = f"{name}({', '.join(signature.parameters)})"
     return text if len(text) <= 500 else f"{text[:500]}..."

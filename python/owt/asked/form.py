@@ -1,12 +1,11 @@
-"""Parameters in a multipart form. Werkzeug parses it; what the fields mean is decided where all are."""
+"""Parameters in a multipart form. What the fields mean is decided where it is for every kind of body."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.exceptions import RequestEntityTooLarge
-
+from owt.asked import multipart
 from owt.process.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -33,35 +32,36 @@ _OWN = frozenset(
 def read(call: Call, request: Request) -> tuple[str, str, dict[str, Any], str | None]:
     """The code's id, the function's name, the keyword arguments and the text of ``kwargs``.
 
-    File parts are keyword arguments as FileStorage, unless the code came as ``code_b64``. Raises
-    Refusal (400, or 413 for a form of too many parts).
+    File parts are keyword arguments as FileStorage (several of one name: a list), unless the code came
+    as ``code_b64``. Raises Refusal (400, or 413 for a form of too many parts).
     """
-    # Bytes that are not UTF-8 have to be seen here; Werkzeug would put U+FFFD in their place.
-    request.encoding_errors = "surrogateescape"
-    try:
-        texts = list(request.form.items(multi=True))
-        files = list(request.files.items(multi=True))
-    except RequestEntityTooLarge as error:
-        raise Refusal(413, "too-many-parts", f"The form is too large: {error.description}") from None
-    finally:
-        del request.encoding_errors
-    fields = [(_utf8(name, name), _utf8(name, value)) for name, value in texts]
+    fields, files = multipart.parse(request)
     for name, file in files:
         if name in _OWN:
             try:
                 fields.append((name, file.read().decode()))
             except UnicodeDecodeError as error:
-                raise _not_utf8(name, f" at byte {error.start}") from None
+                raise multipart.not_text(name, where=f" at byte {error.start}") from None
             file.seek(0)
     try:
         code_id, fn_name, kwargs, text = call.read_form(fields)
     except ValueError as error:
         raise Refusal(400, "bad-parameters", str(error)) from None
     if not any(name == "code_b64" and value for name, value in fields):
-        for name, file in files:
-            if name not in _OWN:
-                kwargs.setdefault(_utf8(name, name), file)
+        _add_files(files, kwargs, call)
     return code_id, fn_name, kwargs, text
+
+
+def _add_files(files: multipart.Files, kwargs: dict[str, Any], call: Call) -> None:
+    """Files that have one name are a list, with the texts of that name before them."""
+    by_name: dict[str, list[Any]] = {}
+    for name, file in files:
+        if name not in _OWN:
+            by_name.setdefault(name, []).append(file)
+    for name, found in by_name.items():
+        if name in kwargs:
+            found = [*((call.repeated or {}).get(name) or [kwargs[name]]), *found]
+        kwargs[name] = found if len(found) > 1 else found[0]
 
 
 def digest(request: Request) -> str:
@@ -76,16 +76,3 @@ def digest(request: Request) -> str:
             total = total or hashlib.sha256()
             total.update(repr((name, list(file.headers), content.digest())).encode(errors="backslashreplace"))
     return total.hexdigest() if total else ""
-
-
-def _utf8(name: str, text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise _not_utf8(name) from None
-    return text
-
-
-def _not_utf8(name: str, where: str = "") -> Refusal:
-    shown = name.encode(errors="replace").decode()
-    return Refusal(400, "bad-parameters", f"The form's part {shown!r} is not UTF-8{where}.")

@@ -9,7 +9,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from inspect import Signature
 from traceback import format_exception_only
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from owt.asked import arguments, binding
 from owt.endpoint import store
 from owt.endpoint.source import EXPRESSION
 from owt.process.refusal import Refusal
-from owt.summat import Pipe
+from owt.summat import Adaptor
 
 if TYPE_CHECKING:
     from _owt import Call
@@ -34,19 +33,19 @@ MAX_PLANS = 256
 class Function:
     """A function of an endpoint, and how calls with this or that set of arguments bind to it."""
 
-    __slots__ = ("fn", "name", "plans", "signature")
+    __slots__ = ("fn", "name", "plans", "takes")
 
-    def __init__(self, name: str, fn: Callable[..., Any]) -> None:
+    def __init__(self, name: str, fn: Callable[..., Any], names: dict[str, Any]) -> None:
         self.name = name
         self.fn = fn
-        self.signature: Signature | None = binding.signature_of(fn)
+        self.takes = binding.taken_by(fn, names)
         self.plans: dict[tuple[str, ...], binding.Plan] = {}
 
     def plan(self, names: tuple[str, ...]) -> binding.Plan:
         """Decides and remembers how keyword arguments with these names bind."""
         if len(self.plans) >= MAX_PLANS:
             self.plans.clear()
-        made = self.plans[names] = binding.plan(self.signature, self.name, names)
+        made = self.plans[names] = binding.plan(self.takes, self.name, names)
         return made
 
 
@@ -77,19 +76,21 @@ class Endpoint:
                 f"The adaptor has no function {name!r}. Its functions: {there}."
                 " fn_name says which one to call; without it, run is called."
             )
-        if isinstance(value, Pipe):
-            value = value.done()
+        if isinstance(value, Adaptor):
+            value = Adaptor.done(value)
+        elif isinstance(value, type) and issubclass(value, Adaptor):
+            raise _no_function(f"{name!r} is a class of stages; it has to be an instance: {value.__name__}().")
         if not callable(value):
             what = "The adaptor is an expression whose value" if is_expression else f"{name!r}"
             raise _no_function(f"{what} is of type {type(value).__name__}: it has to be a callable or a pipeline.")
-        made = self.functions[name] = Function(name, value)
+        made = self.functions[name] = Function(name, value, self.globals)
         return made
 
     def _public(self) -> Iterable[str]:
         for name, value in list(self.globals.items()):
             if (
                 not name.startswith("_")
-                and (callable(value) or isinstance(value, Pipe))
+                and (callable(value) or isinstance(value, Adaptor))
                 and getattr(value, "__module__", None) == self.globals["__name__"]
             ):
                 yield name

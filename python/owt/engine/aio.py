@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import HTTPException
 
-from owt.answer import stream
-from owt.answer.response import Chunk, Later, Stream, coerce
+from owt.answer import chunks, stream
+from owt.answer.chunks import Framing
+from owt.answer.response import Answer, Chunk, Later, Stream, coerce
+from owt.asked import uploads
 from owt.endpoint import loaded
 from owt.process import failure, output
 from owt.process.refusal import Refusal
@@ -34,8 +36,9 @@ if TYPE_CHECKING:
 class Pending:
     """A call whose function has returned something asynchronous.
 
-    answer is that; name what the function is called; finish (if any) is to be called in the call's
-    context when it is over, with the exception that ended it or None.
+    answer is that; name what the function is called; files its temporary files, to be removed when it is
+    over; finalize (if any) has the last word on what answer gives; finish (if any) is to be called in the
+    call's context when it is over, with the exception that ended it or None.
     """
 
     call: Call
@@ -43,6 +46,8 @@ class Pending:
     endpoint: loaded.Endpoint
     name: str
     answer: Later | Stream
+    files: list[str]
+    finalize: Callable[[Answer, Request], Answer] | None = None
     finish: Callable[[BaseException | None], object] | None = None
     room: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
@@ -203,6 +208,7 @@ def _finish(pending: Pending) -> None:
             pending.finish(pending.error)
         except Exception as error:
             failure.log(pending.call, error, pending.endpoint.path)
+    uploads.remove(pending.files)
 
 
 def _release(call: Call) -> None:
@@ -250,6 +256,8 @@ async def _answer(pending: Pending) -> None:
         except HTTPException as error:
             value = error.get_response(pending.request.environ)
         coerced = coerce(value, pending.request, pending.name)
+        if pending.finalize is not None:
+            coerced = pending.finalize(coerced, pending.request)
         if not isinstance(coerced, Later | Stream):
             stream.send(pending.call, coerced)
             return
@@ -260,9 +268,9 @@ async def _answer(pending: Pending) -> None:
 async def _stream(pending: Pending, answer: Stream) -> None:
     call = pending.call
     path = pending.endpoint.path
-    chunks = answer.chunks
-    walk = chunks if isinstance(chunks, AsyncIterator) else _walk(chunks)
-    started = False
+    items = answer.chunks
+    walk = items if isinstance(items, AsyncIterator) else _walk(items)
+    framing: Framing | None = None
 
     async def offer(piece: Chunk) -> None:
         pending.room.clear()
@@ -272,21 +280,24 @@ async def _stream(pending: Pending, answer: Stream) -> None:
             await pending.room.wait()
 
     try:
-        async for chunk in walk:
-            piece = stream.as_chunk(chunk)
-            if not started:
-                stream.start(call, answer, chunk)
-                started = True
+        async for item in walk:
+            if framing is None:
+                begun = chunks.begin(answer, item)
+                piece = await _encode(begun, item)
+                stream.start(call, answer, begun)
+                framing = begun
                 await offer(piece)
-            elif piece:
+                continue
+            piece = await _encode(framing, item) if framing.slow else framing.encode(item)
+            if piece:
                 await offer(piece)
-        if started:
-            call.finish()
-        else:
+        if framing is None:
             stream.send(call, stream.empty(answer))
+        else:
+            stream.finish(call, framing, call.offer)
     except BaseException as error:
         gone = isinstance(error, asyncio.CancelledError) and (call.cancelled or _stopping)
-        if gone or not started:
+        if gone or framing is None:
             raise
         pending.error = error
         stream.fail(call, answer, error, path, call.offer)
@@ -294,14 +305,19 @@ async def _stream(pending: Pending, answer: Stream) -> None:
         await _close(call, walk, answer.close, path)
 
 
-async def _walk(chunks: Iterator[object]) -> AsyncIterator[object]:
+async def _encode(framing: Framing, item: object) -> Chunk:
+    """The item's chunk; made on another thread if that takes long."""
+    return await asyncio.to_thread(framing.encode, item) if framing.slow else framing.encode(item)
+
+
+async def _walk(items: Iterator[object]) -> AsyncIterator[object]:
     """A plain iterator's items, others' tasks in between."""
     try:
-        for chunk in chunks:
-            yield chunk
+        for item in items:
+            yield item
             await asyncio.sleep(0)
     finally:
-        close = getattr(chunks, "close", None)
+        close = getattr(items, "close", None)
         if close is not None:
             close()
 

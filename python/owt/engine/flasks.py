@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import hmac
+import os
+import tempfile
 import threading
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from owt.answer.response import Answer, Later, from_response
 from owt.endpoint import directory
 from owt.process.request import Request
 
@@ -44,15 +49,51 @@ def push(endpoint: Endpoint, request: Request) -> RequestContext | None:
     return context
 
 
+def finalize(context: RequestContext, answer: Answer, request: Request) -> Answer:
+    """The answer as Flask's ``after_request`` functions and its session make it (``Flask.process_response``)."""
+    session: Any = context.session
+    touched = getattr(session, "accessed", False) or getattr(session, "modified", False)
+    wanted = touched or context._after_request_functions or context.app.after_request_funcs
+    if isinstance(answer, Later) or not wanted:
+        return answer
+    status, headers = answer[:2] if isinstance(answer, tuple) else (answer.status, answer.headers)
+    body = answer[2] if isinstance(answer, tuple) else None
+    response = context.app.response_class(body, status=status, headers=list(headers))
+    if not any(name.lower() == "content-type" for name, _ in headers):
+        del response.headers["Content-Type"]
+    final = context.app.process_response(response)
+    if isinstance(answer, tuple) or final is not response or final.response:
+        return from_response(final, request)
+    answer.status = final.status_code
+    answer.headers = [(name, value) for name, value in final.headers if name.lower() != "content-length"]
+    return answer
+
+
 def _app(endpoint: Endpoint) -> Flask:
     if endpoint.flask is None:
         from flask import Flask
 
         with _lock:
             if endpoint.flask is None:
-                endpoint.flask = Flask(str(endpoint.globals["__name__"]), root_path=_root())
-    app: Flask = endpoint.flask
-    return app
+                app = Flask(str(endpoint.globals["__name__"]), root_path=_root())
+                app.secret_key = _secret(endpoint.code_id)
+                endpoint.flask = app
+    made: Flask = endpoint.flask
+    return made
+
+
+def _secret(code_id: str) -> bytes:
+    """Signs the sessions of one adaptor, in all processes and after a restart: from a secret that lies in owt_dir."""
+    file = Path(directory(), "flask-secret")
+    with contextlib.suppress(FileExistsError):
+        fd, name = tempfile.mkstemp(prefix=".new-", dir=directory())
+        with os.fdopen(fd, "wb") as new:
+            new.write(os.urandom(32))
+        try:
+            os.link(name, file)
+        finally:
+            Path(name).unlink()
+    return hmac.digest(file.read_bytes(), code_id.encode(), "sha256")
 
 
 def _root() -> str:

@@ -6,7 +6,9 @@ import gc
 import os
 import sys
 import threading
+from collections.abc import Callable
 from contextvars import Context
+from functools import partial
 from importlib import import_module, invalidate_caches
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
@@ -16,9 +18,9 @@ from werkzeug.exceptions import HTTPException
 
 from owt import endpoint
 from owt.answer import stream
-from owt.answer.response import HTML, File, Later, Stream, Whole, coerce
-from owt.asked import arguments, form
-from owt.endpoint import loaded
+from owt.answer.response import HTML, Answer, File, Later, Stream, Whole, coerce
+from owt.asked import arguments, form, uploads
+from owt.endpoint import advice, loaded
 from owt.engine import aio, flasks, shutdown
 from owt.process import failure, output, signals
 from owt.process.context import Cancelled, call_threads, current
@@ -34,7 +36,8 @@ _Parked = tuple[Request, dict[str, Any]]
 _new = Request.__new__
 _endpoints = loaded.endpoints
 _running = loaded.running
-_partial = output.partial
+_unfinished = output.partial
+_kept = uploads.kept
 
 
 def start() -> None:
@@ -43,6 +46,7 @@ def start() -> None:
     signals.guard(frozenset(_owt.reserved_signals()))
     shutdown.guard()
     endpoint.on_load = loaded.register
+    failure.advise = advice.advise
     os.register_at_fork(after_in_child=_in_child)
     import_module("werkzeug.test")  # runs WSGI callables
 
@@ -50,6 +54,7 @@ def start() -> None:
 def _in_child() -> None:
     _owt.after_fork_in_child()
     output.leave_to_stderr()
+    uploads.kept.clear()  # they are the parent's
 
 
 def preload(module: str) -> None:
@@ -68,6 +73,14 @@ def thread_started(index: int) -> None:
     """Names the calling thread, which will run calls."""
     threading.current_thread().name = f"owt-{index}"
     call_threads.add(get_ident())
+
+
+def thread_ended() -> None:
+    """The calling thread will run no more calls, and ends."""
+    call_threads.discard(get_ident())
+    _running.pop(get_ident(), None)
+    # It is none of threading's own, so that threading would not notice (before Python 3.13).
+    threading.current_thread()._delete()  # type: ignore[attr-defined]
 
 
 def run(
@@ -132,7 +145,7 @@ def _run(
         if kwargs_text is not None:
             if type(kwargs_text) is list:
                 kwargs_text = kwargs_text.pop()
-            arguments.merge(kwargs_text, kwargs, found.globals, found.texts)
+            arguments.merge(kwargs_text, kwargs, found.globals, found.texts, request)
             kwargs_text = None
         if found.uses_flask:
             return _run_in_flask(request, found, function, kwargs)
@@ -154,8 +167,10 @@ def _run(
         failure.refuse(call, error, path)
         loaded.forget_failed(code_id)
     finally:
-        if _partial:
+        if _unfinished:
             output.end(request)
+        if _kept:
+            uploads.end(request)
     return None
 
 
@@ -172,7 +187,8 @@ def _run_in_flask(
         except HTTPException as error:
             value = error.get_response(request.environ)
         kwargs.clear()
-        result = _send(request, found, function, value)
+        finalize = None if context is None else partial(flasks.finalize, context)
+        result = _send(request, found, function, value, finalize)
     except BaseException as error:
         if pop is not None:
             pop(error)
@@ -184,19 +200,27 @@ def _run_in_flask(
     return result
 
 
-def _send(request: Request, found: loaded.Endpoint, function: loaded.Function, value: object) -> _Result:
+def _send(
+    request: Request,
+    found: loaded.Endpoint,
+    function: loaded.Function,
+    value: object,
+    finalize: Callable[[Answer, Request], Answer] | None = None,
+) -> _Result:
     """Sends what the function returned, or says how it is to be sent."""
     call = request._call
     answer = coerce(value, request, function.name)
+    if finalize is not None:
+        answer = finalize(answer, request)
     if type(answer) is tuple:
         if type(answer[1]) is tuple:  # one of our own, which need no check
             return answer
         stream.send(call, answer)
     elif isinstance(answer, Later):
-        return aio.Pending(call, request, found, function.name, answer)
+        return aio.Pending(call, request, found, function.name, answer, _kept.pop(request, []), finalize)
     elif isinstance(answer, Stream):
         if hasattr(type(answer.chunks), "__anext__"):
-            return aio.Pending(call, request, found, function.name, answer)
+            return aio.Pending(call, request, found, function.name, answer, _kept.pop(request, []))
         stream.run(call, answer, found.path)
     else:
         assert isinstance(answer, File)

@@ -10,10 +10,16 @@ import json
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
+from owt.answer import jsons
+from owt.answer.cannot import CannotSend
+
 
 def event(**kwargs: object) -> str:
-    """One event: the keyword arguments as a JSON object. TypeError for what has no JSON."""
-    return f"data: {json.dumps(kwargs)}\n\n"
+    """One event: the keyword arguments as a JSON object, made as an answer's is. TypeError for what has no JSON."""
+    try:
+        return f"data: {json.dumps(jsons.simple(kwargs, 'an event holds'))}\n\n"
+    except CannotSend as error:
+        raise TypeError(str(error)) from None
 
 
 def done() -> str:

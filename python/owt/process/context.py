@@ -34,3 +34,9 @@ def current_request() -> Request:
             "no request here: owt serves no call in this thread or process; read what you need"
             " from the request before starting a thread"
         ) from None
+
+
+def hint() -> str:
+    """What may help to understand a failure of the running call; mostly nothing."""
+    request = current.get(None)
+    return "" if request is None else request._hint

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from owt.process import output
+from owt.process.context import hint
 
 if TYPE_CHECKING:
     from _owt import Call
@@ -16,6 +19,14 @@ HIDDEN = "The adaptor failed. Error id {}: its traceback is in the server's erro
 
 #: Characters of a traceback that are sent and logged; of a longer one the middle is left out.
 MAX_LENGTH = 64 * 1024
+
+
+def _no_advice(error: BaseException) -> str:
+    return ""
+
+
+#: What is added to the traceback of a failure.
+advise: Callable[[BaseException], str] = _no_advice
 
 _PACKAGE = f"{Path(__file__).parents[1]}/"
 _LIBRARY = _PACKAGE + "lib/"
@@ -29,6 +40,8 @@ def refuse(call: Call, error: BaseException, path: str) -> None:
 def log(call: Call, error: BaseException, path: str) -> str:
     """Logs the traceback, each line marked with the error's id; what to tell the client."""
     text = describe(error, path)
+    if help := hint():
+        text += f"\n{help}\n"
     id = os.urandom(4).hex()
     for line in text.split("\n"):
         if line:
@@ -49,6 +62,8 @@ def describe(error: BaseException, path: str) -> str:
         text = f"{type(error).__name__} (showing its traceback raised {type(failure).__name__})\n"
     if len(text) > MAX_LENGTH:
         text = f"{text[: MAX_LENGTH // 2]}\n...\n{text[-MAX_LENGTH // 2 :]}"
+    with contextlib.suppress(Exception):
+        text += advise(error)
     return text.encode(errors="backslashreplace").decode()
 
 

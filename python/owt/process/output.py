@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from threading import get_ident
 from typing import Any, TextIO, cast
@@ -30,6 +31,11 @@ write_line: Callable[[int, int, str], None] = _write_nowhere
 
 #: Lines that have not ended yet, by level and by request (or by thread, where no call runs).
 partial: dict[tuple[int, object], str] = {}
+#: When each of them was begun, or last shown (seconds of time.monotonic).
+_shown: dict[tuple[int, object], float] = {}
+
+#: Seconds after which a line that has not ended is shown as far as it has come, if it goes on.
+PATIENCE = 2.0
 
 
 def install(write: Callable[[int, int, str], None]) -> None:
@@ -41,6 +47,7 @@ def install(write: Callable[[int, int, str], None]) -> None:
     handler = LogHandler()
     handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
     logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel(logging.INFO)
     logging.basicConfig = _basic_config(logging.basicConfig, handler)
 
 
@@ -68,16 +75,20 @@ def write(level: int, connection: int, text: str) -> None:
 def end(request: object) -> None:
     """Writes what a call has printed without ending the line."""
     for level in (INFO, WARN):
-        rest = partial.pop((level, request), "")
+        rest = _take(level, request)
         if rest:
             write(level, _connection(request), _visible(rest))
+
+
+def _take(level: int, key: object) -> str:
+    _shown.pop((level, key), None)
+    return partial.pop((level, key), "")
 
 
 def end_all() -> None:
     """Writes whatever has been printed without ending the line."""
     for level, key in list(partial):
-        rest = partial.pop((level, key), "")
-        write(level, _connection(key), _visible(rest))
+        write(level, _connection(key), _visible(_take(level, key)))
 
 
 def _key() -> object:
@@ -144,6 +155,7 @@ class LogStream(io.TextIOBase):
         key = self._level, _key()
         *lines, rest = (partial.pop(key, "") + text).split("\n")
         if lines:
+            _shown.pop(key, None)
             connection = _connection(key[1])
             for line in lines:
                 write(self._level, connection, _visible(line))
@@ -154,6 +166,10 @@ class LogStream(io.TextIOBase):
                 rest = rest[whole:]
             again = rest.rfind("\r", 0, -1)
             partial[key] = rest[again + 1 :]
+            now = time.monotonic()
+            if now - _shown.setdefault(key, now) >= PATIENCE:
+                _shown[key] = now
+                write(self._level, _connection(key[1]), _visible(rest))
         return len(text)
 
 
@@ -178,12 +194,28 @@ class _Bytes(io.BufferedIOBase):
         return view.nbytes
 
 
+class _NoLock:
+    """Stands for a lock where none is needed, and where owt.Cancelled could strike while it is held."""
+
+    def acquire(self, *_: object) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+    def __enter__(self) -> bool:
+        return True
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 class LogHandler(logging.Handler):
     """Log records to nginx's error log, at the level that corresponds to theirs."""
 
     def createLock(self) -> None:
-        """No lock: lines need none, and owt.Cancelled could strike between taking it and letting it go."""
-        self.lock = None
+        """Lines need none."""
+        self.lock = _NoLock()  # type: ignore[assignment]
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes the record's lines."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from owt.process import output
+from owt.process.context import hint
 
 if TYPE_CHECKING:
     from _owt import Call
@@ -28,5 +29,7 @@ class Refusal(Exception):
         # Names in the text may come from JSON, which can spell lone surrogates.
         detail = self.detail.encode(errors="backslashreplace").decode()
         if self.status >= 500:
+            if help := hint():
+                detail += f" {help}"
             output.write(output.ERROR, call.connection, detail)
         call.refuse(self.status, self.type, detail)

@@ -13,6 +13,9 @@ import werkzeug.wrappers
 if TYPE_CHECKING:
     from _owt import Call
 
+#: So many fields may a form have. The same as in src/call/intake.cpp.
+MAX_FIELDS = 1000
+
 _building = threading.RLock()
 
 
@@ -24,6 +27,12 @@ class Request(werkzeug.wrappers.Request):
     """
 
     _call: Call
+    #: What to add to an error of this call.
+    _hint = ""
+
+    # nginx's client_max_body_size is the limit; of fields there are as many as elsewhere.
+    max_form_memory_size = None
+    max_form_parts = MAX_FIELDS
 
     @property
     def cancelled(self) -> bool:

@@ -14,6 +14,7 @@ from owt.server.nginx import Nginx
 
 _AUTH = re.compile(r"[^:\s]+:[0-9a-fA-F]{64}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NUMBER = re.compile(r"[0-9]+[a-zA-Z]{0,2}")
 #: Not for adaptors: logins, nginx's own, and what belongs to the shell.
 _KEPT_BACK = frozenset(("OWT_AUTH", "OWT_PASSWORD", "NGINX", "_", "SHLVL", "PWD", "OLDPWD"))
 
@@ -27,6 +28,10 @@ class Settings:
     auth: Sequence[str] = ()  #: ``user:sha256``
     hosts: Sequence[str] = ()  #: names by which it may be asked for, beside its addresses
     threads: int = 8
+    origins: Sequence[str] = ()  #: of pages elsewhere whose scripts may run code here
+    timeout: str = ""  #: nginx's time, as ``30s``, without output; empty: none
+    cache_max: str = "16m"  #: nginx's size of the largest result that is kept
+    path: Path | None = None  #: a directory whose modules adaptors may import
     venv: Path | None = None
     tls: tuple[Path, Path] | None = None  #: certificate and key
     level: str = "warn"  #: of the error log, which is stderr
@@ -38,6 +43,9 @@ class Settings:
                     f"{auth.partition(':')[0]!r}: a login is user:sha256, with the password's SHA-256 in 64 hex digits:"
                     " printf %s PASSWORD | sha256sum"
                 )
+        for name, value in (("timeout", self.timeout), ("cache-max", self.cache_max)):
+            if value and not _NUMBER.fullmatch(value):
+                raise ServerError(f"--{name} {value!r}: give it as nginx writes it, as 30s for a time, 16m for a size")
         remote = [address for address in self.listen if not ip_address(address).is_loopback]
         if remote and not self.auth:
             raise ServerError(
@@ -73,15 +81,20 @@ def conf(nginx: Nginx, settings: Settings) -> str:
         "access_log access.log owt;",
         "owt_zone results 64m;",
         "owt_cache results;",
+        f"owt_cache_max {settings.cache_max};",
+        *([f"owt_timeout {settings.timeout};"] if settings.timeout else []),
     ]
-    instance = [f"threads {settings.threads};"]
+    instance = [f"threads {settings.threads}{' 64' if settings.threads == 8 else ''};"]
     if settings.venv:
         instance.append(f"python_home {quoted(settings.venv)};")
+    if settings.path:
+        instance.append(f"python_path {quoted(settings.path)};")
     server = [f"listen {spelled(address, settings.port)}{' ssl' * bool(settings.tls)};" for address in settings.listen]
     if settings.tls:
         server += [f"ssl_certificate {quoted(settings.tls[0])};", f"ssl_certificate_key {quoted(settings.tls[1])};"]
     server += [f"owt_auth {quoted(auth)};" for auth in settings.auth]
     server += [f"owt_allow host {quoted(host)};" for host in settings.hosts]
+    server += [f"owt_allow origin {quoted(origin)};" for origin in settings.origins]
     server.append("location / { owt; }")
     blocks = [*http, *_block("owt_instance default", instance), *_block("server", server)]
     return "\n".join([*main, "events { worker_connections 1024; }", *_block("http", blocks), ""])

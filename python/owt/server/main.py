@@ -58,6 +58,15 @@ def _parser() -> ArgumentParser:
         metavar="NAME",
         help="a name by which clients may ask for this machine; repeatable",
     )
+    parser.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="pages from there, as https://app.example, may run code here; repeatable",
+    )
+    parser.add_argument("--timeout", default="", metavar="TIME", help="end calls without output for so long, as 30s")
+    parser.add_argument("--cache-max", default="16m", metavar="SIZE", help="the largest result that is kept (16m)")
     parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), type=_path, help="serve https with these files")
     parser.add_argument("--threads", type=int, default=8, metavar="N", help="calls that run at a time (8)")
     parser.add_argument(
@@ -97,6 +106,10 @@ def _run(options: Namespace) -> int:
         auth=options.auth or os.environ.get("OWT_AUTH", "").split(),
         hosts=[*options.host, *names(options.address)],
         threads=options.threads,
+        origins=options.allow_origin,
+        timeout=options.timeout,
+        cache_max=options.cache_max,
+        path=Path.cwd(),
         venv=options.venv,
         tls=(options.tls[0], options.tls[1]) if options.tls else None,
         level="info" if options.verbose else "warn",

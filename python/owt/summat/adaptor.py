@@ -5,10 +5,14 @@ from __future__ import annotations
 import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 LAST = "__last__"
+
+#: The keyword arguments that the running call began with; pipes within pipes have the same.
+original_kwargs: ContextVar[Mapping[str, Any]] = ContextVar("owt.summat.kwargs")
 
 #: What a stage makes.
 V = TypeVar("V", covariant=True)
@@ -110,6 +114,22 @@ class Adaptor(ABC, Generic[V]):
             f"{self!r}: call() returned a {type(result).__name__}; it has to return KeepKWs, DropKWs,"
             " PassKWs or Passthrough"
         )
+
+    def done(self) -> Callable[..., V]:
+        """A plain function of keyword arguments that returns the last value, None if there is none.
+
+        It ignores positional arguments, the request among them.
+        """
+
+        def run(*_: Any, **kwargs: Any) -> Any:
+            token = original_kwargs.set(kwargs)
+            try:
+                value, _rest = self(**kwargs)
+            finally:
+                original_kwargs.reset(token)
+            return None if isinstance(value, Nullary) else value
+
+        return run
 
     def __repr__(self) -> str:
         """The stage as it is written in a pipeline."""

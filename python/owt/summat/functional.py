@@ -28,16 +28,17 @@ class Caller:
     """Calls a function as the stages do that take one.
 
     A value alone is passed by position, else everything by keyword, the value as ``__last__`` only if
-    the signature takes that. Where nothing came, a lone parameter whose name begins with ``_`` gets
-    Nullary().
+    the signature takes that. Where nothing can be passed by position, a value alone goes by keyword too;
+    where nothing can be passed at all, nothing is. Where nothing came, a lone parameter whose name begins
+    with ``_`` gets Nullary().
     """
 
-    __slots__ = ("fn", "ignores", "takes_last")
+    __slots__ = ("fn", "ignores", "keywords_only", "nothing", "takes_last")
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         need_function(fn)
         self.fn = fn
-        self.takes_last = self.ignores = False
+        self.takes_last = self.ignores = self.keywords_only = self.nothing = False
         try:
             parameters = inspect.signature(fn).parameters
         except (ValueError, TypeError):
@@ -45,9 +46,13 @@ class Caller:
         self.takes_last = LAST in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
         required = [p for p in parameters.values() if p.default is p.empty and p.kind not in _VARIADIC]
         self.ignores = len(required) == 1 and required[0].kind is not _KEYWORD_ONLY and required[0].name.startswith("_")
+        self.keywords_only = all(p.kind in (_KEYWORD_ONLY, p.VAR_KEYWORD) for p in parameters.values())
+        self.nothing = not parameters
 
     def __call__(self, last: Any, kwargs: dict[str, Any]) -> Any:
-        if not kwargs:
+        if self.nothing:
+            return self.fn()
+        if not kwargs and not self.keywords_only:
             if not isinstance(last, Nullary) or self.ignores:
                 return self.fn(last)
             return self.fn()

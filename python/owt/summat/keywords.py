@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextvars import ContextVar
 from typing import Any
 
-from owt.summat.adaptor import LAST, Adaptor, DropKWs, Nullary, PassKWs, Result, show
-
-#: The keyword arguments that the running call began with; pipes within pipes have the same.
-original_kwargs: ContextVar[Mapping[str, Any]] = ContextVar("owt.summat.kwargs")
+from owt.summat.adaptor import LAST, Adaptor, DropKWs, Nullary, PassKWs, Result, original_kwargs, show
 
 
 class Kwargs(Adaptor[Any]):

@@ -9,13 +9,13 @@ import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
-from owt.summat.adaptor import Adaptor, Nullary, Passthrough, Result, V, need_adaptor, with_last
+from owt.summat.adaptor import Adaptor, Nullary, Passthrough, Result, V, need_adaptor, original_kwargs, with_last
 from owt.summat.commands import Shell
 from owt.summat.files import Open
 from owt.summat.functional import Cast, Clear, Cond, Const, Exec, F, Fork, Identity
-from owt.summat.keywords import Input, Kwarg, Kwargs, original_kwargs
+from owt.summat.keywords import Input, Kwarg, Kwargs
 from owt.summat.modules import Importing, Installing
 from owt.summat.sources import Json, Path, Query
 from owt.summat.values import Bytes, Foldl, Foldl1, Get, Ix, Last, Map
@@ -43,23 +43,16 @@ class Pipe(Adaptor[V]):
         need_adaptor(adaptor, "to()")
         return Pipe(self._kwargs_cls, (*self._stages, adaptor))
 
-    def done(self) -> Callable[..., V]:
-        """A plain function of keyword arguments that returns the last value, None if there is none.
-
-        It ignores positional arguments, the request among them.
-        """
-
-        def run(*_: Any, **kwargs: Any) -> Any:
-            token = original_kwargs.set(kwargs)
-            try:
-                value, _rest = self(**kwargs)
-            finally:
-                original_kwargs.reset(token)
-            return None if isinstance(value, Nullary) else value
-
-        return run
-
     # ---- functions and constants -----------------------------------------------------------------
+
+    # Keyword arguments come to fn where there is no value, or none that is known of (Pipe[Any] is a
+    # Pipe[Nullary] too): any function may be right. Else it is the value that comes.
+
+    @overload
+    def f(self: Pipe[Nullary], fn: Callable[..., T]) -> Pipe[T]: ...
+
+    @overload
+    def f(self, fn: Callable[[V], T]) -> Pipe[T]: ...
 
     def f(self, fn: Callable[..., T]) -> Pipe[T]:
         """The value is what fn returns; no keyword arguments remain.
@@ -69,9 +62,21 @@ class Pipe(Adaptor[V]):
         """
         return self.to(F(fn))
 
+    @overload
+    def cast(self: Pipe[Nullary], fn: Callable[..., T]) -> Pipe[T]: ...
+
+    @overload
+    def cast(self, fn: Callable[[V], T]) -> Pipe[T]: ...
+
     def cast(self, fn: Callable[..., T]) -> Pipe[T]:
         """The same as ``f``: ``cast(int)``."""
         return self.to(Cast(fn))
+
+    @overload
+    def exec(self: Pipe[Nullary], fn: Callable[..., object]) -> Pipe[V]: ...
+
+    @overload
+    def exec(self, fn: Callable[[V], object]) -> Pipe[V]: ...
 
     def exec(self, fn: Callable[..., object]) -> Pipe[V]:
         """Calls fn as ``f`` does, for its effect; value and keyword arguments pass on."""
@@ -102,8 +107,11 @@ class Pipe(Adaptor[V]):
 
     # ---- keyword arguments -----------------------------------------------------------------------
 
-    def kwargs(self, /, **defaults: Any) -> Pipe[V]:
-        """Adds the keyword arguments that did not come; the value passes on."""
+    def kwargs(self, /, **defaults: Any) -> Pipe[Any]:
+        """Adds the keyword arguments that did not come; the value passes on.
+
+        A function that comes next is called with the keyword arguments, so the value's type says nothing of it.
+        """
         return self.to(Kwargs(defaults))
 
     def kwarg(self, name: str) -> Pipe[Any]:

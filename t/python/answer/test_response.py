@@ -20,8 +20,8 @@ HTML = "text/html; charset=utf-8"
         ("bytearray(b'x')", 200, "application/octet-stream", "x"),
         ("None", 200, None, ""),
         ("1.5", 200, HTML, "1.5"),
-        ("True", 200, HTML, "True"),
-        ("{'b': [1], 'a': 'é'}", 200, "application/json", '{"a":"\\u00e9","b":[1]}\n'),
+        ("True", 200, "application/json", "true\n"),
+        ("{'b': [1], 'a': 'é'}", 200, "application/json", '{"b":[1],"a":"\\u00e9"}\n'),
         ("['x', 201]", 200, "application/json", '["x",201]\n'),
         ("('x', 201)", 201, HTML, "x"),
         ("('x', '404 NOPE')", 404, HTML, "x"),
@@ -36,7 +36,6 @@ HTML = "text/html; charset=utf-8"
         ("iter([b'x', bytearray(b'y')])", 200, "application/octet-stream", "xy"),
         ("(iter(['x']), 202, {'Content-Type': 'text/event-stream'})", 202, "text/event-stream", "x"),
         ("__import__('decimal').Decimal('1.50')", 200, HTML, "1.50"),
-        ("[__import__('datetime').date(2024, 1, 2)]", 200, "application/json", '["Tue, 02 Jan 2024 00:00:00 GMT"]\n'),
         ("__import__('numpy').int64(3)", 200, HTML, "3"),
     ],
 )
@@ -52,15 +51,15 @@ def test_coercion(call, expression, status, type, text):
 @pytest.mark.parametrize(
     ("expression", "part"),
     [
-        ("{1, 2}", "run returned a set, which cannot be sent"),
+        ("object()", "run returned an object, which cannot be sent"),
         ("('x',)", "tuple of 1"),
         ("('x', 99)", "99"),
         ("('x', {'a': 'b\\nc'})", "control character"),
         ("__import__('pathlib').Path('/')", "a directory"),
         ("__import__('pathlib').Path('/nowhere')", "FileNotFoundError"),
-        ("{'a': object()}", "TypeError: Object of type object is not JSON serializable"),
+        ("{'a': object()}", "answer['a'] is an object"),
         ("'\\ud800'", "UnicodeEncodeError"),
-        ("iter([1])", "TypeError: a stream's chunks are str or bytes, not int"),
+        ("iter([1])", "run yielded an int, which cannot be streamed"),
         ("[][0]", "IndexError"),
         ("exit(3)", "SystemExit: 3"),
     ],
@@ -193,7 +192,7 @@ async def later(r):
 
 def test_forms(call):
     def post(**data):
-        built = EnvironBuilder(method="POST", data=data).get_environ()
+        built = EnvironBuilder(method="POST", data=data, content_type="multipart/form-data").get_environ()
         body = built["wsgi.input"].read()
         made = fake_owt.Call(environ={k: v for k, v in built.items() if isinstance(v, str)}, body=body)
         return call(made=made, code_id="")
@@ -202,7 +201,6 @@ def test_forms(call):
     done = post(code=(io.BytesIO(source.encode()), "a.py"), name="é", file=(io.BytesIO(b"y"), "b"))
     assert done.text == "éyé"
     assert post(code=(io.BytesIO(b"\xff"), "a.py")).status == 400
-    assert "'name' is not UTF-8" in post(code="x", name=b"\xff").text
 
 
 def test_a_form_that_is_parked(call):
@@ -212,7 +210,7 @@ def test_a_form_that_is_parked(call):
     def park(**files):
         source = "def run(request, file): return file.read().decode() + request.form['code'][:3]"
         data = {"code": source, **{name: (io.BytesIO(content), "name") for name, content in files.items()}}
-        built = EnvironBuilder(method="POST", data=data).get_environ()
+        built = EnvironBuilder(method="POST", data=data, content_type="multipart/form-data").get_environ()
         body = built["wsgi.input"].read()
         made = fake_owt.Call(environ={k: v for k, v in built.items() if isinstance(v, str)}, body=body)
         made.looks_later = made.key_has_arguments = True

@@ -11,7 +11,7 @@ PASS = [
     ("lambda r: type(r).__name__", {}, "Request"),
     ("from werkzeug.wrappers import Request\ndef run(r: Request): return type(r).__name__", {}, "Request"),
     ("def run(r: 'flask.Request', a): return type(r).__name__ + a", {"a": "b"}, "Requestb"),
-    ("def run(*args, **kwargs): return type(args[0]).__name__ + str(kwargs)", {"a": 1}, "Request{'a': 1}"),
+    ("def run(*args, **kwargs): return str((args, kwargs))", {"a": 1}, "((), {'a': 1})"),
     ("def run(request, a, b=2, /, c=3): return str((a, b, c))", {"a": 1, "c": 4}, "(1, 2, 4)"),
     ("def run(a: int = 1, b: int = 2, /): return str((a, b))", {"b": 5}, "(1, 5)"),
     # a value without a name
@@ -69,7 +69,11 @@ KWARGS = [
     ("\"{'a': 1}\"", {"a": 1}),
     ('"[1]"', {"__last__": "[1]"}),
     ("null", {"__last__": None}),
-    ("(", {"__last__": "("}),
+    ("hello (world)", {"__last__": "hello (world)"}),
+    ("3 apples", {"__last__": "3 apples"}),
+    ("{'a': request.method}", {"a": "GET"}),
+    ("dict(a=[request.method for _ in 'ab'])", {"a": ["GET", "GET"]}),
+    ("{'a': (b := 2), 'c': b}", {"a": 2, "c": 2}),
 ]
 
 
@@ -80,10 +84,34 @@ def test_kwargs_text(call, text, kwargs):
         assert call(source, text=text).json == [list(item) for item in kwargs.items()]
 
 
-@pytest.mark.parametrize("text", ["1/0", "{1: 2}", "exit()", "broken()"])
+BAD_KWARGS = {
+    "1/0": "ZeroDivisionError: division by zero",
+    "{1: 2}": "its key 1 is not a str",
+    "exit()": "SystemExit",
+    "broken()": "NameError: name 'missing' is not defined",
+    # what looks like code is code
+    "(": "'(' was never closed",
+    "{'name': nam}": "NameError: name 'nam' is not defined",
+    "{'name': 'x'": "'{' was never closed",
+    " {'name': 'x', 5}": "SyntaxError: ':' expected after dictionary key",
+    "dict(name=user)": "NameError: name 'user' is not defined",
+    "np.array([1, 2)": "does not match opening parenthesis",
+    "[1, nam]": "NameError: name 'nam' is not defined",
+    "(laughs)": "NameError: name 'laughs' is not defined",
+    '{"a": true,}': "as JSON it is not valid",
+    "{'a': (yield)}": "outside function",
+    "{'a': await x}": "outside function",
+    "(" * 500: "too many nested parentheses",
+    "{'a': request.pat}": "AttributeError",
+}
+
+
+@pytest.mark.parametrize("text", BAD_KWARGS)
 def test_bad_kwargs(call, text):
-    done = call("def broken(): return missing\ndef run(**kw): 1/0", text=text)
-    assert (done.status, done.type) == (400, "bad-kwargs")
+    for _ in range(2):
+        done = call("def broken(): return missing\ndef run(**kw): 1/0", text=text)
+        assert (done.status, done.type) == (400, "bad-kwargs")
+        assert BAD_KWARGS[text] in done.text, done.text
 
 
 def test_kwargs_are_evaluated_for_each_call(call):

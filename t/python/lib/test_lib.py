@@ -43,7 +43,8 @@ print([name for name in ("numpy", "bark", "torch", "nltk", "soundfile") if name 
 def test_events():
     assert stream.event(text="a\nb", n=1) == 'data: {"text": "a\\nb", "n": 1}\n\n'
     assert stream.done() == "data: [DONE]\n\n"
-    with pytest.raises(TypeError, match="bytes"):
+    assert stream.event(score=numpy.float32(0.5), mean=float("nan")) == 'data: {"score": 0.5, "mean": null}\n\n'
+    with pytest.raises(TypeError, match=r"answer\['data'\] is bytes.*base64_buf"):
         stream.event(data=b"")
 
 
@@ -100,9 +101,10 @@ def test_closing_a_response_closes_its_generator():
         numpy.array([0, 0.5, -0.5, 1, -1], "float16"),
         numpy.array([0, 16384, -16384, 32767, -32767], "int16"),
         numpy.array([0, 16384, -16384, 32767, -32767], ">i2"),
+        numpy.array([0, 16384, -16384, 32767, -32767], "int32") << 16,
         iter([0.0, 0.5, -0.5, 1.0, -1.0]),
     ],
-    ids=["list", "float64", "float16", "int16", "big-endian", "iterator"],
+    ids=["list", "float64", "float16", "int16", "big-endian", "int32", "iterator"],
 )
 def test_samples_become_pcm(samples):
     assert numpy.frombuffer(audio.pcm16(samples), "<i2").tolist() == [0, 16384, -16384, 32767, -32767]
@@ -119,8 +121,21 @@ def test_pcm_stays_as_it_is():
 
 
 def test_other_arrays_are_refused():
-    with pytest.raises(TypeError, match="int32"):
-        audio.pcm16(numpy.array([1, 2]).astype("int32"))
+    with pytest.raises(TypeError, match="int64"):
+        audio.pcm16(numpy.array([1, 2]).astype("int64"))
+
+
+@pytest.mark.parametrize(("dtype", "samples"), [("int32", [-(1 << 31), 0, 1 << 30]), ("uint8", [0, 128, 192])])
+def test_arrays_as_wav_files_hold_them(dtype, samples):
+    array = numpy.array(samples).astype(dtype)
+    assert numpy.frombuffer(audio.pcm16(array), "<i2").tolist() == [-32768, 0, 16384]
+
+
+def test_two_channels_are_seen():
+    stereo = numpy.zeros((5, 2), "float32")
+    wav = base64.b64decode(encoding.base64_wav(stereo, 8000))
+    assert int.from_bytes(wav[22:24], "little") == 2
+    assert len(wav) == 44 + 5 * 2 * 2
 
 
 def test_a_wav_grows():

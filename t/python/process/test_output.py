@@ -54,8 +54,10 @@ def run():
     print("e", file=sys.stderr)
     sys.stdout.buffer.write(b"f\\n")
     print("10%\\r20%\\r", end="")
-    logging.info("unseen")
-    logging.basicConfig(level=logging.INFO)
+    logging.info("at once")
+    logging.debug("unseen")
+    logging.basicConfig(level=logging.DEBUG)
+    logging.debug("seen, at nginx's debug level")
     logging.info("seen")
     logging.error("bad")
     assert not sys.stdout.isatty() and sys.stdout.fileno() == 1
@@ -65,6 +67,8 @@ def run():
         (7, 7, "c"),
         (5, 7, "e"),
         (7, 7, "df"),
+        (7, 7, "INFO:root:at once"),
+        (8, 7, "DEBUG:root:seen, at nginx's debug level"),
         (7, 7, "INFO:root:seen"),
         (4, 7, "ERROR:root:bad"),
         (7, 7, "20%"),
@@ -126,3 +130,16 @@ def test_chained_tracebacks_are_cut(call):
 @pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO, logging.WARNING, logging.CRITICAL])
 def test_levels(level):
     assert output._level(level) == {10: 8, 20: 7, 30: 5, 50: 4}[level]
+
+
+def test_a_line_that_goes_on_is_shown_as_far_as_it_has_come(tmp_path):
+    source = """
+import sys
+def run():
+    from owt.process import output
+    output.PATIENCE = 0
+    for part in ("10%", "20%", "30%"):
+        sys.stderr.write(f"\\r{part}")
+    sys.stderr.write("\\n")
+"""
+    assert process(run(source), tmp_path) == [(5, 7, "10%"), (5, 7, "20%"), (5, 7, "30%"), (5, 7, "30%")]

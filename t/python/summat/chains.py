@@ -28,8 +28,19 @@ def double(number: int) -> int:
 
 assert_type(pipe().f(double), Pipe[int])
 assert_type(pipe().cast(int), Pipe[int])
+assert_type(pipe().const("a").f(str.upper), Pipe[str])
+assert_type(pipe().const(1).f(lambda n: n + 1), Pipe[int])
+assert_type(pipe().const("a").cast(int), Pipe[int])
+assert_type(pipe().const("a").f(bytes.fromhex).f(len), Pipe[int])
+assert_type(pipe().const(1).f(str), Pipe[str])
+assert_type(pipe().f(lambda a, b: f"{a}{b}"), Pipe[str])
+assert_type(pipe().kwargs(a=1).f(lambda a: str(a)), Pipe[str])
+assert_type(pipe().const("x").clear().f(lambda: 1), Pipe[int])
+assert_type(pipe().exec(lambda a, b: None), Pipe[Any])
+assert_type(pipe().const("x").kwargs(a=1).f(lambda a: [a]), Pipe[list[Any]])
 assert_type(pipe().const("x").exec(print), Pipe[str])
-assert_type(pipe().const("x").identity().kwargs(a=1), Pipe[str])
+assert_type(pipe().const("x").identity(), Pipe[str])
+assert_type(pipe().const("x").kwargs(a=1), Pipe[Any])
 assert_type(pipe().const("x").clear(), Pipe[Nullary])
 assert_type(pipe().path().cond(pipe().const(1), pipe().const("x")), Pipe[int | str])
 assert_type(pipe().path().fork(pipe().f(len), pipe().const("x")), Pipe[tuple[int, str]])
@@ -57,7 +68,11 @@ assert_type(shell("echo", name="x"), bytes)
 # ---- refused ---------------------------------------------------------------------------------------------------------
 
 pipe().to(double)  # type: ignore[arg-type]
-pipe().f("double")  # type: ignore[arg-type]
+pipe().f("double")  # type: ignore[call-overload]
+pipe().const(1).f(str.upper)  # type: ignore[arg-type]
+pipe().const(1).cast(str.upper)  # type: ignore[arg-type]
+pipe().const(1).exec(str.upper)  # type: ignore[arg-type]
+pipe().const(1).f(lambda: 1)  # type: ignore[misc, arg-type]
 pipe().cond(double, pipe())  # type: ignore[arg-type]
 pipe().fork(pipe(), double)  # type: ignore[arg-type]
 pipe().const(1).ix(0)  # type: ignore[misc]

@@ -50,6 +50,14 @@ NOTHING = Nullary()
         (lambda _ignored: "x", {}, "x"),
         (lambda _, b=1: b, {}, 1),
         (dict, {"a": 1}, {"a": 1}),
+        # what takes no value by position gets it by keyword, or not at all
+        (lambda **k: k, {"__last__": 1}, {"__last__": 1}),
+        (lambda **k: k, {"__last__": 1, "a": 2}, {"a": 2, "__last__": 1}),
+        (lambda **k: k, {}, {}),
+        (lambda *, __last__: __last__, {"__last__": 1}, 1),
+        (lambda *, a=3: a, {"__last__": 1}, 3),
+        (lambda: "x", {"__last__": 1}, "x"),
+        (lambda: "x", {"__last__": 1, "a": 2}, "x"),
     ],
 )
 def test_how_functions_are_called(block, fn, kwargs, args):

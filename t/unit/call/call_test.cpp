@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <thread>
 
 #include "check.hpp"
@@ -286,6 +287,44 @@ void the_doorbell_rings_once_until_it_is_answered(void**) {
     assert_int_equal(calls.size(), 0);
 }
 
+void lines_wait_in_bounds(void**) {
+    Fixture f;
+    const std::string text(1000, 'x');
+    std::size_t logged = 10'000;
+    for (std::size_t i = 0; i < logged; i++) {
+        f.doorbell.log({7, 0, text});
+    }
+    f.doorbell.log({4, 0, "an error"});
+    std::vector<CallPtr> calls;
+    std::vector<LogLine> all;
+    std::size_t portions = 0;
+    for (bool more = true; more; portions++) {
+        std::vector<LogLine> lines;
+        more = f.doorbell.answer(calls, lines);
+        assert_true(lines.size() * text.size() < 100'000);
+        all.insert(all.end(), lines.begin(), lines.end());
+    }
+    assert_true(portions > 5);
+    assert_true(all.size() * text.size() < 1'100'000);
+    assert_string_equal(all[all.size() - 2].text.c_str(), "an error");
+    std::string told = std::to_string(logged - (all.size() - 2)) + " lines are missing here";
+    assert_non_null(std::strstr(all.back().text.c_str(), told.c_str()));
+    f.doorbell.log({7, 0, "again"});
+    all.clear();
+    assert_false(f.doorbell.answer(calls, all));
+    assert_int_equal(all.size(), 1);
+}
+
+void lines_that_nobody_wants_are_not_kept(void**) {
+    Fixture f;
+    f.doorbell.set_level(5);
+    f.doorbell.log({6, 0, "notice"});
+    assert_false(f.readable());
+    f.doorbell.log({5, 0, "warn"});
+    assert_true(f.readable());
+    assert_true(f.doorbell.logs(5) && !f.doorbell.logs(6));
+}
+
 void a_head_is_looked_at(void**) {
     assert_false(complain({200, {{"X-Name", "a value\twith tab, \xc3\xa4"}}}).has_value());
     assert_true(complain({199, {}}).has_value());
@@ -397,6 +436,8 @@ int main() {
         cmocka_unit_test(what_made_the_arguments_is_let_go_of),
         cmocka_unit_test(an_asynchronous_writer_is_told_of_room_once),
         cmocka_unit_test(the_doorbell_rings_once_until_it_is_answered),
+        cmocka_unit_test(lines_wait_in_bounds),
+        cmocka_unit_test(lines_that_nobody_wants_are_not_kept),
         cmocka_unit_test(a_head_is_looked_at),
         cmocka_unit_test(timing_adds_up),
         cmocka_unit_test(a_parked_call_goes_back_once_its_thread_is_done),

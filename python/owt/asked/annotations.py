@@ -1,0 +1,114 @@
+"""What a function says about its parameters: annotations as objects, those that are text too."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from inspect import Parameter, Signature
+from typing import Any
+
+
+def signature_of(function: Callable[..., Any]) -> Signature | None:
+    """The signature as ``inspect`` finds it; None if there is none to be found."""
+    try:
+        return inspect.signature(function)
+    except (ValueError, TypeError):
+        return None
+    except Exception:  # from 3.14 on, what an annotation raises
+        return _signature_as_written(function)
+
+
+def _signature_as_written(function: Callable[..., Any]) -> Signature | None:
+    if sys.version_info < (3, 14):
+        return None
+    try:
+        forward = import_module("annotationlib").Format.FORWARDREF
+        return inspect.signature(function, annotation_format=forward)
+    except Exception:
+        return None
+
+
+def annotations_of(function: Callable[..., Any], signature: Signature, names: dict[str, Any]) -> dict[str, Any]:
+    """Each annotated parameter's annotation. That of ``**kwargs`` is there under its own name.
+
+    One that is text is evaluated where the function was defined, else in names, the endpoint's. What
+    cannot be resolved is left out.
+    """
+    written = {
+        parameter.name: parameter.annotation
+        for parameter in signature.parameters.values()
+        if parameter.annotation is not Parameter.empty and parameter.kind is not Parameter.VAR_POSITIONAL
+    }
+    if not written:
+        return written
+    home = getattr(_innermost(function), "__globals__", names)
+    resolved = {name: _resolve(annotation, home, names) for name, annotation in written.items()}
+    return {name: annotation for name, annotation in resolved.items() if annotation is not Parameter.empty}
+
+
+def _resolve(annotation: Any, home: dict[str, Any], names: dict[str, Any]) -> Any:
+    def holder() -> None: ...
+
+    for scope in (home, names):
+        holder.__annotations__ = {"_": annotation}
+        try:
+            return typing.get_type_hints(holder, scope, include_extras=True)["_"]
+        except Exception:  # whatever evaluating text may raise
+            continue
+    return Parameter.empty
+
+
+def _innermost(function: Any) -> Any:
+    """What was defined with ``def``, below decorators, partial(), methods and classes."""
+    for _ in range(100):
+        if isinstance(function, functools.partial | functools.partialmethod):
+            function = function.func
+        elif isinstance(function, types.MethodType):
+            function = function.__func__
+        elif hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        elif isinstance(function, type):
+            made = (getattr(function, name) for name in ("__init__", "__new__"))
+            function = next((f for f in made if hasattr(f, "__globals__")), None)
+        elif not isinstance(function, types.FunctionType) and isinstance(_call_of(function), types.FunctionType):
+            function = _call_of(function)
+        else:
+            break
+    return function
+
+
+def _call_of(instance: object) -> object:
+    return getattr(type(instance), "__call__", None)  # noqa: B004 - which it is, not whether there is one
+
+
+def hidden_by(function: Callable[..., Any], signature: Signature) -> Callable[..., Any] | None:
+    """What a wrapper that takes ``*args`` and says nothing of what it wraps (no functools.wraps) most likely calls.
+
+    That is the one function in its closure, or among the attributes of a callable object. None where
+    there is none, or more than one.
+    """
+    first = next(iter(signature.parameters.values()), None)
+    if first is None or first.kind is not Parameter.VAR_POSITIONAL:
+        return None
+    found = {id(value): value for value in _within(function) if _is_function(value)}
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+def _within(function: Any) -> Iterator[Any]:
+    function = getattr(function, "__func__", function)
+    for cell in getattr(function, "__closure__", None) or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # nothing is in it yet
+            continue
+    if not isinstance(function, type | types.FunctionType):
+        yield from getattr(function, "__dict__", {}).values()
+
+
+def _is_function(value: object) -> bool:
+    return isinstance(value, types.FunctionType | types.MethodType | functools.partial)
