@@ -21,7 +21,7 @@ from urllib.parse import quote, urlencode
 import httpx
 import pytest
 from asking import Asking, wait_access
-from gate import ASYNC, PAUSE, Gate
+from gate import PAUSE, Gate
 from harness import NGINX, PRELOAD, Server, wait_until
 
 HOOKS = True
@@ -172,7 +172,9 @@ def test_a_late_body_of_the_adaptors_own_is_whole(server: Server) -> None:
 def test_nothing_runs_for_a_client_that_leaves_before_its_second_half(server: Server, tmp_path: Path) -> None:
     body = urlencode({"code": f"open({str(tmp_path / 'ran')!r}, 'w')\nrun = lambda: ''\n#" + "x" * 1000}).encode()
     before = len(server.error_log)
-    request = Slow(server, "/late/left", "Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(body)}")
+    request = Slow(
+        server, "/late/left", "Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(body)}"
+    )
     request.send(body[:500])
     wait_failed(server, before)
     request.socket.close()
@@ -187,7 +189,9 @@ def test_a_body_that_a_proxy_has_passed_on_is_not_taken_for_whole(server: Server
     with socket.socket(socket.AF_UNIX) as backend:
         backend.bind(str(server.dir / "backend.sock"))
         backend.listen()
-        request = Slow(server, "/gone", "Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(body)}")
+        request = Slow(
+            server, "/gone", "Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(body)}"
+        )
         request.send(body[:100_000])
         connection, _ = backend.accept()
         read = 0
@@ -239,11 +243,15 @@ def test_two_calls_read_one_spooled_body(server: Server, tmp_path: Path) -> None
 
 def test_two_calls_have_one_body_in_memory(server: Server, tmp_path: Path) -> None:
     code = "import pathlib\ndef run(request, dir):\n    name = request.path.strip('/')\n"
-    code += "    (pathlib.Path(request.args['dir']) / name).write_text(request.get_data(as_text=True))\n    return 'done'\n"
+    code += (
+        "    (pathlib.Path(request.args['dir']) / name).write_text(request.get_data(as_text=True))\n    return 'done'\n"
+    )
     params = {"code": code, "dir": str(tmp_path)}
     assert server.post("/mirrored", params=params, content=b"body").text == "done"
     for name in ("mirrored", "copy"):
-        wait_until(lambda name=name: (tmp_path / name).exists() and (tmp_path / name).read_text(), f"the body of {name}")
+        wait_until(
+            lambda name=name: (tmp_path / name).exists() and (tmp_path / name).read_text(), f"the body of {name}"
+        )
         assert (tmp_path / name).read_text() == "body"
 
 
@@ -279,7 +287,9 @@ class Reader:
         self.socket.settimeout(60)
         self.socket.connect(("127.0.0.1", server.port_of("port3")))
         body = json.dumps({"code": code, **fields}).encode()
-        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
         self.socket.sendall(head.encode() + body)
 
     def read(self) -> tuple[bytes, bool]:
@@ -599,7 +609,9 @@ def test_a_large_compressed_body_is_refused_as_well(server: Server) -> None:
 
 def test_a_compressed_body_of_the_adaptors_own_is_its_own(server: Server) -> None:
     code = "import gzip\ndef run(request):\n    return gzip.decompress(request.get_data()) + request.content_encoding.encode()"
-    answer = server.post("/", params={"code": code}, content=gzip.compress(b"owt, "), headers={"Content-Encoding": "gzip"})
+    answer = server.post(
+        "/", params={"code": code}, content=gzip.compress(b"owt, "), headers={"Content-Encoding": "gzip"}
+    )
     assert (answer.status_code, answer.content) == (200, b"owt, gzip")
 
 
@@ -735,8 +747,15 @@ def test_a_client_may_call_the_server_nothing(server: Server) -> None:
 # ---- nginx's own words about an answer ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("headers", ["{}", "{'Cache-Control': 'private'}", "[('Cache-Control', 'private'), ('Cache-Control', 'x')]",
-                                     "{'Cache-Control': 'private', 'Expires': 'Thu, 01 Jan 1970 00:00:00 GMT'}"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "{}",
+        "{'Cache-Control': 'private'}",
+        "[('Cache-Control', 'private'), ('Cache-Control', 'x')]",
+        "{'Cache-Control': 'private', 'Expires': 'Thu, 01 Jan 1970 00:00:00 GMT'}",
+    ],
+)
 @pytest.mark.parametrize(("path", "value"), [("/expires", "max-age=3600"), ("/never", "no-cache")])
 def test_expires_has_the_last_word(server: Server, path: str, value: str, headers: str) -> None:
     answer = server.run(f"def run(): return 'x', {headers}", path)

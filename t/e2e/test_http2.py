@@ -325,7 +325,9 @@ LENGTH = "def run(_, text): return str(len(text))"
 
 @pytest.mark.parametrize("declared", [True, False], ids=["with its length", "without"])
 @pytest.mark.parametrize("size", [2_000, 1_000_000])
-def test_code_whose_second_half_comes_late_runs_whole(server: Server, client: Client, size: int, declared: bool) -> None:
+def test_code_whose_second_half_comes_late_runs_whole(
+    server: Server, client: Client, size: int, declared: bool
+) -> None:
     body = json.dumps({"code": LENGTH, "text": "x" * size}).encode()
     before = len(server.error_log)
     stream = client.begin("/late", *[("content-length", str(len(body)))] * declared)
