@@ -105,9 +105,8 @@ def run(
 
     code_id is 64 hex digits, or empty where a multipart form has yet to be read; kwargs is the call's
     own; kwargs_text the text of ``kwargs`` or ``kwargs_b64``, a long one in a list that it is taken from;
-    parked what was read of a form before the
-    call was parked. The answer, if it is complete and has
-    headers that need no check; None if it went, or will go, through call. Raises Cancelled.
+    parked what was read of a form before the call was parked. The answer, if it is complete and has headers
+    that need no check; None if it went, or will go, through call. Raises Cancelled.
     """
     context = Context()
     result = context.run(_run, call, code_id, fn_name, kwargs, kwargs_text, parked)
