@@ -153,7 +153,8 @@ class _Binder:
             for name, convert in steps:
                 try:
                     kwargs[name] = convert(kwargs[name])
-                except Misfit as misfit:
+                except (Misfit, RecursionError) as error:
+                    misfit = error if isinstance(error, Misfit) else Misfit("less", "what is nested too deeply")
                     about = misfit.about("the value without a name" if name == LAST else name)
                     misfits = [*(misfits or ()), about]
             if misfits:

@@ -7,6 +7,7 @@ through item by item, which forgives more and knows what to say.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -39,7 +40,7 @@ class Container(Wanted):
         if self.quick is not None:
             try:
                 return self.quick(value)
-            except (msgspec.ValidationError, TypeError):  # TypeError: what cannot be hashed, in a set
+            except Exception:  # besides its ValidationError whatever it meets in what is no JSON
                 pass
         return self.walk(value)
 
@@ -54,6 +55,13 @@ class Container(Wanted):
     def walk(self, value: Any) -> Any:
         """What is in the value, converted one by one. Not called with text."""
         raise NotImplementedError
+
+    def listed(self, value: Any) -> list[Any]:
+        """The items of what has some."""
+        if _is_many(value):
+            with contextlib.suppress(TypeError):  # an array of no dimension says so only now
+                return list(value)
+        raise self.misfit(value)
 
 
 def by_msgspec(annotation: Any) -> Callable[[Any], Any]:
@@ -133,12 +141,11 @@ class Many(Container):
         return self.made([convert(self.item, value, "[0]")], value)
 
     def walk(self, value: Any) -> Any:
-        if not _is_many(value):
-            raise self.misfit(value)
         item = self.item
+        values = self.listed(value)
         if item is None:
-            return self.made(list(value), value)
-        return self.made([convert(item, one, f"[{index}]") for index, one in enumerate(value)], value)
+            return self.made(values, value)
+        return self.made([convert(item, one, f"[{index}]") for index, one in enumerate(values)], value)
 
     def made(self, items: list[Any], value: object) -> Any:
         if self.make is None:
@@ -170,9 +177,7 @@ class Fixed(Container):
         return self.walk([value]) if alone and len(self.parts) == 1 else self(value)
 
     def walk(self, value: Any) -> Any:
-        if not _is_many(value):
-            raise self.misfit(value)
-        values = list(value)
+        values = self.listed(value)
         if len(values) != len(self.parts):
             raise Misfit(f"{self.text}: {len(self.parts)} items", f"{len(values)}")
         return tuple(
@@ -279,7 +284,7 @@ class Struct(Wanted):
             value = read_json(value, self)
         try:
             return msgspec.convert(value, self.kind, strict=False)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, UnicodeError, TypeError, AttributeError) as error:
             raise Misfit(f"{self.text} ({error})", shown(value)) from None
 
 

@@ -65,11 +65,11 @@ class Checked(Wanted):
     def check(self, made: Any, value: object) -> Any:
         try:
             return self.quick(made)
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnicodeError):
             pass
         try:
             return msgspec.convert(made, self.annotation)
-        except msgspec.ValidationError as error:  # in words that know of no box
+        except (msgspec.ValidationError, UnicodeError) as error:  # in words that know of no box
             said = str(error).removeprefix("Expected ").replace("`", "")
             raise Misfit(said, shown(value)) from None
 

@@ -17,6 +17,8 @@ from werkzeug.datastructures import FileStorage
 from owt.asked.wanted import Misfit, Wanted, content_of, name_of, shown, text_of
 
 _BAD = (ValueError, TypeError, OverflowError, ArithmeticError)
+#: What msgspec raises: for half of a surrogate pair, which JSON can spell, it is UnicodeError.
+_MISFITS = (msgspec.ValidationError, UnicodeError)
 
 
 class Scalar(Wanted):
@@ -77,7 +79,7 @@ class Int(Scalar):
             pass
         try:  # 3.0, of a slider
             return msgspec.convert(text.strip(), int, strict=False)
-        except msgspec.ValidationError:
+        except _MISFITS:
             raise self.misfit(text) from None
 
     def from_value(self, value: Any) -> int:
@@ -210,7 +212,7 @@ class Parsed(Scalar):
             if isinstance(value, bool):
                 raise self.misfit(value)
             return msgspec.convert(value, self.kind, strict=False)
-        except msgspec.ValidationError:
+        except _MISFITS:
             raise self.misfit(value) from None
 
 
