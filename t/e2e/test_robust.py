@@ -168,8 +168,8 @@ PART = b'--b\r\nContent-Disposition: form-data; name="code"%s\r\n\r\nlambda: "ra
         ("multipart/form-data; charset=utf-8", PART % b"", "names no boundary"),
         ("multipart/form-data; boundary=other", PART % b"", "its boundary is not the one"),
         ("multipart/form-data; boundary=" + "b" * 3000, PART % b"", "its boundary is not the one"),
-        ('multipart/form-data; boundary="b', PART % b"", "cannot be read"),
-        ("multipart/form-data; boundary=\xe9", PART % b"", "cannot be read"),
+        ('multipart/form-data; boundary="b', PART % b"", "its boundary is not the one"),
+        ("multipart/form-data; boundary=\xe9", PART % b"", "names no boundary"),
         ("multipart/form-data; boundary=b", b"", "it breaks off"),
         ("multipart/form-data; boundary=b", (PART % b"")[:-4], "it breaks off"),
         ("multipart/form-data; boundary=b", (PART % b"")[:40], "it breaks off"),
@@ -177,7 +177,7 @@ PART = b'--b\r\nContent-Disposition: form-data; name="code"%s\r\n\r\nlambda: "ra
         ("multipart/form-data; boundary=b", (PART % b'; filename="x"').replace(b' name="code";', b""), "has no name"),
         ("multipart/form-data; boundary=b", (PART % b"").replace(b"Content-Disposition", b"X"), "malformed"),
         ("multipart/form-data; boundary=b", (PART % b"").replace(b"Content-Disposition:", b""), "malformed"),
-        ("multipart/form-data; boundary=b", PART % b"\r\nX: \xff", "malformed"),
+        ("multipart/form-data; boundary=b", PART % b"\r\nX: \xff", "not UTF-8"),
     ],
 )
 def test_a_form_that_is_none_is_a_400_that_says_why(server: Server, type: str, body: bytes, part: str) -> None:
@@ -185,7 +185,7 @@ def test_a_form_that_is_none_is_a_400_that_says_why(server: Server, type: str, b
     answer = exchange(server, head)
     assert status(answer) == 400
     problem = json.loads(answer.partition(b"\r\n\r\n")[2])
-    assert problem["type"] == "urn:owt:bad-form"
+    assert problem["type"] == "urn:owt:bad-parameters"
     assert part in problem["detail"]
 
 

@@ -33,10 +33,7 @@ def parse(request: Request) -> tuple[Texts, Files]:
     """
     boundary = request.mimetype_params.get("boundary", "")
     if not boundary or not boundary.isascii():
-        raise _refusal(
-            "its Content-Type names no boundary, as multipart/form-data; boundary=... does, so that its parts cannot be"
-            " told apart. Let the client set that header: curl does for -F, fetch() for a FormData, requests for files="
-        )
+        raise _refusal("it names no boundary: leave its Content-Type to the program that makes the form, as curl -F does")
     source = request.environ["wsgi.input"]
     decoder = MultipartDecoder(boundary.encode(), None, max_parts=MAX_FIELDS)
     parts = _Parts(request)
@@ -49,12 +46,10 @@ def parse(request: Request) -> tuple[Texts, Files]:
         text = f"The form has more than {MAX_FIELDS} parts. Send them in one, as a list or an object in JSON."
         raise Refusal(413, "too-many-parts", text) from None
     except UnicodeDecodeError as error:  # names are UTF-8 in every browser and in curl
-        raise _refusal(f"the head of a part, {error.object[:200]!r}, is malformed: it is not UTF-8") from None
-    except (ValueError, LookupError) as error:
-        raise _refusal(
-            "it breaks off, its boundary is not the one that its Content-Type names, or a part of it is malformed"
-            f" ({error})"
-        ) from None
+        raise _refusal(f"the head of a part, {error.object[:200]!r}, is not UTF-8") from None
+    except ValueError as error:
+        what = "it breaks off, its boundary is not the one that its Content-Type names, or a part is malformed"
+        raise _refusal(f"{what} ({error})") from None
     multi = request.parameter_storage_class
     request.__dict__.update(form=multi(parts.texts), files=multi(parts.files), stream=io.BytesIO())
     return parts.texts, parts.files
@@ -71,7 +66,7 @@ class _Parts:
     def take(self, event: object) -> None:
         if isinstance(event, Field | File):
             if event.name is None:
-                raise _refusal('a part of it has no name: its Content-Disposition has to be form-data; name="..."')
+                raise _refusal("a part of it has no name")
             self.part = event
             if isinstance(event, File):
                 self.content = self.open(None, event.headers.get("content-type"), event.filename)
@@ -107,4 +102,4 @@ def not_text(name: str, encoding: str = "utf-8", where: str = "") -> Refusal:
 
 
 def _refusal(what: str) -> Refusal:
-    return Refusal(400, "bad-form", f"The form cannot be read: {what}.")
+    return Refusal(400, "bad-parameters", f"The form cannot be read: {what}.")
