@@ -3,8 +3,6 @@
 #include <memory>
 #include <utility>
 
-#include "call/hooks.hpp"
-
 namespace owt {
 
 // Never destroyed: Python threads may outlive everything else.
@@ -51,7 +49,6 @@ bool Loads::take_over(const CallPtr& call) {
     if (load == 0) {
         return false;
     }
-    hook("take_over");
     {
         std::lock_guard lock(mutex_);
         auto found = waiting_.find(load);

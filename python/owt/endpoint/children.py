@@ -47,11 +47,12 @@ def as_far_as_needed() -> Iterator[None]:
 
 
 def _multiprocessing() -> Any:
-    """``multiprocessing.process``, if this is one of its children."""
+    """``multiprocessing.process``, if this is one of its children, or about to become one."""
     process: Any = sys.modules.get("multiprocessing.process")
-    if process is None or process.parent_process() is None:
+    if process is None:
         return None
-    return process
+    begins = getattr(process.current_process(), "_inheriting", False)
+    return process if begins or process.parent_process() is not None else None
 
 
 _watching = 0  # the process that watches its parent already
@@ -67,9 +68,13 @@ def end_with_parent() -> None:
     process = _multiprocessing()
     if process is None or _watching == os.getpid():
         return
+    parent = process.parent_process()
+    if parent is None:
+        _once_begun()
+        return
     _watching = os.getpid()
     try:
-        fd = os.pidfd_open(process.parent_process().pid)
+        fd = os.pidfd_open(parent.pid)
     except ProcessLookupError:
         os._exit(1)
     except OSError:
@@ -86,11 +91,17 @@ def _wait_and_end(fd: int) -> None:
 
 def after_fork() -> None:
     """In a child that was forked, which may turn out to be one of ``multiprocessing``'s."""
+    if "multiprocessing.util" in sys.modules:
+        _once_begun()
+
+
+def _once_begun() -> None:
     global _registered
-    util: Any = sys.modules.get("multiprocessing.util")
-    if util is not None and not _registered:
+    if not _registered:
         _registered = True
-        util.register_after_fork(after_fork, lambda _: end_with_parent())
+        from multiprocessing.util import register_after_fork
+
+        register_after_fork(_once_begun, lambda _: end_with_parent())
 
 
 _registered = False  # a child's own children inherit it

@@ -61,6 +61,10 @@ class Pending:
     task: asyncio.Task[None] | None = None
     error: BaseException | None = None
     loop: Loop | None = None
+    #: What its task is to run in.
+    context: Context | None = None
+    #: It has come to its loop, and stays there.
+    begun: bool = False
     #: Its loop has come round to cancelling it.
     told: bool = False
     #: Its loop did not come round, and its client has been told.
@@ -88,7 +92,7 @@ class Loop(SharedLoop):
 #: What a call is told whose loop is lost.
 LOST = (
     "Another call blocks the event loop that this one ran on, so that it cannot go on: try again. (A coroutine that"
-    " computes, or waits without await, belongs into asyncio.to_thread(), or into a plain function.)"
+    " computes, or waits without await, belongs in asyncio.to_thread(), or in a plain function.)"
 )
 #: So many calls begin on the loop before others have their turn.
 BATCH = 64
@@ -133,10 +137,10 @@ def submit(pending: Pending, context: Context) -> None:
         with _lock:
             if _stopping:
                 raise Refusal(503, "stopping", "The server is stopping: try again.")
-            loop = _enter(pending, _running_loop())
+            loop = _enter(pending, _running_loop(), context)
         detached = call.detach()
         if detached:
-            loop.call_soon_threadsafe(_begin, pending, context)
+            loop.call_soon_threadsafe(_begin, pending)
         else:
             _give_up(pending, context)
     except BaseException as error:
@@ -249,16 +253,25 @@ def _is_left(loop: Loop) -> bool:
 
 
 def _replace(loop: Loop) -> None:
-    """Calls that come from now on get another loop."""
+    """Calls that come from now on get another loop, and so do those that have not begun."""
     global _loop
     with _lock:
-        if loop is _loop and not _stopping:
-            _loop = None
-            _running_loop()
+        if loop is not _loop or _stopping:
+            return
+        _loop = None
+        other = _running_loop()
+        moved = [pending for pending in loop.calls if not pending.begun]
+        loop.calls.difference_update(moved)
+        other.calls.update(moved)
+        for pending in moved:
+            pending.loop = other
+    for pending in moved:
+        other.call_soon_threadsafe(_begin, pending)
 
 
 def _lose(loop: Loop, what: str) -> None:
     """Breaks off the calls on a loop that does not come round, but for that which blocks it."""
+    _replace(loop)
     with _lock:
         if loop.lost or loop not in _all:
             return
@@ -266,7 +279,6 @@ def _lose(loop: Loop, what: str) -> None:
         frame = sys._current_frames().get(loop.thread.ident or 0)
         blocking = loops.request_of(asyncio.current_task(loop))
         calls = [pending for pending in loop.calls if pending.request is not blocking]
-    _replace(loop)
     stack = "".join(traceback.format_stack(frame)) if frame is not None else "no frame\n"
     del frame
     ended = f"{len(calls)} {'call' if len(calls) == 1 else 'calls'} on it"
@@ -320,9 +332,10 @@ async def _drain(loop: Loop, seconds: float) -> None:
 # ---- calls on a loop
 
 
-def _enter(pending: Pending, loop: Loop) -> Loop:
+def _enter(pending: Pending, loop: Loop, context: Context) -> Loop:
     """With the lock held."""
     pending.loop = loop
+    pending.context = context
     loop.calls.add(pending)
     _pending[pending.call] = pending
     loaded.detached[pending.call] = pending.endpoint
@@ -345,7 +358,9 @@ def _leave(pending: Pending) -> None:
 
 def _take(loop: Loop) -> None:
     """Calls are there that nginx has handed to the loop."""
-    if loop is not _loop:
+    with _lock:
+        left = loop is not _loop
+    if left:
         loop.remove_reader(_owt.queue_fd())
         return
     for _ in range(BATCH):
@@ -367,8 +382,8 @@ def _start(loop: Loop, call: Call, code_id: str, fn_name: str, kwargs: dict[str,
         result = context.run(run_call, call, code_id, fn_name, kwargs, text, None)
         if type(result) is Pending:
             with _lock:
-                _enter(result, loop)
-            _begin(result, context)
+                _enter(result, loop, context)
+            _begin(result)
             return
         if result is not None:
             call.respond(*result)
@@ -391,13 +406,18 @@ def _is_json(text: str | None) -> bool:
     return True
 
 
-def _begin(pending: Pending, context: Context) -> None:
-    call = pending.call
-    if call.cancelled or pending.lost:
+def _begin(pending: Pending) -> None:
+    call, context = pending.call, pending.context
+    loop = asyncio.get_running_loop()
+    assert context is not None
+    with _lock:
+        if pending.loop is not loop or pending.begun:
+            return  # it has been moved
+        pending.begun = True
+    if call.cancelled:
         pending.discard()
         context.run(_end, pending)
         return
-    loop = asyncio.get_running_loop()
     pending.task = loop.create_task(_run(pending), name=f"owt-{call.connection}", context=context)
     pending.task.add_done_callback(lambda task: _end(pending), context=context)
 
@@ -423,6 +443,10 @@ def _finish(pending: Pending) -> None:
 
 
 def _cancel(pending: Pending) -> None:
+    loop = pending.loop
+    if loop is not None and loop is not asyncio.get_running_loop():
+        loop.call_soon_threadsafe(_cancel, pending)  # it has been moved
+        return
     pending.told = True
     if pending.task is not None:
         pending.task.cancel()
