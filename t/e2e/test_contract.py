@@ -339,7 +339,9 @@ def test_it_is_a_module_whose_name_comes_from_its_hash(server: Server) -> None:
 
 def test_no_unfinished_files_are_left(server: Server) -> None:
     server.run("def run(): return 'finished'")
-    assert {path.suffix for path in owt_dir(server).glob("*") if path.is_file() and path.name != "flask-secret"} == {".py"}
+    assert {path.suffix for path in owt_dir(server).glob("*") if path.is_file() and path.name != "flask-secret"} == {
+        ".py"
+    }
 
 
 def test_classes_pickle(server: Server) -> None:
