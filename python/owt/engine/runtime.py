@@ -156,9 +156,8 @@ def _run(
             pass  # another thread has just dropped it
         function = found.functions.get(fn_name) or found.function(fn_name)
         if kwargs_text is not None:
-            if type(kwargs_text) is list:
-                kwargs_text = kwargs_text.pop()
-            arguments.merge(kwargs_text, kwargs, found.globals, found.texts, request)
+            text = kwargs_text.pop() if isinstance(kwargs_text, list) else kwargs_text
+            arguments.merge(text, kwargs, found.globals, found.texts, request)
             kwargs_text = None
         if found.uses_flask:
             return _run_in_flask(request, found, function, kwargs)
