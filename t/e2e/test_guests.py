@@ -24,7 +24,7 @@ server {
     listen 127.0.0.1:{port};
     location / { owt; }
     location /plain { return 200 plain; }
-    location /front/ { proxy_pass http://127.0.0.1:{port}/; }
+    location /front/ { proxy_pass http://127.0.0.1:{port}/; proxy_http_version 1.1; proxy_set_header Connection ""; }
 }
 """
 
