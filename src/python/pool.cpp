@@ -26,7 +26,9 @@ class PythonPool final : public Pool {
         queue_.on_starving([this] { supervisor_.grow(); });
         python::on_loop_back([this] { threads_.count_back(); });
         on_loaded([this](const CallPtr& call) { interrupt(call); });
-        loads_.arrange(settings.queue, [this](const std::vector<CallPtr>& calls) { queue_.put_back(calls); });
+        // Who waits for a load holds no thread: the threads would have taken so many more.
+        loads_.arrange(settings.queue + settings.threads,
+                       [this](const std::vector<CallPtr>& calls) { queue_.put_back(calls); });
         loop_queue_.arrange(settings.async, [this](CallPtr call) {
             bool taken = queue_.push(std::move(call));
             queue_.kick();
