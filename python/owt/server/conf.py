@@ -84,7 +84,9 @@ def conf(nginx: Nginx, settings: Settings) -> str:
     server += [f"owt_allow host {quoted(host)};" for host in settings.hosts]
     server.append("location / { owt; }")
     blocks = [*http, *_block("owt_instance default", instance), *_block("server", server)]
-    return "\n".join([*main, "worker_shutdown_timeout 1h;", "events { worker_connections 1024; }", *_block("http", blocks), ""])
+    return "\n".join(
+        [*main, "worker_shutdown_timeout 1h;", "events { worker_connections 1024; }", *_block("http", blocks), ""]
+    )
 
 
 def _block(head: str, lines: Sequence[str]) -> list[str]:
