@@ -40,6 +40,15 @@ void init_event(ngx_event_t& event, Succession* succession, Handler handler) {
     event.cancelable = 1;
 }
 
+// QUIC's connections have no sockets of their own.
+bool carries_connections([[maybe_unused]] const ngx_listening_t& listening) {
+#if (NGX_QUIC)
+    return listening.quic != 0;
+#else
+    return false;
+#endif
+}
+
 Succession& succession_of(ngx_event_t* event) {
     return *static_cast<Succession*>(event->data);
 }
@@ -270,6 +279,9 @@ void Succession::look() {
         wait_for_others();
         return;
     }
+    if (signalled_ && stage_ != Stage::leaving) {
+        leave();
+    }
     switch (stage_) {
         case Stage::serving:
             if (door_closed_) {
@@ -319,7 +331,7 @@ void Succession::drain() {
     ngx_use_accept_mutex = 0;
     ngx_accept_mutex_held = 0;  // it is not locked outside of nginx's own turn
     for (ngx_listening_t& listening : listening_of(cycle_)) {
-        if (has_open(listening)) {
+        if (has_open(listening) && !carries_connections(listening)) {
             stop_listening(listening);
         }
     }
@@ -329,14 +341,13 @@ void Succession::drain() {
 }
 
 void Succession::end_drain() {
-    hook("end_drain");
     ngx_exiting = 0;
     stage_ = Stage::retiring;
     newest_ = *ngx_connection_counter;
     stop_timer(patience_);
     ngx_use_accept_mutex = accept_mutex_;
     for (ngx_listening_t& listening : listening_of(cycle_)) {
-        if (has_open(listening) && (!accept_mutex_ || listening.reuseport)) {
+        if (has_open(listening) && !carries_connections(listening) && (!accept_mutex_ || listening.reuseport)) {
             start_listening(listening);
         }
     }

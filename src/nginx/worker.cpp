@@ -434,13 +434,17 @@ void Worker::replace(const char* why) {
     if (std::exchange(leaving_, true) || ngx_exiting) {
         return;
     }
-    if (succession_ == nullptr) {
+    if (ngx_process == NGX_PROCESS_SINGLE) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "owt: %s should be replaced, %s, but there is no master to start another", who_.c_str(), why);
         return;
     }
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "owt: %s is to be replaced: %s", who_.c_str(), why);
-    succession_->retire();
+    if (succession_ != nullptr) {
+        succession_->retire();
+    } else {
+        ngx_quit = 1;
+    }
 }
 
 }  // namespace owt
