@@ -712,7 +712,8 @@ def test_behind_a_front_with_tls_the_request_is_secure(server: Server) -> None:
 
 def test_who_comes_by_itself_cannot_say_so(server: Server) -> None:
     headers = {"X-Forwarded-Proto": "https"}
-    assert server.get("/", params={"code": URL}, headers=headers).json() == [f"{server.url}/", False, None]
+    answer = server.get("/", params={"code": URL}, headers=headers)
+    assert (answer.status_code, "X-Forwarded-Proto" in answer.text) == (403, True)
 
 
 @pytest.mark.parametrize(
@@ -721,9 +722,8 @@ def test_who_comes_by_itself_cannot_say_so(server: Server) -> None:
         ("/host", "Host: localhost:81", "localhost:81"),
         ("/host", "Host: localhost", "localhost"),
         ("/host", "Host: [::1]:82", "[::1]:82"),
-        ("http://localhost:83/host", "Host: other", "localhost:83"),
-        ("http://localhost/host", "Host: other:84", "localhost"),
-        ("http://[::1]:85/host?a=b:86", "Host: other", "[::1]:85"),
+        ("http://localhost:83/host", "Host: localhost:83", "localhost:83"),
+        ("http://[::1]:85/host?a=b:86", "Host: [::1]:85", "[::1]:85"),
     ],
 )
 def test_what_the_client_calls_the_server(server: Server, line: str, headers: str, told: str) -> None:
