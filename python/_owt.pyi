@@ -66,11 +66,18 @@ class Call:
         """Ends a streamed answer properly."""
     def abort(self) -> None:
         """Ends a streamed answer so that the client sees it fail."""
-    def detach(self) -> None:
-        """The call goes on after ``runtime.run`` has returned, until ``release`` (async). Raises owt.Cancelled if
-        nobody waits for it any more."""
+    def detach(self) -> bool:
+        """The call goes on after ``runtime.run`` has returned, until ``release`` (async). False if there are too many
+        of its kind: then it has been refused. Raises owt.Cancelled if nobody waits for it any more."""
+    def to_threads(self) -> None:
+        """A call that ``take`` gave is not for the loop after all: a thread will run it."""
     def release(self) -> None:
         """A detached call is over."""
+    def check(self) -> None:
+        """Raises owt.Cancelled if nobody waits for the call any more. For the thread that runs it."""
+    def wait_for_load(self, load: int, rest: tuple[object, dict[str, object]]) -> bool:
+        """Says that the call waits for a load by its number, without a thread: when that has ended ``runtime.run`` gets
+        the call again, and with it rest. False if too many wait already."""
 
 def logs(level: int) -> bool:
     """Whether the error log takes lines of this level, one of nginx's."""
@@ -79,8 +86,43 @@ def log(level: int, connection: int, text: str) -> None:
     """Writes one line to nginx's error log. level is nginx's (4 error, 5 warn, 6 notice, 7 info), connection its number
     or 0 for none."""
 
+def load_begins() -> int:
+    """The calling thread begins to load an endpoint: until ``load_ends`` its call is not interrupted and does not count
+    as stuck, whoever has left. The load's number."""
+
+def load_ends(load: int) -> None:
+    """The load of this number has ended. Calls that wait for it go on."""
+
+def take() -> tuple[Call, str, str, dict[str, object], str | None] | None:
+    """The next call of a function that is known to be ``asynchronous``, detached already: what ``runtime.run`` gets.
+    None if there is none."""
+
+def queue_fd() -> int:
+    """A descriptor that is readable while ``take`` has something to give."""
+
+def asynchronous(code_id: str, fn_name: str) -> None:
+    """Says that an endpoint's function is a coroutine function or an asynchronous generator function: its calls come
+    to ``take`` from now on."""
+
+def forget(code_id: str) -> None:
+    """Calls of this endpoint do not come to ``take`` any more."""
+
+def loop_came_back() -> None:
+    """Says that a loop which ``runtime.overdue`` has reported as lost is there again."""
+
+def grace() -> float:
+    """The instance's grace, in seconds."""
+
 def reserved_signals() -> list[int]:
     """The signals that nginx itself uses in this process."""
 
 def after_fork_in_child() -> None:
     """Closes the listening and client sockets that a forked child has inherited from the worker."""
+
+def failed() -> None:
+    """The call that this thread runs has failed for a reason that is not its own. Several in a row replace the
+    process."""
+
+def damaged(why: str) -> None:
+    """The interpreter is damaged beyond repair: the process is to be replaced once its calls have ended. why: for the
+    log."""

@@ -6,6 +6,10 @@ namespace owt {
 
 namespace {
 
+// Pieces shorter than this are put together while they wait, up to so much in one.
+constexpr std::size_t short_piece = 4 * 1024;
+constexpr std::size_t gathered_piece = 16 * 1024;
+
 double seconds(Clock::duration duration) {
     return std::chrono::duration<double>(duration).count();
 }
@@ -53,6 +57,7 @@ bool Call::take(Batch& batch) {
     }
     fresh_ = false;
     batch = std::exchange(outbox_, {});
+    gathering_ = nullptr;
     return true;
 }
 
@@ -75,6 +80,7 @@ bool Call::cancel() {
     cancelled_ = true;
     rest.swap(rest_);
     outbox_ = {};
+    gathering_ = nullptr;
     fresh_ = false;
     room_.notify_all();
     return true;
@@ -99,7 +105,12 @@ Timing Call::timing() const {
 void Call::run() {
     std::lock_guard lock(mutex_);
     state_ = State::running;
-    started_at_ = Clock::now();
+    if (waits_for_.exchange(0) == 0) {
+        started_at_ = Clock::now();
+    } else {
+        load_ += seconds(Clock::now() - waits_since_);
+        loading_ = false;
+    }
 }
 
 void Call::finished() {
@@ -133,9 +144,38 @@ std::shared_ptr<const void> Call::take_rest() {
     return std::exchange(rest_, nullptr);
 }
 
+bool Call::has_rest() const {
+    std::lock_guard lock(mutex_);
+    return rest_ != nullptr;
+}
+
+void Call::wait_for_load(std::uint64_t load, std::shared_ptr<const void> rest) {
+    std::lock_guard lock(mutex_);
+    rest_ = std::move(rest);
+    waits_since_ = Clock::now();
+    waits_for_ = load;
+    loading_ = true;
+}
+
+void Call::queue_again() {
+    std::lock_guard lock(mutex_);
+    detached_ = false;
+    state_ = State::queued;
+    started_at_ = {};
+}
+
 void Call::loaded(double seconds) {
     std::lock_guard lock(mutex_);
     load_ += seconds;
+}
+
+void Call::bound() {
+    Params& params = asked.params;
+    params.code = {};
+    params.kwargs = {};
+    params.fields = {};
+    params.beside = {};
+    params.unused = {};
 }
 
 bool Call::answered() const {
@@ -159,10 +199,30 @@ void Call::finish_answer(std::unique_lock<std::mutex>& lock) {
 }
 
 void Call::add(Piece piece) {
-    if (!piece.bytes.empty()) {
-        unsent_ += piece.bytes.size();
+    if (piece.bytes.empty()) {
+        return;
+    }
+    unsent_ += piece.bytes.size();
+    if (outbox_.pieces.empty() || piece.bytes.size() >= short_piece || !gather(outbox_.pieces.back(), piece.bytes)) {
         outbox_.pieces.push_back(std::move(piece));
     }
+}
+
+// A piece costs more than a hundred bytes beside its own, and a client that does not read may have any number of them
+// wait. False if the last one cannot take in more.
+bool Call::gather(Piece& last, std::string_view bytes) {
+    if (gathering_ == nullptr || gathering_ != last.owner) {
+        if (last.bytes.size() >= short_piece) {
+            return false;
+        }
+        gathering_ = std::make_shared<std::string>(last.bytes);
+        last.owner = gathering_;
+    } else if (gathering_->size() + bytes.size() > gathered_piece) {
+        return false;
+    }
+    gathering_->append(bytes);
+    last.bytes = *gathering_;
+    return true;
 }
 
 void Call::refuse(Problem problem) {

@@ -93,7 +93,7 @@ class Call : public std::enable_shared_from_this<Call> {
     // reads: those of a multipart form and of a body that nginx spooled to a file.
     struct Asked {
         std::string environ;  // CGI variables, NUL after each name and each value
-        std::string body;     // the whole body, where nginx holds it in memory
+        std::string body;     // the whole body, where nginx holds it in memory; it may send from here
         Fd body_file;         // else the file it was spooled to
         Place place = Place::query;
         bool parsed = false;  // params have been read on the loop
@@ -130,7 +130,17 @@ class Call : public std::enable_shared_from_this<Call> {
     void park(std::shared_ptr<const void> rest);
     bool hand_back();  // false if it is not parked
     std::shared_ptr<const void> take_rest();
+    bool has_rest() const;
     void loaded(double seconds);
+    // The function has its arguments: nobody else needs what they were made of. For what may go on for long.
+    void bound();
+
+    // Its thread loads its endpoint, which goes on if nobody waits for the answer any more.
+    void load(bool begins) { loading_ = begins; }
+    bool loading() const { return loading_; }
+    // It runs anew, and with rest, once the load of this number has ended; until then it needs no thread.
+    void wait_for_load(std::uint64_t load, std::shared_ptr<const void> rest);
+    std::uint64_t waits_for() const { return waits_for_; }  // 0: for none
 
     void refuse(Problem problem);
     void respond(Head head, Piece body);
@@ -146,6 +156,8 @@ class Call : public std::enable_shared_from_this<Call> {
 
     // The call goes on after its thread has turned to others (async).
     void detach() { detached_ = true; }
+    // It needs a thread after all, and has not begun.
+    void queue_again();
     bool detached() const { return detached_; }
 
     bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
@@ -158,17 +170,21 @@ class Call : public std::enable_shared_from_this<Call> {
     bool begin_answer();  // false if there is one already, or nobody to have it
     void finish_answer(std::unique_lock<std::mutex>& lock);
     void add(Piece piece);
+    bool gather(Piece& last, std::string_view bytes);
     void ring(std::unique_lock<std::mutex>& lock);
 
     Doorbell& doorbell_;
     const std::size_t limit_;
     std::atomic<bool> cancelled_ = false;
     std::atomic<bool> detached_ = false;
+    std::atomic<bool> loading_ = false;
+    std::atomic<std::uint64_t> waits_for_ = 0;
     std::atomic<State> state_ = State::queued;
 
     mutable std::mutex mutex_;
     std::condition_variable room_;
     Batch outbox_;
+    std::shared_ptr<std::string> gathering_;  // the bytes of its last piece, if these are many put together
     bool answered_ = false;
     bool fresh_ = false;  // the outbox holds something the loop has not been told of
     bool ended_ = false;
@@ -181,6 +197,7 @@ class Call : public std::enable_shared_from_this<Call> {
     Clock::time_point queued_at_ = Clock::now();
     Clock::time_point started_at_;
     Clock::time_point head_at_;
+    Clock::time_point waits_since_;  // for a load
     double load_ = 0;
 };
 

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,11 +15,20 @@
 
 namespace owt {
 
+// What Python has to ask the process that it shares with nginx. From any thread.
+struct Host {
+    std::function<void()> in_child;  // in a process that an adaptor forked
+    // The first descriptor in [low, high) that is the server's and not Python's; -1 if none is.
+    std::function<int(int low, int high)> first_owned;
+    std::function<void()> before_program;  // one is about to be started that may inherit descriptors
+};
+
 // What an owt_instance block says about a process.
 struct Settings {
     std::size_t threads = 8;
     std::size_t most_threads = 64;  // if all wait for something that is not Python
     std::size_t queue = 64;
+    std::size_t async = 16384;  // calls that run without a thread
     std::chrono::milliseconds grace{10000};
     std::string python_home;               // a virtualenv; empty: the Python that owt was built with
     std::vector<std::string> python_path;  // before sys.path
@@ -30,7 +40,13 @@ struct Settings {
     std::size_t max_rss_hard = 0;       // likewise
     std::string sources;                // owt_dir
     std::chrono::seconds pause{0};      // before Python starts
-    std::function<void()> in_child;     // called in a process that an adaptor forked
+    Host host;
+};
+
+// What there is to see of a pool from outside.
+struct Load {
+    std::size_t queued = 0;        // calls
+    std::size_t lost_threads = 0;  // written off, and not back
 };
 
 // None of these waits for Python, but for stop().
@@ -45,12 +61,15 @@ class Pool {
     // From better to worse.
     enum class Health {
         good,
-        worn_out,  // to be replaced when its calls have ended: too many threads are lost, or Python did not start
+        worn_out,  // to be replaced when its calls have ended: threads are lost, or Python is not what it was
         stuck,     // to be ended at once: Python cannot be had any more
     };
     virtual Health health() const = 0;
-    // False if the queue is full.
-    virtual bool submit(CallPtr call) = 0;
+    // Once it is not good.
+    virtual std::string why() const = 0;
+    // What is wrong, if the call cannot be taken in: there are too many.
+    virtual std::optional<Problem> submit(CallPtr call) = 0;
+    virtual Load load() = 0;
     // To be called once after a batch of submits.
     virtual void kick() = 0;
     virtual void cancel(const CallPtr& call) = 0;

@@ -9,6 +9,19 @@
 #include "call/text.hpp"
 
 namespace owt {
+
+Problem queue_full() {
+    return {503, "queue-full",
+            "All threads are busy and the queue is full: try again in a second. "
+            "The server's owt_instance sets threads and queue."};
+}
+
+Problem too_many_asynchronous() {
+    return {503, "queue-full",
+            "As many asynchronous calls run as this server allows: try again in a second. "
+            "The line async of its owt_instance says how many."};
+}
+
 namespace {
 
 // Cuts the next part off text, at a separator that does not stand within a quoted string.

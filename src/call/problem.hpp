@@ -14,6 +14,10 @@ struct Problem {
     std::string detail;  // what happened and what to do about it
 };
 
+// Where a call cannot be taken in (503, which is sent with Retry-After).
+Problem queue_full();
+Problem too_many_asynchronous();
+
 // True if the Accept header's value ranks application/problem+json or application/json above text/plain
 // (RFC 9110, 12.5.1: the most specific range decides; q=0 excludes). No header, or */*, prefers text.
 bool prefers_json(std::string_view accept);

@@ -32,4 +32,25 @@ std::string shown(std::string_view text) {
     return out;
 }
 
+std::string escaped(std::string_view line) {
+    std::string out;
+    auto escape = [&out](unsigned char c) {
+        constexpr std::string_view digits = "0123456789abcdef";
+        out += {'\\', 'x', digits[c >> 4], digits[c & 15]};
+    };
+    for (std::size_t i = 0; i < line.size(); i++) {
+        auto c = static_cast<unsigned char>(line[i]);
+        auto next = i + 1 < line.size() ? static_cast<unsigned char>(line[i + 1]) : 0U;
+        if (c == 0xC2 && next >= 0x80 && next < 0xA0) {  // C1, in UTF-8
+            escape(static_cast<unsigned char>(next));
+            i++;
+        } else if ((c < 0x20 && c != '\t') || c == 0x7F) {
+            escape(c);
+        } else {
+            out += line[i];
+        }
+    }
+    return out;
+}
+
 }  // namespace owt

@@ -52,4 +52,7 @@ constexpr std::string_view without_mark(std::string_view text) {
 // A name or value as a complaint shows it: short, in quotes, on one line, UTF-8.
 std::string shown(std::string_view text);
 
+// A line as a terminal may show it: the control characters in it that a terminal would obey are escaped, but for tabs.
+std::string escaped(std::string_view line);
+
 }  // namespace owt

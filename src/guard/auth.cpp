@@ -78,14 +78,14 @@ Complaint Logins::add(std::string_view text) {
     return {};
 }
 
-bool Logins::admit(std::string_view authorization) const {
+std::optional<std::string> Logins::admit(std::string_view authorization) const {
     auto decoded = decode_basic(authorization);
     if (!decoded) {
-        return false;
+        return std::nullopt;
     }
     std::size_t colon = decoded->find(':');
     if (colon == std::string::npos) {
-        return false;
+        return std::nullopt;
     }
     std::string given = key(decoded->substr(0, colon), sha256_hex(std::string_view(*decoded).substr(colon + 1)));
     // Every login is compared to its end, whether or not one was found before.
@@ -93,7 +93,8 @@ bool Logins::admit(std::string_view authorization) const {
     for (const std::string& login : logins_) {
         found |= static_cast<int>(CRYPTO_memcmp(given.data(), login.data(), login.size()) == 0);
     }
-    return found != 0;
+    decoded->resize(colon);
+    return found != 0 ? std::move(decoded) : std::nullopt;
 }
 
 Problem not_logged_in() {

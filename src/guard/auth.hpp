@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,9 +19,9 @@ class Logins {
     Complaint add(std::string_view text);
     bool empty() const { return logins_.empty(); }
 
-    // The value of an Authorization header: true if its user and password are among these. Takes as long for an
+    // The value of an Authorization header: its user if user and password are among these. Takes as long for an
     // unknown user as for a wrong password.
-    bool admit(std::string_view authorization) const;
+    std::optional<std::string> admit(std::string_view authorization) const;
 
   private:
     std::vector<std::string> logins_;  // SHA-256 of the user and of the password, in hex

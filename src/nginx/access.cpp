@@ -117,10 +117,36 @@ ngx_int_t send_confirm_page(ngx_http_request_t* request) {
     return send_whole(request, NGX_HTTP_OK, type, page);
 }
 
-bool logged_in(ngx_http_request_t* request) {
+bool log_in(ngx_http_request_t* request) {
     const Logins* logins = location_conf(request).logins;
     ngx_table_elt_t* authorization = request->headers_in.authorization;
-    return logins == nullptr || (authorization != nullptr && logins->admit(to_view(authorization->value)));
+    if (logins == nullptr) {
+        return true;
+    }
+    auto user = authorization != nullptr ? logins->admit(to_view(authorization->value)) : std::nullopt;
+    if (!user) {
+        return false;
+    }
+    if (RequestState* state = ensure_state(request)) {
+        state->user = std::move(*user);
+    }
+    return true;
+}
+
+// nginx's own auth_basic, whose handler is called through this one: only so it is known that it has let somebody in.
+ngx_http_handler_pt check_basic;
+
+ngx_int_t log_in_by_nginx(ngx_http_request_t* request) noexcept {
+    ngx_int_t rc = check_basic(request);
+    if (rc != NGX_OK || location_conf(request).owt == nullptr) {
+        return rc;
+    }
+    RequestState* state = ensure_state(request);
+    if (state == nullptr) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    state->user = to_view(request->headers_in.user);
+    return NGX_OK;
 }
 
 ngx_int_t send_verdict(ngx_http_request_t* request, const Verdict& verdict) {
@@ -172,7 +198,7 @@ ngx_int_t check_login(ngx_http_request_t* request) {
     if (location_conf(request).logins == nullptr) {
         return NGX_DECLINED;
     }
-    if (logged_in(request)) {
+    if (log_in(request)) {
         return NGX_OK;
     }
     ngx_log_error(NGX_LOG_INFO, request->connection->log, 0, "owt: owt_auth knows no such user and password");
@@ -291,6 +317,30 @@ void add_server_names(ngx_conf_t* cf, const ngx_http_core_srv_conf_t& own, Rules
     }
 }
 
+// Its handler is known to nobody but itself. So it is asked to install it once more, which shows it.
+void watch_logins(ngx_conf_t* cf) {
+    ngx_module_t* module = nullptr;
+    for (ngx_uint_t i = 0; cf->cycle->modules[i] != nullptr; i++) {
+        if (std::string_view(cf->cycle->modules[i]->name) == "ngx_http_auth_basic_module") {
+            module = cf->cycle->modules[i];
+        }
+    }
+    auto* core = static_cast<ngx_http_core_main_conf_t*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module));
+    ngx_array_t& handlers = core->phases[NGX_HTTP_ACCESS_PHASE].handlers;
+    ngx_uint_t before = handlers.nelts;
+    if (module == nullptr || static_cast<ngx_http_module_t*>(module->ctx)->postconfiguration(cf) != NGX_OK ||
+        handlers.nelts != before + 1) {
+        return;
+    }
+    auto* begin = begin_of<ngx_http_handler_pt>(handlers);
+    ngx_http_handler_pt its = begin[before];
+    handlers.nelts = before;
+    if (auto* found = std::find(begin, begin + before, its); found != begin + before) {
+        check_basic = its;
+        *found = log_in_by_nginx;
+    }
+}
+
 ngx_int_t add_handler(ngx_conf_t* cf, ngx_http_phases phase, ngx_http_handler_pt handler) {
     auto* core = static_cast<ngx_http_core_main_conf_t*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module));
     auto* slot = static_cast<ngx_http_handler_pt*>(ngx_array_push(&core->phases[phase].handlers));
@@ -310,7 +360,7 @@ ngx_int_t judge(ngx_http_request_t* request) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     // nginx asks for no login in a subrequest (mirror, SSI, auth_request).
-    if (request != request->main && !logged_in(request)) {
+    if (request != request->main && !log_in(request)) {
         return send_problem(request, not_logged_in());
     }
     if (!conf.guard || state->judged_by == conf.rules) {
@@ -433,6 +483,7 @@ char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
 ngx_int_t init_access(ngx_conf_t* cf) noexcept {
     auto& main = *static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_owt_module));
     warn_of_addresses(cf, main);
+    watch_logins(cf);
     next_header_filter = ngx_http_top_header_filter;
     ngx_http_top_header_filter = header_filter;
     return add_handler(cf, NGX_HTTP_PREACCESS_PHASE, preaccess) == NGX_OK &&

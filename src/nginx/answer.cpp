@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <type_traits>
 
 #include "call/text.hpp"
 
@@ -15,6 +16,29 @@ bool is_nginx_own(std::string_view name) {
         "Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade",
         "TE",         "Trailer",    "Proxy-Connection",  "Content-Length"};
     return std::any_of(names.begin(), names.end(), [&](std::string_view own) { return same(own, name); });
+}
+
+// Where nginx's own `expires` looks for what it is to replace: an array until 1.23, then a list.
+template <typename Out, typename Header>
+bool note_cache_control(ngx_http_request_t* request, Out& out, Header* header) {
+    if constexpr (std::is_same_v<decltype(out.cache_control), ngx_array_t>) {
+        ngx_array_t& all = out.cache_control;
+        if (all.elts == nullptr && ngx_array_init(&all, request->pool, 1, sizeof(header)) != NGX_OK) {
+            return false;
+        }
+        auto** place = static_cast<Header**>(ngx_array_push(&all));
+        if (place != nullptr) {
+            *place = header;
+        }
+        return place != nullptr;
+    } else {
+        Header** place = &out.cache_control;
+        while (*place != nullptr) {
+            place = &(*place)->next;
+        }
+        *place = header;
+        return true;
+    }
 }
 
 }  // namespace
@@ -40,6 +64,13 @@ ngx_table_elt_t* add_header(ngx_http_request_t* request, std::string_view name, 
     header->hash = 1;
     header->key = key;
     header->value = text;
+    auto& out = request->headers_out;
+    if (same(name, "Cache-Control") && !note_cache_control(request, out, header)) {
+        return nullptr;
+    }
+    if (same(name, "Expires")) {
+        out.expires = header;
+    }
     return header;
 }
 
@@ -122,6 +153,8 @@ ngx_int_t send_problem(ngx_http_request_t* request, const Problem& problem) {
     bool json = prefers_json(find_header(request->headers_in.headers, "Accept"));
     if (add_header(request, "Vary", "Accept") == nullptr ||
         (problem.status == NGX_HTTP_NOT_ALLOWED && add_header(request, "Allow", "GET, HEAD, POST") == nullptr) ||
+        (problem.status == NGX_HTTP_UNSUPPORTED_MEDIA_TYPE &&
+         add_header(request, "Accept-Encoding", "identity") == nullptr) ||
         (problem.status == NGX_HTTP_SERVICE_UNAVAILABLE && add_header(request, "Retry-After", "1") == nullptr)) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdio>
 
+#include "call/glance.hpp"
 #include "call/json.hpp"
 #include "call/locate.hpp"
 #include "call/sha256.hpp"
@@ -17,28 +18,11 @@ namespace owt {
 
 namespace {
 
-// More than this of a body is read by nobody on the event loop.
-constexpr off_t largest_body = 16 << 20;
+// More than this of a body is read by nobody on the event loop: it takes some milliseconds.
+constexpr std::size_t largest_part = 256 << 10;
 
-void put(std::string& environ, std::string_view name, std::string_view value) {
-    environ.append(name).push_back('\0');
-    // A NUL in a decoded path would end the value early, and no program expects one.
-    environ.append(value.substr(0, value.find('\0'))).push_back('\0');
-}
-
-void put_header(std::string& environ, std::string_view name, std::string_view value) {
-    environ.append("HTTP_");
-    for (char c : name) {
-        environ.push_back(c == '-' ? '_' : static_cast<char>(ngx_toupper(c)));
-    }
-    environ.push_back('\0');
-    environ.append(value).push_back('\0');
-}
-
-std::string_view port_of(sockaddr* address, std::array<char, 8>& text) {
-    int n = std::snprintf(text.data(), text.size(), "%u", static_cast<unsigned>(ngx_inet_get_port(address)));
-    return {text.data(), static_cast<std::size_t>(n)};
-}
+// Below this nginx's memory comes in one piece with the request's.
+constexpr std::size_t worth_sharing = 64 << 10;
 
 // The first bytes of a body, to tell JSON.
 std::string_view body_start(const Call::Asked& asked, std::array<char, 64>& block) {
@@ -49,18 +33,44 @@ std::string_view body_start(const Call::Asked& asked, std::array<char, 64>& bloc
     return {block.data(), n > 0 ? static_cast<std::size_t>(n) : 0};
 }
 
+// A Python thread is to read it, where that holds up nobody else.
+bool is_large(const Call::Asked& asked) {
+    return asked.body_file || asked.body.size() > largest_part;
+}
+
 std::string_view content_type(ngx_http_request_t* request) {
     ngx_table_elt_t* type = request->headers_in.content_type;
     return type != nullptr ? to_view(type->value) : std::string_view();
 }
 
-// All of a body, in memory or in a file; nullopt if it is not there (yet), or too large.
-std::optional<std::string> whole_body(ngx_http_request_t* request) {
+std::size_t size_in_memory(const ngx_buf_t& part) {
+    return ngx_buf_in_memory(&part) ? static_cast<std::size_t>(part.last - part.pos) : 0;
+}
+
+bool is_coded(ngx_http_request_t* request) {
+    bool coded = false;
+    each_header(request->headers_in.headers, [&](const ngx_table_elt_t& header) {
+        if (same(to_view(header.key), "Content-Encoding")) {
+            std::string_view value = trim(to_view(header.value), blanks);
+            coded = coded || (!value.empty() && !same(value, "identity"));
+        }
+    });
+    return coded;
+}
+
+struct Part {
+    std::string text;
+    bool all = true;
+};
+
+// So much of a body as may be read here, in memory or in a file; nullopt if it is not there (yet).
+std::optional<Part> beginning_of_body(ngx_http_request_t* request) {
     ngx_http_request_body_t* body = request->request_body;
     if (body == nullptr || request->reading_body || request->request_body_no_buffering) {
         return std::nullopt;
     }
-    std::string text;
+    Part found;
+    std::string& text = found.text;
     for (ngx_chain_t* link = body->bufs; link != nullptr; link = link->next) {
         ngx_buf_t* part = link->buf;
         bool in_memory = ngx_buf_in_memory(part);
@@ -68,67 +78,42 @@ std::optional<std::string> whole_body(ngx_http_request_t* request) {
             continue;  // it only says that this is the end
         }
         // From its start: by now a proxy may have sent it.
-        off_t size = in_memory ? part->last - part->start : part->file_last;
-        if (size > largest_body - static_cast<off_t>(text.size())) {
-            return std::nullopt;
-        }
+        auto there = static_cast<std::size_t>(in_memory ? part->last - part->start : part->file_last);
         std::size_t before = text.size();
-        text.resize(before + static_cast<std::size_t>(size));
+        std::size_t size = std::min(there, largest_part - before);
+        found.all = found.all && size == there;
+        text.resize(before + size);
         if (in_memory) {
-            ngx_memcpy(text.data() + before, part->start, static_cast<std::size_t>(size));
+            ngx_memcpy(text.data() + before, part->start, size);
         } else if (part->file->fd == NGX_INVALID_FILE ||  // a proxy has closed it
-                   ngx_read_file(part->file, reinterpret_cast<u_char*>(text.data()) + before,
-                                 static_cast<std::size_t>(size), 0) != size) {
+                   ngx_read_file(part->file, reinterpret_cast<u_char*>(text.data()) + before, size, 0) !=
+                       static_cast<ssize_t>(size)) {
             return std::nullopt;
         }
     }
-    return text;
+    return found;
 }
 
 }  // namespace
 
-std::string environ_of(ngx_http_request_t* request, std::size_t body_size) {
-    ngx_connection_t* connection = request->connection;
-    auto* server = static_cast<ngx_http_core_srv_conf_t*>(ngx_http_get_module_srv_conf(request, ngx_http_core_module));
-    std::array<char, 8> port;
-    std::string environ;
-    environ.reserve(1024);
-    put(environ, "REQUEST_METHOD", request->method == NGX_HTTP_HEAD ? "GET" : to_view(request->method_name));
-    put(environ, "SCRIPT_NAME", "");
-    put(environ, "PATH_INFO", to_view(request->uri));
-    put(environ, "QUERY_STRING", to_view(request->args));
-    put(environ, "REQUEST_URI", to_view(request->unparsed_uri));
-    put(environ, "SERVER_PROTOCOL", to_view(request->http_protocol));
-    std::string_view host = to_view(request->headers_in.server);
-    put(environ, "SERVER_NAME", host.empty() ? to_view(server->server_name) : host);
-    if (ngx_connection_local_sockaddr(connection, nullptr, 0) == NGX_OK) {
-        put(environ, "SERVER_PORT", port_of(connection->local_sockaddr, port));
-    }
-    put(environ, "REMOTE_ADDR", to_view(connection->addr_text));
-    put(environ, "REMOTE_PORT", port_of(connection->sockaddr, port));
-    bool https = false;
-#if (NGX_HTTP_SSL)
-    https = connection->ssl != nullptr;
-#endif
-    put(environ, "REQUEST_SCHEME", https ? "https" : "http");
-    if (request->headers_in.content_type != nullptr) {
-        put(environ, "CONTENT_TYPE", to_view(request->headers_in.content_type->value));
-    }
-    if (body_size > 0) {
-        put(environ, "CONTENT_LENGTH", std::to_string(body_size));
-    }
-    each_header(request->headers_in.headers, [&](const ngx_table_elt_t& header) {
-        std::string_view name = to_view(header.key);
-        if (!same(name, "Content-Type") && !same(name, "Content-Length")) {
-            put_header(environ, name, to_view(header.value));
+bool body_is_whole(ngx_http_request_t* request) {
+    const ngx_http_request_body_t* body = request->request_body;
+    off_t here = 0;
+    if (body != nullptr && body->temp_file != nullptr) {
+        here = body->temp_file->file.offset;
+    } else if (body != nullptr) {
+        for (const ngx_chain_t* link = body->bufs; link != nullptr; link = link->next) {
+            here += static_cast<off_t>(size_in_memory(*link->buf));
         }
-    });
-    return environ;
+    }
+    // Where no length is declared HTTP/1 counts in its place, HTTP/2 and HTTP/3 beside it.
+    off_t all = std::max(request->headers_in.content_length_n, body != nullptr ? body->received : 0);
+    return !request->main->reading_body && here >= all;
 }
 
 std::optional<std::size_t> take_body(ngx_http_request_t* request, Call::Asked& asked) {
     ngx_http_request_body_t* body = request->request_body;
-    if (body == nullptr || body->bufs == nullptr) {
+    if (body == nullptr || body->bufs == nullptr || (request != request->main && !body_is_whole(request))) {
         return 0;
     }
     if (body->temp_file != nullptr) {
@@ -140,35 +125,60 @@ std::optional<std::size_t> take_body(ngx_http_request_t* request, Call::Asked& a
     }
     std::size_t size = 0;
     for (ngx_chain_t* link = body->bufs; link != nullptr; link = link->next) {
-        size += static_cast<std::size_t>(ngx_buf_size(link->buf));
+        size += size_in_memory(*link->buf);
     }
     asked.body.reserve(size);
     for (ngx_chain_t* link = body->bufs; link != nullptr; link = link->next) {
-        asked.body.append(reinterpret_cast<char*>(link->buf->pos),
-                          static_cast<std::size_t>(link->buf->last - link->buf->pos));
+        asked.body.append(reinterpret_cast<char*>(link->buf->pos), size_in_memory(*link->buf));
     }
     return size;
 }
 
-Complaint read_params(ngx_http_request_t* request, Call::Asked& asked) {
+bool share_body(ngx_http_request_t* request, const Call::Asked& asked) {
+    ngx_http_request_body_t* body = request->request_body;
+    if (asked.body.size() < worth_sharing || request->preserve_body || request != request->main) {
+        return true;
+    }
+    auto* buffer = static_cast<ngx_buf_t*>(ngx_calloc_buf(request->pool));
+    ngx_chain_t* link = ngx_alloc_chain_link(request->pool);
+    if (buffer == nullptr || link == nullptr) {
+        return false;
+    }
+    auto* bytes = reinterpret_cast<u_char*>(const_cast<char*>(asked.body.data()));
+    buffer->pos = buffer->start = bytes;
+    buffer->last = buffer->end = bytes + asked.body.size();
+    buffer->memory = 1;
+    buffer->last_buf = 1;
+    *link = {buffer, nullptr};
+    body->bufs = link;
+    if (ngx_buf_t* own = std::exchange(body->buf, nullptr)) {
+        ngx_pfree(request->pool, own->start);
+    }
+    return true;
+}
+
+std::optional<Problem> read_params(ngx_http_request_t* request, Call::Asked& asked) {
     std::array<char, 64> block;
     std::string_view query = to_view(request->args);
     asked.place = locate(query, content_type(request), body_start(asked, block));
-    if (asked.place == Place::nowhere) {
-        return no_code_text();
+    bool in_body = asked.place != Place::query;
+    if (in_body && (asked.body_file || !asked.body.empty()) && is_coded(request)) {
+        return Problem{
+            415, "coded-body",
+            "The body is compressed (Content-Encoding), and parameters in it are not read. Send it as it is, "
+            "or send the code in the query: then the body goes to the adaptor as it came."};
     }
-    if (asked.place == Place::multipart || (asked.place != Place::query && asked.body_file)) {
+    if (asked.place == Place::nowhere) {
+        return Problem{400, "no-code", no_code_text()};
+    }
+    if (asked.place == Place::multipart || (in_body && is_large(asked))) {
         return std::nullopt;
     }
     asked.parsed = true;
-    switch (asked.place) {
-        case Place::query:
-            return read_urlencoded(query, asked.params);
-        case Place::json:
-            return read_json(asked.body, asked.params);
-        default:
-            return read_urlencoded(asked.body, asked.params);
-    }
+    Complaint complaint = asked.place == Place::query  ? read_urlencoded(query, asked.params)
+                          : asked.place == Place::json ? read_json(asked.body, asked.params)
+                                                       : read_urlencoded(asked.body, asked.params);
+    return complaint ? std::optional<Problem>({400, "bad-parameters", *complaint}) : std::nullopt;
 }
 
 bool complete_key(Call::Asked& asked) {
@@ -179,8 +189,11 @@ bool complete_key(Call::Asked& asked) {
         asked.params.cache_key_override) {
         return true;
     }
+    if (is_large(asked)) {
+        return false;
+    }
     asked.further = sha256_hex(asked.body);
-    return !asked.body_file;
+    return true;
 }
 
 std::optional<std::string> code_id_of(ngx_http_request_t* request) {
@@ -190,15 +203,18 @@ std::optional<std::string> code_id_of(ngx_http_request_t* request) {
     if (names_code(query)) {
         complaint = read_urlencoded(query, params);
     } else {
-        auto body = whole_body(request);
+        auto body = beginning_of_body(request);
         if (!body) {
             return std::nullopt;
         }
-        Place place = locate(query, content_type(request), *body);
+        Place place = locate(query, content_type(request), body->text);
+        if (!body->all) {
+            return glance_code_id(place, body->text);
+        }
         if (place != Place::json && place != Place::urlencoded) {
             return std::string();
         }
-        complaint = place == Place::json ? read_json(*body, params) : read_urlencoded(*body, params);
+        complaint = place == Place::json ? read_json(body->text, params) : read_urlencoded(body->text, params);
     }
     return complaint ? std::string() : params.code_id;
 }

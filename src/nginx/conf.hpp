@@ -10,6 +10,7 @@
 #include "guard/auth.hpp"
 #include "guard/guard.hpp"
 #include "nginx/ngx.hpp"
+#include "nginx/scoreboard.hpp"
 #include "nginx/zone.hpp"
 
 namespace owt {
@@ -39,7 +40,9 @@ struct CacheName {
 struct Instance {
     std::string name;
     std::string place;          // of its block: file:line
-    std::size_t processes = 1;  // but for the ordinary workers
+    std::size_t processes = 1;  // that serve; of the ordinary workers nginx's worker_processes, once it is known
+    std::size_t spare = 0;      // beside these, to step in for one
+    std::size_t first_worker = 0;
     Settings settings;
     bool served = false;        // some server is its
     bool hosts_python = false;  // some location of the ordinary workers' has owt; the others' always
@@ -47,8 +50,8 @@ struct Instance {
 
 struct MainConf {
     std::vector<Instance>* instances;  // the first is the ordinary workers', "default"
-    std::size_t ordinary_workers;      // nginx's worker_processes, as configured
-    std::uint32_t* starts;             // of each worker since it was last ready; in memory that they inherit
+    Scoreboard* board;                 // null without a master
+    std::uint32_t generation;          // of this configuration, there
     bool used;                         // some location has owt
     ngx_path_t* sources;               // owt_dir
     std::vector<Exposed>* exposed;

@@ -26,7 +26,13 @@ struct Exchange final : Consumer, Waiter {
     bool submitted = false;
     bool counted = false;   // for max_calls
     bool attached = false;  // the worker is held for it, the call knows it
+    bool failed = false;    // the client has not got what it wanted, and it is not the client's fault
     bool head_sent = false;
+    bool body_begun = false;  // somebody else has begun to read the request's body
+    bool events = false;      // the answer is a stream of events
+    // What the timer is set for: another's result to come, output to come, the last of an answer to be read.
+    enum class Due { patience, output, parting };
+    Due due = Due::output;
     ngx_event_t timer{};
     // What nginx has still to send from, oldest first, and the buffers that point there.
     std::vector<Piece> unsent;

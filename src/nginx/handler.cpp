@@ -3,8 +3,6 @@
 
 #include "nginx/handler.hpp"
 
-#include <fcntl.h>
-
 #include "call/hooks.hpp"
 #include "call/params.hpp"
 #include "nginx/access.hpp"
@@ -12,6 +10,7 @@
 #include "nginx/asked.hpp"
 #include "nginx/cache.hpp"
 #include "nginx/conf.hpp"
+#include "nginx/environ.hpp"
 #include "nginx/exchange.hpp"
 #include "nginx/sending.hpp"
 #include "nginx/state.hpp"
@@ -20,6 +19,8 @@
 namespace owt {
 
 namespace {
+
+constexpr ngx_msec_t time_to_read = 1000;
 
 Exchange* exchange_of(ngx_http_request_t* request) {
     RequestState* state = find_state(request);
@@ -32,6 +33,13 @@ void stop_timer(Exchange& exchange) {
     if (exchange.timer.timer_set) {
         ngx_del_timer(&exchange.timer);
     }
+}
+
+void start_timer(Exchange& exchange, Exchange::Due due, ngx_msec_t after) {
+    // ngx_add_timer() by itself leaves a timer that has less than 0.3 s to gain as it is.
+    stop_timer(exchange);
+    exchange.due = due;
+    ngx_add_timer(&exchange.timer, after);
 }
 
 // From here on neither side knows the other; a call that still runs is cancelled.
@@ -49,7 +57,7 @@ void detach(Exchange& exchange) {
     }
     Worker* worker = Worker::get();
     worker->pool().cancel(exchange.call);
-    worker->let_go();
+    worker->let_go(exchange.failed);
 }
 
 void finalize(Exchange& exchange, ngx_int_t rc) {
@@ -58,6 +66,7 @@ void finalize(Exchange& exchange, ngx_int_t rc) {
 }
 
 void refuse(Exchange& exchange, const Problem& problem) {
+    exchange.failed = problem.status >= 500;
     ngx_int_t rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
     if (set_report(exchange)) {
         rc = send_problem(exchange.request, problem);
@@ -68,7 +77,21 @@ void refuse(Exchange& exchange, const Problem& problem) {
 // The client must see that the answer is not complete.
 void abort(Exchange& exchange) {
     exchange.request->keepalive = 0;
+    exchange.failed = true;
     finalize(exchange, exchange.head_sent ? NGX_ERROR : NGX_HTTP_INTERNAL_SERVER_ERROR);
+}
+
+// What a browser has received and its page has not yet read is lost with an answer that breaks off, and in a stream of
+// events the last one says why it does. False if the exchange is over.
+bool abort_once_read(Exchange& exchange) {
+    if (!exchange.events) {
+        abort(exchange);
+        return false;
+    }
+    if (exchange.due != Exchange::Due::parting) {
+        start_timer(exchange, Exchange::Due::parting, time_to_read);
+    }
+    return true;
 }
 
 // Nothing may be thrown into nginx: what is, ends the exchange.
@@ -83,44 +106,22 @@ void guarded(Exchange& exchange, Work work) noexcept {
     }
 }
 
-void give_up(Exchange& exchange) {
-    ngx_log_error(NGX_LOG_ERR, exchange.request->connection->log, 0,
-                  "owt: the call gave no output within owt_timeout, it is cancelled");
-    if (exchange.head_sent) {
-        abort(exchange);
-    } else {
-        refuse(exchange, {504, "timeout",
-                          "The call gave no output within this server's owt_timeout and has been cancelled. "
-                          "Send less work at once, yield results as they come, or raise owt_timeout."});
-    }
-}
-
-bool go(Exchange& exchange, Caching::Step step);
-
-void on_timeout(ngx_event_t* event) noexcept {
-    auto& exchange = *static_cast<Exchange*>(event->data);
-    ngx_connection_t* connection = exchange.request->connection;
-    ngx_http_set_log_request(connection->log, exchange.request);
-    guarded(exchange, [&] {
-        if (exchange.caching && exchange.caching->give_up_waiting()) {
-            go(exchange, Caching::Step::run);
-        } else {
-            give_up(exchange);
-        }
-    });
-    ngx_http_run_posted_requests(connection);
+// The client has yet to take what was sent: pieces of ours, or what filters (gzip) and nginx have made of them.
+bool waits_for_client(const Exchange& exchange) {
+    const ngx_connection_t* connection = exchange.request->connection;
+    constexpr unsigned unsent = NGX_LOWLEVEL_BUFFERED | NGX_HTTP_WRITE_BUFFERED;
+    return exchange.busy != nullptr || (connection->data == exchange.request && (connection->buffered & unsent) != 0);
 }
 
 void restart_timer(Exchange& exchange) {
-    ngx_msec_t timeout = location_conf(exchange.request).timeout;
-    if (timeout == 0) {
+    if (exchange.due == Exchange::Due::parting) {
         return;
     }
-    // ngx_add_timer() by itself leaves a timer that has less than 0.3 s to gain as it is.
     stop_timer(exchange);
+    ngx_msec_t timeout = location_conf(exchange.request).timeout;
     // A client that does not read is send_timeout's business.
-    if (exchange.busy == nullptr) {
-        ngx_add_timer(&exchange.timer, timeout);
+    if (timeout != 0 && exchange.end == End::open && !waits_for_client(exchange)) {
+        start_timer(exchange, Exchange::Due::output, timeout);
     }
 }
 
@@ -144,11 +145,7 @@ bool pass(Exchange& exchange, ngx_chain_t* out) {
             Worker::get()->pool().resume(exchange.call);
         }
     }
-    if (exchange.end == End::aborted && exchange.busy == nullptr) {
-        abort(exchange);
-        return false;
-    }
-    return true;
+    return exchange.end != End::aborted || waits_for_client(exchange) || abort_once_read(exchange);
 }
 
 // False if the exchange is over.
@@ -157,23 +154,21 @@ bool submit(Exchange& exchange) {
     if (asked.environ.empty()) {
         asked.environ = environ_of(exchange.request, exchange.body_size);
     }
-    exchange.submitted = Worker::get()->submit(exchange.call, !std::exchange(exchange.counted, true));
-    if (!exchange.submitted) {
-        refuse(exchange, {503, "queue-full",
-                          "All threads are busy and the queue is full: try again in a second. "
-                          "The server's owt_instance sets threads and queue."});
+    auto problem = Worker::get()->submit(exchange.call, !std::exchange(exchange.counted, true));
+    exchange.submitted = !problem;
+    if (problem) {
+        refuse(exchange, *problem);
     }
-    return exchange.submitted;
+    return !problem;
 }
 
 // False if the exchange is over.
 bool go(Exchange& exchange, Caching::Step step) {
     switch (step) {
         case Caching::Step::wait:
-            ngx_add_timer(&exchange.timer, Caching::patience * 1000);
+            start_timer(exchange, Exchange::Due::patience, Caching::patience * 1000);
             return true;
         case Caching::Step::run:
-            stop_timer(exchange);  // of waiting
             restart_timer(exchange);
             return submit(exchange);
         default:
@@ -256,6 +251,10 @@ void go_on(Exchange& exchange) {
     if (exchange.busy == nullptr && exchange.call->take(batch) && !send_batch(exchange, batch)) {
         return;
     }
+    // It has taken something: its time begins anew.
+    if (connection->write->timer_set && !connection->write->delayed) {
+        ngx_del_timer(connection->write);
+    }
     arm(exchange);
 }
 
@@ -276,17 +275,69 @@ void arm(Exchange& exchange) {
         finalize(exchange, NGX_ERROR);
         return;
     }
+    bool slow = waits_for_client(exchange);
     if (!connection->write->delayed) {
-        if (exchange.busy != nullptr && connection->write->active && !connection->write->ready) {
-            ngx_add_timer(connection->write, core->send_timeout);
+        if (slow && connection->write->active && !connection->write->ready) {
+            if (!connection->write->timer_set) {
+                ngx_add_timer(connection->write, core->send_timeout);
+            }
         } else if (connection->write->timer_set) {
             ngx_del_timer(connection->write);
         }
     }
-    if (exchange.busy != nullptr && exchange.caching) {
+    if (slow && exchange.caching) {
         exchange.caching->step_aside();  // a slow client holds up nobody else
     }
     restart_timer(exchange);
+}
+
+// --- Nothing has come in time.
+
+void give_up(Exchange& exchange) {
+    bool loading = exchange.call->loading();
+    ngx_log_error(NGX_LOG_ERR, exchange.request->connection->log, 0,
+                  "owt: the call gave no output within owt_timeout, it is cancelled%s",
+                  loading ? " when its endpoint has been loaded" : "");
+    if (loading && !exchange.head_sent) {
+        refuse(exchange, {504, "timeout",
+                          "The endpoint was not loaded within this server's owt_timeout. Loading goes on: ask again "
+                          "in a while, and it is there."});
+        return;
+    }
+    if (!exchange.head_sent) {
+        refuse(exchange, {504, "timeout",
+                          "The call gave no output within this server's owt_timeout and has been cancelled. "
+                          "Send less work at once, yield results as they come, or raise owt_timeout."});
+        return;
+    }
+    Worker::get()->pool().cancel(exchange.call);
+    exchange.end = End::aborted;
+    if (pass(exchange, nullptr)) {
+        arm(exchange);
+    }
+}
+
+void on_timeout(ngx_event_t* event) noexcept {
+    auto& exchange = *static_cast<Exchange*>(event->data);
+    ngx_connection_t* connection = exchange.request->connection;
+    ngx_http_set_log_request(connection->log, exchange.request);
+    guarded(exchange, [&] {
+        switch (exchange.due) {
+            case Exchange::Due::patience:
+                // Whose turn has come in this moment hears of it by resume().
+                if (exchange.caching->give_up_waiting()) {
+                    go(exchange, Caching::Step::run);
+                }
+                break;
+            case Exchange::Due::output:
+                give_up(exchange);
+                break;
+            case Exchange::Due::parting:
+                abort(exchange);
+                break;
+        }
+    });
+    ngx_http_run_posted_requests(connection);
 }
 
 // --- The request becomes a call.
@@ -322,18 +373,37 @@ void begin(ngx_http_request_t* request) {
     const LocationConf& conf = location_conf(request);
     Worker* worker = Worker::get();
     Exchange* exchange = exchange_of(request);
-    exchange->call = std::make_shared<Call>(worker->doorbell(), conf.stream_buffer);
+    // Not in one block with its count, which whoever watches a cancelled call keeps for `grace`.
+    exchange->call = std::make_unique<Call>(worker->doorbell(), conf.stream_buffer);
     Call::Asked& asked = exchange->call->asked;
     asked.connection = request->connection->number;
     asked.show_traceback = conf.traceback;
+    hook("asked");
+    if (exchange->body_begun && request == request->main && !body_is_whole(request)) {
+        refuse(*exchange, {500, "body-passed-on",
+                           "The request's body is not here: a proxy has passed on what came of it before this location "
+                           "stood in. The server's proxy_request_buffering has to be on where that may happen."});
+        return;
+    }
     auto size = take_body(request, asked);
     if (!size) {
-        ngx_log_error(NGX_LOG_ERR, request->connection->log, ngx_errno, "owt: sharing the request body's file failed");
+        ngx_err_t error = ngx_errno;
+        ngx_log_error(NGX_LOG_ERR, request->connection->log, error, "owt: sharing the request body's file failed");
+        if (error == NGX_EMFILE || error == NGX_ENFILE) {
+            refuse(*exchange, {503, "no-descriptors",
+                               "The server's process has no descriptor left for this request's body: try again, or "
+                               "raise worker_rlimit_nofile in nginx's configuration."});
+        } else {
+            finalize(*exchange, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        }
+        return;
+    }
+    if (!exchange->body_begun && !share_body(request, asked)) {
         finalize(*exchange, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return;
     }
-    if (auto complaint = read_params(request, asked)) {
-        refuse(*exchange, {400, asked.place == Place::nowhere ? "no-code" : "bad-parameters", *complaint});
+    if (auto problem = read_params(request, asked)) {
+        refuse(*exchange, *problem);
         return;
     }
     exchange->body_size = *size;
@@ -353,7 +423,26 @@ void begin(ngx_http_request_t* request) {
     watch_client(request);
 }
 
+void go_on_reading(ngx_http_request_t* request) noexcept {
+    Exchange& exchange = *exchange_of(request);
+    ngx_int_t rc = ngx_http_read_unbuffered_request_body(request);
+    if (rc == NGX_OK) {
+        guarded(exchange, [&] { begin(request); });
+    } else if (rc != NGX_AGAIN) {
+        finalize(exchange, rc);
+    }
+}
+
 void body_is_read(ngx_http_request_t* request) noexcept {
+    if (request->reading_body) {
+        // A proxy for which this location stands in has begun to read it, without buffering. From here on nginx gathers
+        // it as usual; its handler would be called too deep inside of nginx to end the request there.
+        request->request_body->post_handler = [](ngx_http_request_t*) noexcept {};
+        request->read_event_handler = go_on_reading;
+        request->write_event_handler = ngx_http_request_empty_handler;
+        go_on_reading(request);
+        return;
+    }
     guarded(*exchange_of(request), [&] { begin(request); });
 }
 
@@ -378,15 +467,12 @@ ngx_int_t handle(ngx_http_request_t* request) noexcept {
             }
             return send_problem(request, {405, "", "Use GET, HEAD or POST."});
         }
-        if (request->connection->requests <= 1) {
-            // A program that an adaptor starts would keep the connection open.
-            ::fcntl(request->connection->fd, F_SETFD, FD_CLOEXEC);
-        }
         auto* exchange = make_in_pool<Exchange>(request->pool, request);
         if (exchange == nullptr) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
         find_state(request)->exchange = exchange;
+        exchange->body_begun = request->request_body != nullptr;
         request->request_body_in_single_buf = 1;
         rc = ngx_http_read_client_request_body(request, body_is_read);
         return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;

@@ -42,7 +42,7 @@ ngx_int_t assign_servers(ngx_conf_t* cf, MainConf& main, const ngx_http_core_mai
     }
     std::size_t processes = 0;
     for (const Instance& instance : *main.instances) {
-        processes += instance.processes;
+        processes += instance.processes + instance.spare;
         if (processes > most_processes) {
             return fail(cf, "the instances have more than " + std::to_string(most_processes) + " processes together",
                         instance.place);
@@ -57,22 +57,30 @@ ngx_int_t assign_servers(ngx_conf_t* cf, MainConf& main, const ngx_http_core_mai
     return NGX_OK;
 }
 
-// Numbers that the workers inherit, zero at first. Null if memory is short.
-std::uint32_t* make_shared(ngx_cycle_t* cycle, std::size_t count) {
-    auto* memory = make_in_pool<ngx_shm_t>(cycle->pool);
-    ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(cycle->pool, 0);
-    if (memory == nullptr || cleanup == nullptr) {
-        return nullptr;
+// One for all configurations of this master. Null if memory is short.
+Scoreboard* scoreboard(ngx_cycle_t* cycle) {
+    static Scoreboard* board = nullptr;
+    if (board == nullptr) {
+        try {
+            board = &Scoreboard::make();
+        } catch (const std::exception& error) {
+            ngx_log_error(NGX_LOG_ERR, cycle->log, 0, "owt: processes will know nothing of each other: %s",
+                          error.what());
+        }
     }
-    memory->size = count * sizeof(std::uint32_t);
-    memory->log = cycle->log;
-    ngx_str_set(&memory->name, "owt");
-    if (ngx_shm_alloc(memory) != NGX_OK) {
-        return nullptr;
+    return board;
+}
+
+void announce(ngx_cycle_t* cycle, MainConf& main) {
+    main.board = scoreboard(cycle);
+    if (main.board == nullptr) {
+        return;
     }
-    cleanup->data = memory;
-    cleanup->handler = [](void* data) { ngx_shm_free(static_cast<ngx_shm_t*>(data)); };
-    return reinterpret_cast<std::uint32_t*>(memory->addr);
+    main.generation = main.board->next_generation();
+    auto* listening = begin_of<ngx_listening_t>(cycle->listening);
+    for (ngx_uint_t i = 0; i < cycle->listening.nelts; i++) {
+        main.board->listens(listening[i].fd, main.generation);
+    }
 }
 
 // worker_cpu_affinity is written for the ordinary workers, with one thread each.
@@ -101,7 +109,8 @@ char* set_instance_block(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
             return static_cast<char*>(NGX_CONF_ERROR);
         }
         instance->place = place_of(cf);
-        return parse_settings(cf, instance->settings, name == "default" ? nullptr : &instance->processes);
+        return parse_settings(cf, instance->settings, name == "default" ? nullptr : &instance->processes,
+                              instance->spare);
     } catch (const std::exception& error) {
         return fail(cf, error.what());
     }
@@ -134,17 +143,27 @@ ngx_int_t init_instances(ngx_conf_t* cf) noexcept {
 
 void add_worker_processes(ngx_cycle_t* cycle, MainConf& main) {
     auto* core = reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(cycle->conf_ctx, ngx_core_module));
-    main.ordinary_workers = static_cast<std::size_t>(core->worker_processes);
-    for (std::size_t i = 1; i < main.instances->size(); i++) {
-        core->worker_processes += static_cast<ngx_int_t>((*main.instances)[i].processes);
+    std::vector<Instance>& instances = *main.instances;
+    instances[0].processes = static_cast<std::size_t>(core->worker_processes);
+    if (!instances[0].hosts_python) {
+        instances[0].spare = 0;
     }
-    if (std::ranges::any_of(*main.instances, &Instance::hosts_python)) {
-        main.starts = make_shared(cycle, static_cast<std::size_t>(std::max<ngx_int_t>(core->worker_processes, 1)));
+    std::size_t workers = 0;
+    for (Instance& instance : instances) {
+        instance.first_worker = workers;
+        workers += instance.processes + instance.spare;
+    }
+    core->worker_processes = static_cast<ngx_int_t>(workers);
+    if (core->master && !ngx_test_config) {
+        announce(cycle, main);
     }
 }
 
 const Instance& become_instance(ngx_cycle_t* cycle, MainConf& main) {
     std::vector<Instance>& instances = *main.instances;
+    if (ngx_process == NGX_PROCESS_WORKER) {
+        drop_clones(cycle);
+    }
     if (instances.size() == 1) {
         return instances[0];
     }
@@ -156,9 +175,8 @@ const Instance& become_instance(ngx_cycle_t* cycle, MainConf& main) {
         return instances[0];
     }
     std::size_t own = 0;
-    std::size_t end = main.ordinary_workers;
-    while (ngx_worker >= end && own + 1 < instances.size()) {
-        end += instances[++own].processes;
+    while (own + 1 < instances.size() && ngx_worker >= instances[own + 1].first_worker) {
+        own++;
     }
     auto* listening = begin_of<ngx_listening_t>(cycle->listening);
     for (ngx_uint_t i = 0; i < cycle->listening.nelts; i++) {

@@ -8,9 +8,12 @@
 #include "nginx/access.hpp"
 #include "nginx/asked.hpp"
 #include "nginx/cache.hpp"
+#include "nginx/environ.hpp"
 #include "nginx/handler.hpp"
 #include "nginx/instance.hpp"
+#include "nginx/signals.hpp"
 #include "nginx/state.hpp"
+#include "nginx/succession.hpp"
 #include "nginx/worker.hpp"
 
 namespace owt {
@@ -123,7 +126,7 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
 
 // --- Variables.
 
-enum Variable : uintptr_t { code_id, function, queue_time, run_time, cache_status };
+enum Variable : uintptr_t { code_id, function, queue_time, run_time, cache_status, host };
 
 // Found out once: the body is read but for a while, and this takes its time.
 std::optional<std::string> proxied_code_id(ngx_http_request_t* request) {
@@ -145,6 +148,9 @@ std::string seconds_text(double value) {
 
 // nullopt: there is no such thing, or not yet.
 std::optional<std::string> text_of(Variable variable, ngx_http_request_t* request) {
+    if (variable == host) {
+        return host_of(request);
+    }
     const Call* call = call_of(request);
     if (call == nullptr) {
         return variable == code_id ? proxied_code_id(request) : std::nullopt;
@@ -196,9 +202,10 @@ ngx_int_t add_variables(ngx_conf_t* cf) noexcept {
         ngx_str_t name;
         Variable variable;
     };
-    std::array entries = {Entry{ngx_string("owt_code_id"), code_id}, Entry{ngx_string("owt_fn"), function},
-                          Entry{ngx_string("owt_queue_time"), queue_time}, Entry{ngx_string("owt_run_time"), run_time},
-                          Entry{ngx_string("owt_cache_status"), cache_status}};
+    std::array entries = {
+        Entry{ngx_string("owt_code_id"), code_id},           Entry{ngx_string("owt_fn"), function},
+        Entry{ngx_string("owt_queue_time"), queue_time},     Entry{ngx_string("owt_run_time"), run_time},
+        Entry{ngx_string("owt_cache_status"), cache_status}, Entry{ngx_string("owt_host"), host}};
     for (Entry& entry : entries) {
         ngx_http_variable_t* added = ngx_http_add_variable(cf, &entry.name, NGX_HTTP_VAR_NOCACHEABLE);
         if (added == nullptr) {
@@ -221,13 +228,22 @@ MainConf* main_conf(ngx_cycle_t* cycle) {
 }
 
 ngx_int_t init_module(ngx_cycle_t* cycle) noexcept {
-    if (MainConf* main = main_conf(cycle)) {
+    MainConf* main = main_conf(cycle);
+    if (main != nullptr) {
         add_worker_processes(cycle, *main);
     }
+    Scoreboard* board = main != nullptr ? main->board : nullptr;
+    const char* complaint = board != nullptr ? complain_of_numbers(cycle) : nullptr;
+    if (complaint != nullptr) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "owt: %s", complaint);
+        return NGX_ERROR;
+    }
+    respawn_always(board);
     return NGX_OK;
 }
 
 ngx_int_t init_process(ngx_cycle_t* cycle) noexcept {
+    follow_master();
     // The cache manager and the cache loader come here too.
     if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE) {
         return NGX_OK;
@@ -237,10 +253,14 @@ ngx_int_t init_process(ngx_cycle_t* cycle) noexcept {
         return NGX_OK;
     }
     const Instance& instance = become_instance(cycle, *main);
-    // With a single process they may be gone, after a reload, before they are needed.
-    std::uint32_t* starts =
-        main->starts != nullptr && ngx_process == NGX_PROCESS_WORKER ? &main->starts[ngx_worker] : nullptr;
-    return instance.hosts_python ? Worker::start(cycle, instance, starts) : NGX_OK;
+    Succession::begin(cycle, *main, instance);
+    if (instance.hosts_python && Worker::start(cycle, instance) != NGX_OK) {
+        return NGX_ERROR;
+    }
+    if (Succession* succession = Succession::get()) {
+        succession->started();
+    }
+    return NGX_OK;
 }
 
 void exit_process(ngx_cycle_t* cycle) noexcept {
@@ -249,6 +269,7 @@ void exit_process(ngx_cycle_t* cycle) noexcept {
     } catch (const std::exception& error) {
         ngx_log_error(NGX_LOG_ERR, cycle->log, 0, "owt: a worker ends in disorder: %s", error.what());
     }
+    Succession::end();
 }
 
 constexpr ngx_uint_t anywhere = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;

@@ -7,6 +7,8 @@ extern "C" {
 #include <ngx_core.h>
 #include <ngx_event.h>
 #include <ngx_http.h>
+
+#include <ngx_channel.h>
 }
 
 #include <memory>

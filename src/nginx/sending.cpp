@@ -106,6 +106,8 @@ ngx_int_t send_head(Exchange& exchange, const Batch& batch) {
             return NGX_ERROR;
         }
     }
+    std::string_view type = to_view(out.content_type).substr(0, out.content_type_len);
+    exchange.events = same(type, "text/event-stream");
     exchange.head_sent = true;
     return ngx_http_send_header(request);
 }

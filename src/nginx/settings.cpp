@@ -158,6 +158,7 @@ char* add_writable(const Line& line, Settings& settings) {
 struct Block {
     Settings& settings;
     std::size_t* processes;  // null: nginx's worker_processes says it
+    std::size_t& spare;
     std::set<std::string_view> seen;
 };
 
@@ -177,11 +178,17 @@ char* set(const Line& line, Block& block) {
     if (line.name() == "processes") {
         return set_processes(line, block.processes);
     }
+    if (line.name() == "spare") {
+        return set_count(line, 0, 256, block.spare);
+    }
     if (line.name() == "threads") {
         return set_threads(line, settings);
     }
     if (line.name() == "queue") {
         return set_count(line, 1, 1'000'000, settings.queue);
+    }
+    if (line.name() == "async") {
+        return set_count(line, 1, 1'000'000, settings.async);
     }
     if (line.name() == "max_calls") {
         return set_count(line, 1, any, settings.max_calls);
@@ -214,7 +221,8 @@ char* set(const Line& line, Block& block) {
         return add_writable(line, settings);
     }
     return line.fail(
-        "unknown: known are processes, threads, queue, grace, python_home, python_path, env, preload, writable, "
+        "unknown: known are processes, spare, threads, queue, async, grace, python_home, python_path, env, preload, "
+        "writable, "
         "max_calls and max_rss");
 }
 
@@ -236,8 +244,8 @@ char* settings_line(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
 
 }  // namespace
 
-char* parse_settings(ngx_conf_t* cf, Settings& settings, std::size_t* processes) noexcept {
-    Block block{settings, processes, {}};
+char* parse_settings(ngx_conf_t* cf, Settings& settings, std::size_t* processes, std::size_t& spare) noexcept {
+    Block block{settings, processes, spare, {}};
     ngx_conf_t outer = *cf;
     cf->handler = settings_line;
     cf->handler_conf = reinterpret_cast<char*>(&block);

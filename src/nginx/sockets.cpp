@@ -1,5 +1,6 @@
 #include "nginx/sockets.hpp"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -7,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <utility>
 
 namespace owt {
 
@@ -29,6 +31,16 @@ const ngx_http_conf_addr_t& bound(const ngx_http_conf_port_t& port, const ngx_ht
     return wildcard != end && !address.opt.bind ? *wildcard : address;
 }
 
+// Older ones do not know it.
+template <typename Options>
+bool speaks_quic(const Options& options) {
+    if constexpr (requires { options.quic; }) {
+        return options.quic;
+    } else {
+        return false;
+    }
+}
+
 ngx_int_t check_address(ngx_conf_t* cf, const std::vector<Instance>& instances, const ngx_http_conf_port_t& port,
                         const ngx_http_conf_addr_t& address) {
     const ngx_http_conf_addr_t& socket = bound(port, address);
@@ -46,11 +58,27 @@ ngx_int_t check_address(ngx_conf_t* cf, const std::vector<Instance>& instances, 
                             ", give each instance an address or port of its own",
                         place);
         }
+        if (server.instance == 0 && server.shares_socket && instances[0].spare > 0 && address.opt.reuseport) {
+            return fail(cf,
+                        "\"reuseport\" of \"listen " + std::string(to_view(address.opt.addr_text)) +
+                            "\" gives each worker a socket of its own, and no \"spare\" of \"owt_instance default\" "
+                            "could step in there: leave out one of the two",
+                        instances[0].place);
+        }
         if (server.instance != 0 && address.opt.reuseport) {
             return fail(cf,
                         "\"reuseport\" of \"listen " + std::string(to_view(address.opt.addr_text)) +
                             "\" is not for servers of an owt_instance, whose workers would get no such socket: "
                             "leave it out",
+                        place);
+        }
+        std::size_t processes = instances[server.instance].processes;
+        if (server.instance != 0 && speaks_quic(address.opt) && processes > 1) {
+            return fail(cf,
+                        "\"quic\" of \"listen " + std::string(to_view(address.opt.addr_text)) +
+                            "\" is not for servers of an owt_instance with " + std::to_string(processes) +
+                            " processes, which would take each other's packets: let ordinary workers listen here, and "
+                            "pass on to the instance, or give it one process",
                         place);
         }
     }
@@ -168,18 +196,28 @@ std::size_t instance_of(const ngx_listening_t& listening) {
     return server != nullptr ? server->instance : 0;
 }
 
-// The socket itself stays open: nginx closes it with the others.
 void drop(ngx_listening_t& listening) {
-    ngx_connection_t* connection = listening.connection;
-    if (connection == nullptr) {
-        return;
+    if (ngx_connection_t* connection = std::exchange(listening.connection, nullptr)) {
+        if (connection->read->active) {
+            ngx_del_event(connection->read, NGX_READ_EVENT, 0);
+        }
+        ngx_free_connection(connection);
+        connection->fd = static_cast<ngx_socket_t>(-1);
     }
-    if (connection->read->active) {
-        ngx_del_event(connection->read, NGX_READ_EVENT, 0);
+    Fd nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    if (!nothing || ::dup3(nothing.get(), listening.fd, O_CLOEXEC) < 0) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, ngx_errno, "owt: the socket %V of other processes stays open here",
+                      &listening.addr_text);
     }
-    ngx_free_connection(connection);
-    connection->fd = static_cast<ngx_socket_t>(-1);
-    listening.connection = nullptr;
+}
+
+void drop_clones(ngx_cycle_t* cycle) {
+    auto* listening = begin_of<ngx_listening_t>(cycle->listening);
+    for (ngx_uint_t i = 0; i < cycle->listening.nelts; i++) {
+        if (listening[i].connection == nullptr) {
+            drop(listening[i]);
+        }
+    }
 }
 
 bool leads_to_python(const ngx_listening_t& listening) {

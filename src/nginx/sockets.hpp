@@ -13,8 +13,11 @@ ngx_int_t check_sockets(ngx_conf_t* cf, const MainConf& main, const ngx_http_cor
 
 // The index of the instance whose it is; what is not HTTP is the ordinary workers'.
 std::size_t instance_of(const ngx_listening_t& listening);
-// In a worker that is not to accept there. The socket itself stays open: nginx closes it with the others.
+// In a worker that is not to accept there: it cannot so much as shut the socket down. The number stays taken, by
+// /dev/null, as nginx closes it with the others.
 void drop(ngx_listening_t& listening);
+// The same with sockets that nginx itself has made for each of the other workers: reuseport.
+void drop_clones(ngx_cycle_t* cycle);
 
 // Whether a socket is of a server with owt, so that it waits for Python.
 bool leads_to_python(const ngx_listening_t& listening);

@@ -15,6 +15,7 @@ namespace owt {
 struct RequestState {
     const Rules* judged_by = nullptr;  // whose guard has let it pass
     Verdict verdict;
+    std::string user;                    // who has logged in: nginx or owt_auth has looked at the password
     Consumer* exchange = nullptr;        // of its call: handler.cpp knows more of it
     std::optional<std::string> code_id;  // where the request goes elsewhere
 };

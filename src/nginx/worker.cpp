@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -15,8 +16,13 @@
 #include <limits>
 #include <system_error>
 
+#include "call/hooks.hpp"
+#include "call/text.hpp"
+#include "nginx/door.hpp"
+#include "nginx/loop.hpp"
 #include "nginx/signals.hpp"
 #include "nginx/sockets.hpp"
+#include "nginx/succession.hpp"
 #include "nginx/writes.hpp"
 
 namespace owt {
@@ -25,19 +31,16 @@ namespace {
 
 constexpr ngx_msec_t hold_time = 3600 * 1000;
 constexpr std::size_t longest_line = NGX_MAX_ERROR_STR - 256;  // the rest is for time, process and connection
-constexpr ngx_msec_t rss_interval = 1000;
-constexpr ngx_msec_t hard_rss_interval = 100;
+constexpr ngx_msec_t look_interval = for_tests(1000, 50);
+constexpr ngx_msec_t hard_look_interval = for_tests(100, 50);  // where memory has a hard bound
 constexpr ngx_msec_t last_words = 100;
+constexpr ngx_msec_t descriptors_interval = 1000;
 // nginx's master kills with SIGKILL (and an [alert]) what does not end some 1.5 s after SIGTERM.
 constexpr auto stop_deadline = std::chrono::milliseconds(900);
 
 std::unique_ptr<Worker>& own() {
     static auto& worker = *std::make_unique<std::unique_ptr<Worker>>().release();
     return worker;
-}
-
-bool opens(const ngx_listening_t& listening) {
-    return listening.connection != nullptr && listening.connection->read->accept;
 }
 
 // nginx's daemon has none. What adaptors write is not to be everybody's.
@@ -58,6 +61,20 @@ std::size_t resident_bytes() {
     return std::strtoul(rest, nullptr, 10) * static_cast<std::size_t>(ngx_pagesize);
 }
 
+// Where nobody looks on.
+Row& nobodys_row() {
+    static Row row;
+    return row;
+}
+
+// In the handler of the signal.
+void on_quit(pid_t sender) {
+    Succession* succession = Succession::get();
+    if (succession != nullptr && succession->keeps_back(sender) && Worker::get() != nullptr) {
+        ::eventfd_write(Worker::get()->doorbell().fd(), 1);
+    }
+}
+
 // A module that ends the process when it is imported is not to keep a processor busy.
 std::chrono::seconds pause_after(std::uint32_t failed_starts) {
     return std::chrono::seconds(failed_starts == 0 ? 0 : 1 << std::min(failed_starts - 1, 6U));
@@ -73,44 +90,34 @@ Worker& worker_of(ngx_event_t* event) {
     return *static_cast<Worker*>(event->data);
 }
 
-// As ngx_event_process_init() does it.
-void start_listening(ngx_listening_t& listening) {
-    auto* core = reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(ngx_cycle->conf_ctx, ngx_core_module));
-    ngx_uint_t flags = 0;
-#if (NGX_HAVE_EPOLLEXCLUSIVE)
-    if ((ngx_event_flags & NGX_USE_EPOLL_EVENT) && core->worker_processes > 1 && !listening.reuseport) {
-        flags = NGX_EXCLUSIVE_EVENT;
-    }
-#endif
-    if (ngx_add_event(listening.connection->read, NGX_READ_EVENT, flags) != NGX_OK) {
-        ngx_log_error(NGX_LOG_EMERG, ngx_cycle->log, 0, "owt: cannot listen on %V", &listening.addr_text);
-    }
-}
-
 }  // namespace
 
 Worker* Worker::get() {
     return own().get();
 }
 
-Worker::Worker(const Instance& instance, std::uint32_t* starts)
+Worker::Worker(const Instance& instance)
     : settings_(instance.settings),
       name_(instance.name == "default" ? "" : instance.name),
       who_(name_.empty() ? "this process" : "this process of " + name_),
-      starts_(starts) {
-    init_timer(title_, this, [](ngx_event_t* event) noexcept { worker_of(event).set_title(""); });
+      succession_(Succession::get()),
+      row_(succession_ != nullptr ? succession_->row() : nobodys_row()),
+      rss_limit_(settings_.max_rss) {
     init_timer(kick_, this, [](ngx_event_t* event) noexcept { worker_of(event).pool_->kick(); });
     init_timer(hold_timer_, this, [](ngx_event_t* event) noexcept { ngx_add_timer(event, hold_time); });
-    init_timer(rss_timer_, this, [](ngx_event_t* event) noexcept { worker_of(event).check_rss(); });
+    init_timer(look_timer_, this, [](ngx_event_t* event) noexcept { worker_of(event).look_at_itself(); });
+    look_timer_.cancelable = 1;
     init_timer(end_timer_, this, [](ngx_event_t* event) noexcept { worker_of(event).close_connections(); });
-    rss_timer_.cancelable = 1;
+    init_timer(descriptors_timer_, this, [](ngx_event_t* event) noexcept { worker_of(event).look_around(); });
+    descriptors_timer_.cancelable = 1;
 }
 
 // nginx starts no successor for a process whose module says that it cannot start, so this one does not say it.
-ngx_int_t Worker::start(ngx_cycle_t* cycle, const Instance& instance, std::uint32_t* starts) noexcept {
-    auto pause = pause_after(starts != nullptr ? (*starts)++ : 0);
+ngx_int_t Worker::start(ngx_cycle_t* cycle, const Instance& instance) noexcept {
+    Succession* succession = Succession::get();
+    auto pause = pause_after(succession != nullptr ? succession->failed_starts() : 0);
     try {
-        auto worker = std::make_unique<Worker>(instance, starts);
+        auto worker = std::make_unique<Worker>(instance);
         worker->launch(cycle, pause);
         own() = std::move(worker);
         return NGX_OK;
@@ -134,16 +141,30 @@ void Worker::launch(ngx_cycle_t* cycle, std::chrono::seconds pause) {
     ::close_range(STDERR_FILENO + 1, std::numeric_limits<unsigned>::max(), CLOSE_RANGE_CLOEXEC);
     close_door(cycle);
     listen_to_doorbell(cycle);
-    arrange_signals();
+    arrange_signals(on_quit);
+    descriptors_.emplace(cycle, settings_.sources);
+    watch_loop(cycle, *descriptors_);
     Settings here = settings_;
-    here.in_child = become_child;
+    here.host = host();
     here.pause = pause;
     pool_ = &start_pool(here, doorbell_);
-    if (settings_.max_rss != 0) {
-        ngx_add_timer(&rss_timer_, rss_interval);
+    if (succession_ != nullptr) {
+        succession_->close_door([this] { get_ready(); });
     }
-    // nginx sets a title of its own when this is done; an ordinary posted event would wait for the first client.
-    ngx_post_event(&title_, &ngx_posted_next_events);
+    look_at_itself();
+    ngx_add_timer(&descriptors_timer_, descriptors_interval);
+}
+
+Host Worker::host() {
+    return {
+        .in_child =
+            [this] {
+                become_child();
+                descriptors_->close_in_child();
+            },
+        .first_owned = [this](int low, int high) { return descriptors_->first_owned(low, high); },
+        .before_program = [this] { descriptors_->keep_from_children(); },
+    };
 }
 
 void Worker::stop() {
@@ -161,6 +182,7 @@ void Worker::stop() {
         worker->write_log(worker->lines_);
     }
     ngx_close_connection(worker->bell_);
+    worker->descriptors_->forget();
     // Threads may still run: no destructor of any library may pull the ground from under them.
     std::atexit([] {
         std::fflush(nullptr);
@@ -187,7 +209,9 @@ void Worker::listen_to_doorbell(ngx_cycle_t* cycle) {
         auto* worker = static_cast<Worker*>(connection->data);
         if (connection->close) {
             connection->close = 0;
-            worker->set_title(" is shutting down");
+            if (worker->succession_ != nullptr) {
+                worker->succession_->shuts_down();
+            }
         }
         worker->answer_doorbell();
     };
@@ -207,47 +231,56 @@ void Worker::close_door(ngx_cycle_t* cycle) {
     ngx_use_accept_mutex = 0;
     auto* listening = static_cast<ngx_listening_t*>(cycle->listening.elts);
     for (ngx_uint_t i = 0; i < cycle->listening.nelts; i++) {
-        if (!opens(listening[i])) {
+        if (!is_own(listening[i])) {
             continue;
         }
         bool open = listening[i].connection->read->active;
-        if (open && leads_to_python(listening[i])) {
-            ngx_del_event(listening[i].connection->read, NGX_READ_EVENT, 0);
-        } else if (!open && !leads_to_python(listening[i])) {
+        if (leads_to_python(listening[i])) {
+            if (open) {
+                ngx_del_event(listening[i].connection->read, NGX_READ_EVENT, 0);
+            }
+            // nginx opens all that it knows of, when descriptors were short and no longer are.
+            behind_door_.emplace_back(&listening[i], std::exchange(listening[i].connection, nullptr));
+        } else if (!open) {
             start_listening(listening[i]);
         }
     }
 }
 
+// Python is up, or others of the instance have come or gone.
+void Worker::get_ready() {
+    if (!door_closed_ || !pool_->ready()) {
+        return;
+    }
+    if (!std::exchange(ready_, true)) {
+        check_rss_at_start();
+    }
+    if (succession_ == nullptr || succession_->take_seat()) {
+        open_door();
+    }
+}
+
 void Worker::open_door() {
     door_closed_ = false;
-    std::size_t rss = settings_.max_rss != 0 ? resident_bytes() : 0;
-    if (rss > settings_.max_rss) {
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "owt: %s has %uz bytes before its first call, more than its max_rss: it will not last",
-                      who_.c_str(), rss);
-    } else if (starts_ != nullptr) {
-        *starts_ = 0;
-    }
     if (ngx_exiting || ngx_terminate) {
         return;
     }
+    for (const auto& [listening, connection] : behind_door_) {
+        listening->connection = connection;
+    }
+    behind_door_.clear();
     ngx_use_accept_mutex = accept_mutex_;
     auto* listening = static_cast<ngx_listening_t*>(ngx_cycle->listening.elts);
     for (ngx_uint_t i = 0; i < ngx_cycle->listening.nelts; i++) {
-        if (opens(listening[i]) && !listening[i].connection->read->active &&
+        if (is_own(listening[i]) && !listening[i].connection->read->active &&
             (!accept_mutex_ || listening[i].reuseport)) {
             start_listening(listening[i]);
         }
     }
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "owt: %s%sready, %uz threads", name_.c_str(),
                   name_.empty() ? "" : " is ", settings_.threads);
-}
-
-void Worker::set_title(const char* what) {
-    if (!name_.empty()) {
-        std::string title = "worker process (owt " + name_ + ")" + what;
-        ngx_setproctitle(title.data());
+    if (succession_ != nullptr) {
+        succession_->opened();
     }
 }
 
@@ -266,11 +299,12 @@ void Worker::answer_doorbell() {
         }
     }
     rung_.clear();
-    if (door_closed_ && pool_->ready()) {
-        open_door();
+    if (succession_ != nullptr) {
+        succession_->look();  // a signal may have rung
     }
+    get_ready();
     if (pool_->health() != Pool::Health::good) {
-        replace("it has lost its threads or Python did not start");
+        replace(pool_->why().c_str());
     }
     if (pool_->health() == Pool::Health::stuck) {
         end_stuck();
@@ -290,15 +324,16 @@ void Worker::write_log(const std::vector<LogLine>& lines) {
                 rest.remove_prefix(1);
             }
             if (!first.empty()) {
-                ngx_log_error(line.level, &log, 0, "owt: %*s", first.size(), first.data());
+                std::string shown = escaped(first);
+                ngx_log_error(line.level, &log, 0, "owt: %*s", shown.size(), shown.data());
             }
         }
     }
 }
 
-bool Worker::submit(CallPtr call, bool counts) {
-    if (!pool_->submit(std::move(call))) {
-        return false;
+std::optional<Problem> Worker::submit(CallPtr call, bool counts) {
+    if (auto problem = pool_->submit(std::move(call))) {
+        return problem;
     }
     if (!kick_.posted) {
         ngx_post_event(&kick_, &ngx_posted_events);
@@ -306,34 +341,27 @@ bool Worker::submit(CallPtr call, bool counts) {
     if (counts && ++calls_ == settings_.max_calls) {
         replace("max_calls is reached");
     }
-    return true;
+    return std::nullopt;
 }
 
 void Worker::hold() {
     if (held_++ == 0) {
         ngx_add_timer(&hold_timer_, hold_time);
+        if (!look_timer_.timer_set) {
+            ngx_add_timer(&look_timer_, look_interval);
+        }
     }
+    row_.calls.store(held_, std::memory_order_relaxed);
 }
 
-void Worker::let_go() {
+void Worker::let_go(bool failed) {
     if (--held_ == 0) {
         ngx_del_timer(&hold_timer_);
     }
-}
-
-void Worker::check_rss() {
-    std::size_t rss = resident_bytes();
-    if (settings_.max_rss_hard != 0 && rss > settings_.max_rss_hard) {
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "owt: %s has %uz bytes, more than the second size of its max_rss: it ends at once", who_.c_str(),
-                      rss);
-        ::_exit(1);
-    }
-    if (rss > settings_.max_rss) {
-        replace("max_rss is exceeded");
-    }
-    if (!leaving_ || settings_.max_rss_hard != 0) {
-        ngx_add_timer(&rss_timer_, settings_.max_rss_hard != 0 ? hard_rss_interval : rss_interval);
+    row_.calls.store(held_, std::memory_order_relaxed);
+    row_.done.store(++done_, std::memory_order_relaxed);
+    if (failed) {
+        row_.failed.store(++failed_, std::memory_order_relaxed);
     }
 }
 
@@ -360,8 +388,48 @@ void Worker::close_connections() {
     }
 }
 
-// The master starts another as soon as this one is gone; until then new connections wait in the kernel's backlog, or
-// go to its sisters.
+// At intervals while there is something to see.
+void Worker::look_at_itself() {
+    hook("look");
+    Load load = pool_->load();
+    std::size_t rss = resident_bytes();
+    row_.queued.store(load.queued, std::memory_order_relaxed);
+    row_.lost_threads.store(load.lost_threads, std::memory_order_relaxed);
+    row_.rss.store(rss, std::memory_order_relaxed);
+    if (settings_.max_rss_hard != 0 && rss > settings_.max_rss_hard) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "owt: %s has %uz bytes, more than the second size of its max_rss: it ends at once", who_.c_str(),
+                      rss);
+        ::_exit(1);
+    }
+    if (ready_ && settings_.max_rss != 0 && rss > rss_limit_) {
+        replace("max_rss is exceeded");
+    }
+    if (held_ > 0 || settings_.max_rss_hard != 0 || (settings_.max_rss != 0 && !leaving_)) {
+        ngx_add_timer(&look_timer_, settings_.max_rss_hard != 0 ? hard_look_interval : look_interval);
+    }
+}
+
+// Who is replaced for what it needs from the start is replaced for ever.
+void Worker::check_rss_at_start() {
+    std::size_t rss = resident_bytes();
+    if (settings_.max_rss != 0 && rss > settings_.max_rss) {
+        rss_limit_ = 2 * rss;
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "owt: %s has %uz bytes before its first call, more than its max_rss: until that is raised, it is "
+                      "replaced beyond %uz",
+                      who_.c_str(), rss, rss_limit_);
+    }
+}
+
+// Every now and then: whether adaptors have left the process what it needs.
+void Worker::look_around() {
+    if (check_descriptors()) {
+        ngx_add_timer(&descriptors_timer_, descriptors_interval);
+    }
+}
+
+// The master starts another as soon as this one is gone; who serves until then succession.hpp says.
 void Worker::replace(const char* why) {
     if (std::exchange(leaving_, true) || ngx_exiting) {
         return;
@@ -372,7 +440,11 @@ void Worker::replace(const char* why) {
         return;
     }
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "owt: %s is to be replaced: %s", who_.c_str(), why);
-    ngx_quit = 1;
+    if (succession_ != nullptr) {
+        succession_->retire();
+    } else {
+        ngx_quit = 1;
+    }
 }
 
 }  // namespace owt

@@ -5,12 +5,16 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "call/call.hpp"
 #include "call/pool.hpp"
 #include "nginx/conf.hpp"
+#include "nginx/descriptors.hpp"
 #include "nginx/ngx.hpp"
+#include "nginx/succession.hpp"
 
 namespace owt {
 
@@ -19,51 +23,59 @@ class Worker {
     // The process's own; null where it hosts no Python.
     static Worker* get();
     // In init_process and exit_process.
-    // starts counts those of this worker that have not led to one that is ready.
-    // Null if nobody counts.
-    static ngx_int_t start(ngx_cycle_t* cycle, const Instance& instance, std::uint32_t* starts) noexcept;
+    static ngx_int_t start(ngx_cycle_t* cycle, const Instance& instance) noexcept;
     static void stop();
 
-    Worker(const Instance& instance, std::uint32_t* starts);
+    explicit Worker(const Instance& instance);
 
     Doorbell& doorbell() { return doorbell_; }
     Pool& pool() { return *pool_; }
 
-    // False if the queue is full. counts: for max_calls.
-    bool submit(CallPtr call, bool counts);
+    // What is wrong, if the call cannot be taken in. counts: for max_calls.
+    std::optional<Problem> submit(CallPtr call, bool counts);
 
-    // While at least one is held a worker that quits goes on.
+    // While at least one call is held a worker that quits goes on.
     void hold();
-    void let_go();
+    void let_go(bool failed);
 
   private:
     void launch(ngx_cycle_t* cycle, std::chrono::seconds pause);
+    Host host();
     void listen_to_doorbell(ngx_cycle_t* cycle);
     void close_door(ngx_cycle_t* cycle);
+    void get_ready();
     void open_door();
     void answer_doorbell();
-    void set_title(const char* what);
     void write_log(const std::vector<LogLine>& lines);
-    void check_rss();
     void end_stuck();
     void close_connections();
+    void look_at_itself();
+    void check_rss_at_start();
+    void look_around();
     void replace(const char* why);
 
     const Settings settings_;
-    const std::string name_;  // empty for an ordinary worker
-    const std::string who_;   // for the log
-    std::uint32_t* const starts_;
+    const std::string name_;        // empty for an ordinary worker
+    const std::string who_;         // for the log
+    Succession* const succession_;  // null without a master
+    Row& row_;
     Doorbell doorbell_;
+    std::optional<Descriptors> descriptors_;
     Pool* pool_ = nullptr;
     ngx_connection_t* bell_ = nullptr;
     ngx_event_t kick_{};
-    ngx_event_t title_{};
     ngx_event_t hold_timer_{};
-    ngx_event_t rss_timer_{};
     ngx_event_t end_timer_{};
+    ngx_event_t descriptors_timer_{};
+    ngx_event_t look_timer_{};
     std::size_t held_ = 0;
+    std::size_t done_ = 0;
+    std::size_t failed_ = 0;
+    std::size_t rss_limit_;
     std::size_t calls_ = 0;
     bool door_closed_ = false;
+    bool ready_ = false;
+    std::vector<std::pair<ngx_listening_t*, ngx_connection_t*>> behind_door_;
     bool accept_mutex_ = false;
     bool leaving_ = false;
     bool stuck_ = false;

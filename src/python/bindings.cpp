@@ -18,6 +18,8 @@
 #include "call/json.hpp"
 #include "call/sha256.hpp"
 #include "call/urlencoded.hpp"
+#include "python/loads.hpp"
+#include "python/loop_queue.hpp"
 #include "python/python.hpp"
 #include "python/slot.hpp"
 
@@ -29,6 +31,9 @@ namespace {
 
 // What is shorter is copied: that costs less than handing the object back to a Python thread once it is sent.
 constexpr std::size_t hold_from = 16 * 1024;
+
+// The call that this thread runs, or ran last, has not failed for reasons that are nobody's own.
+thread_local bool sound = true;
 
 // Raised into Python as ValueError.
 [[noreturn]] void bad_value(const std::string& what) {
@@ -122,7 +127,12 @@ int body_fd(const Call& call) {
     if (!call.asked.body_file) {
         return -1;
     }
-    int fd = ::fcntl(call.asked.body_file.get(), F_DUPFD_CLOEXEC, 0);
+    // Opened anew: descriptors that are copies share their place in the file, with all other calls that it came to.
+    std::string path = "/proc/self/fd/" + std::to_string(call.asked.body_file.get());
+    int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        fd = ::fcntl(call.asked.body_file.get(), F_DUPFD_CLOEXEC, 0);
+    }
     if (fd < 0 || ::lseek(fd, 0, SEEK_SET) != 0) {
         PyErr_SetFromErrno(PyExc_OSError);
         throw py::error_already_set();
@@ -204,6 +214,17 @@ py::object kwargs_text(const Params& params) {
     return params.kwargs ? py::object(py::str(*params.kwargs)) : py::object(py::none());
 }
 
+// What is long comes in a list, from which it is taken once: nothing else holds it while the call runs.
+py::object kwargs_text_to_take(const Params& params) {
+    py::object text = kwargs_text(params);
+    if (!params.kwargs || params.kwargs->size() < hold_from) {
+        return text;
+    }
+    py::list list;
+    list.append(std::move(text));
+    return list;
+}
+
 py::tuple read_form(Call& call, const std::vector<std::pair<std::string, std::string>>& form) {
     Params& params = call.asked.params;
     if (auto complaint = owt::read_form(form, params)) {
@@ -246,18 +267,19 @@ std::string hash_of(int fd) {
     return hex(sha256_of_parts([&next] { return next(); }));
 }
 
-// Parameters in a body that nginx spooled to a file are read here, where it holds up nobody else. False if the call
-// does not run now.
+// Parameters in a large body are read here, where it holds up nobody else. False if the call does not run now.
 bool parse(Call& call) {
     Call::Asked& asked = call.asked;
     if (asked.place == Place::multipart || (asked.parsed && !asked.looks_later)) {
         return true;
     }
     py::gil_scoped_release detached;
+    hook("parse");
     if (asked.place == Place::query) {
-        asked.further = hash_of(asked.body_file.get());
+        asked.further = asked.body_file ? hash_of(asked.body_file.get()) : sha256_hex(asked.body);
     } else {
-        std::string body = read_all(asked.body_file.get());
+        std::string spooled = asked.body_file ? read_all(asked.body_file.get()) : std::string();
+        std::string_view body = asked.body_file ? std::string_view(spooled) : asked.body;
         auto complaint =
             asked.place == Place::json ? read_json(body, asked.params) : read_urlencoded(body, asked.params);
         if (complaint) {
@@ -270,6 +292,43 @@ bool parse(Call& call) {
         return false;
     }
     return true;
+}
+
+// The next call for asyncio's loop, as runtime.run() gets it; None if there is none.
+py::object take() {
+    stay_in_worker();
+    while (CallPtr call = LoopQueue::get().take()) {
+        Problem problem;
+        try {
+            const Params& params = call->asked.params;
+            return py::make_tuple(call, params.code_id, params.fn_name, keywords(params), kwargs_text(params));
+        } catch (const py::value_error& error) {
+            problem = {400, "bad-parameters", error.what()};
+        } catch (const std::exception& error) {
+            doorbell().log({4, call->asked.connection, std::string("owt itself failed: ") + error.what()});
+            problem = {500, "owt-failed", "owt itself failed, see the server's error log: this is a bug in owt."};
+        }
+        call->refuse(std::move(problem));
+        call->finished();
+        LoopQueue::get().leave();
+    }
+    return py::none();
+}
+
+// A child that an adaptor forked may load what it likes, and nobody there interrupts it.
+std::uint64_t begin_to_load() {
+    if (::getpid() != process_id()) {
+        return 0;
+    }
+    load_begins();
+    return Loads::get().begin();
+}
+
+void end_to_load(std::uint64_t load) {
+    if (load != 0 && ::getpid() == process_id()) {
+        Loads::get().end(load);
+        load_ends();
+    }
 }
 
 void answer(Call& call, py::handle result) {
@@ -298,7 +357,7 @@ void run_in_python(const CallPtr& call) {
     py::str code_id(params.code_id);
     py::object fn_name = params.fn_name == "run" ? py::reinterpret_borrow<py::object>(runtime().name_run)
                                                  : py::object(py::str(params.fn_name));
-    py::object text = kwargs_text(params);
+    py::object text = kwargs_text_to_take(params);
     std::array<PyObject*, 6> arguments = {handle.ptr(),  code_id.ptr(),
                                           fn_name.ptr(), kwargs.ptr(),
                                           text.ptr(),    static_cast<PyObject*>(const_cast<void*>(rest.get()))};
@@ -316,17 +375,18 @@ void run_in_python(const CallPtr& call) {
 
 }  // namespace
 
-void run(const CallPtr& call) {
+bool run(const CallPtr& call) {
     std::string failure;
+    sound = true;
     try {
         run_in_python(call);
-        return;
+        return sound;
     } catch (py::error_already_set& error) {
         if (error.matches(runtime().cancelled)) {
             if (!call->cancelled()) {
                 call->refuse({500, "adaptor-failed", "The adaptor raised owt.Cancelled by itself."});
             }
-            return;
+            return true;
         }
         failure = text_of(error);
     } catch (const std::exception& error) {
@@ -337,8 +397,11 @@ void run(const CallPtr& call) {
     if (call->answered()) {
         call->end(End::aborted);
     } else {
-        call->refuse({500, "owt-failed", "owt itself failed, see the server's error log: this is a bug in owt."});
+        call->refuse({500, "owt-failed",
+                      "owt itself failed, see the server's error log: this is a bug in owt, or another adaptor has "
+                      "damaged the process, which is replaced if it goes on."});
     }
+    return false;
 }
 
 #if PYBIND11_VERSION_HEX >= 0x03000000
@@ -393,6 +456,7 @@ OWT_MODULE(_owt, module) {
              [](Call& call, int status, py::handle headers) {
                  stay_in_worker();
                  call.start(head(status, headers));
+                 call.bound();
              })
         .def("write", &write)
         .def("offer", &offer)
@@ -408,11 +472,38 @@ OWT_MODULE(_owt, module) {
              })
         .def("detach",
              [](Call& call) {
+                 if (!LoopQueue::get().enter()) {
+                     call.refuse(too_many_asynchronous());
+                     return false;
+                 }
                  if (!detach(call)) {
+                     LoopQueue::get().leave();
+                     raise_cancelled();
+                 }
+                 call.bound();
+                 return true;
+             })
+        .def("to_threads", [](const CallPtr& call) { LoopQueue::get().hand_back(call); })
+        .def("release",
+             [](Call& call) {
+                 call.finished();
+                 LoopQueue::get().leave();
+             })
+        .def("check",
+             [](const Call& call) {
+                 if (call.cancelled()) {
+                     settle_interrupt();
                      raise_cancelled();
                  }
              })
-        .def("release", &Call::finished);
+        .def("wait_for_load", [](Call& call, std::uint64_t load, py::handle rest) {
+            stay_in_worker();
+            if (Loads::get().full()) {
+                return false;
+            }
+            call.wait_for_load(load, hold(rest.ptr()));
+            return true;
+        });
 
     module.def("logs", [](unsigned level) { return doorbell().logs(level); });
     module.def("log", [](unsigned level, std::uint64_t connection, std::string text) {
@@ -422,7 +513,22 @@ OWT_MODULE(_owt, module) {
         return std::vector<int>{SIGHUP,   SIGINT,  SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
                                 SIGWINCH, SIGALRM, SIGIO,   SIGPIPE, SIGSYS,  stack_signal()};
     });
-    module.def("after_fork_in_child", &in_child);
+    module.def("load_begins", &begin_to_load);
+    module.def("load_ends", &end_to_load);
+    module.def("take", &take);
+    module.def("queue_fd", [] { return LoopQueue::get().fd(); });
+    module.def("asynchronous",
+               [](const std::string& code_id, const std::string& fn_name) { LoopQueue::get().know(code_id, fn_name); });
+    module.def("forget", [](const std::string& code_id) { LoopQueue::get().forget(code_id); });
+    module.def("grace", &grace);
+    module.def("loop_came_back", &loop_came_back);
+    module.def("after_fork_in_child", [] {
+        if (host().in_child) {
+            host().in_child();
+        }
+    });
+    module.def("failed", [] { sound = false; });
+    module.def("damaged", &damaged);
 }
 
 }  // namespace owt::python

@@ -6,7 +6,10 @@
 #include <stdexcept>
 
 #include "python/growth.hpp"
+#include "python/loads.hpp"
+#include "python/loop_queue.hpp"
 #include "python/native.hpp"
+#include "python/python.hpp"
 #include "python/queue.hpp"
 #include "python/supervisor.hpp"
 #include "python/threads.hpp"
@@ -19,7 +22,18 @@ namespace {
 class PythonPool final : public Pool {
   public:
     PythonPool(const Settings& settings, Doorbell& doorbell) : settings_(settings), doorbell_(doorbell) {
+        python::set_environment(settings_);
         queue_.on_starving([this] { supervisor_.grow(); });
+        python::on_loop_back([this] { threads_.count_back(); });
+        on_loaded([this](const CallPtr& call) { interrupt(call); });
+        // Who waits for a load holds no thread: the threads would have taken so many more.
+        loads_.arrange(settings.queue + settings.threads,
+                       [this](const std::vector<CallPtr>& calls) { queue_.put_back(calls); });
+        loop_queue_.arrange(settings.async, [this](CallPtr call) {
+            bool taken = queue_.push(std::move(call));
+            queue_.kick();
+            return taken;
+        });
         threads_.enter();
         if (!start_thread([this] { supervisor_.run(); }) || !start_thread([this] { watchdog_.run(); })) {
             throw std::runtime_error(
@@ -30,25 +44,47 @@ class PythonPool final : public Pool {
 
     bool ready() const override { return supervisor_.ready(); }
     Health health() const override { return threads_.health(); }
-    bool submit(CallPtr call) override { return queue_.push(std::move(call)); }
-    void kick() override { queue_.kick(); }
+    std::string why() const override { return threads_.why(); }
+    Load load() override { return {.queued = queue_.size(), .lost_threads = threads_.lost()}; }
+
+    std::optional<Problem> submit(CallPtr call) override {
+        auto pushed = loop_queue_.push(call);
+        if (pushed == LoopQueue::Push::full) {
+            return too_many_asynchronous();
+        }
+        if (pushed == LoopQueue::Push::not_mine && !queue_.push(std::move(call))) {
+            return queue_full();
+        }
+        return std::nullopt;
+    }
+
+    void kick() override {
+        loop_queue_.kick();
+        queue_.kick();
+    }
+
     void resume(CallPtr call) override { supervisor_.resume(std::move(call)); }
 
     void cancel(const CallPtr& call) override {
         if (!call->cancel()) {
             return;
         }
-        if (queue_.remove(call)) {
+        if (queue_.remove(call) || loop_queue_.remove(call) || loads_.remove(call)) {
             call->finished();
             return;
         }
-        supervisor_.cancel(call);
-        watchdog_.watch(call);
+        interrupt(call);
     }
 
     bool stop(std::chrono::milliseconds deadline) override {
         auto until = Clock::now() + deadline;
         for (const CallPtr& call : queue_.stop()) {
+            call->cancel();
+        }
+        for (const CallPtr& call : loop_queue_.stop()) {
+            call->cancel();
+        }
+        for (const CallPtr& call : loads_.drain()) {
             call->cancel();
         }
         for (const CallPtr& call : threads_.running()) {
@@ -59,8 +95,15 @@ class PythonPool final : public Pool {
     }
 
   private:
+    void interrupt(const CallPtr& call) {
+        supervisor_.cancel(call);
+        watchdog_.watch(call);
+    }
+
     const Settings settings_;
     Doorbell& doorbell_;
+    Loads& loads_ = Loads::get();
+    LoopQueue& loop_queue_ = LoopQueue::get();
     Queue queue_{settings_.queue, settings_.threads, settings_.most_threads};
     Threads threads_{settings_, doorbell_, queue_};
     Growth growth_{queue_, threads_};

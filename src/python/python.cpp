@@ -18,6 +18,8 @@
 #include <system_error>
 #include <vector>
 
+#include "python/guests.hpp"
+
 namespace py = pybind11;
 
 namespace owt {
@@ -36,8 +38,9 @@ namespace {
 struct Interpreter {
     Runtime runtime{};
     Doorbell* doorbell = nullptr;
-    std::function<void()> in_child;
+    Host host;
     pid_t pid = 0;
+    double grace = 0;
     Fd stack_read;
     Fd stack_write;
 
@@ -45,6 +48,8 @@ struct Interpreter {
     std::vector<PyObject*> releases;
     std::atomic<bool> releases_waiting = false;
     std::function<void()> tell;
+    std::function<void()> loop_came_back;
+    std::function<void(std::string)> tell_damage;
 };
 
 Interpreter& interpreter() {
@@ -146,16 +151,20 @@ Runtime look_up() {
 
 }  // namespace
 
-void start(const Settings& settings, Doorbell& doorbell) {
-    Interpreter& state = interpreter();
-    state.doorbell = &doorbell;
-    state.pid = ::getpid();
-    state.in_child = settings.in_child;
-
+void set_environment(const Settings& settings) {
     for (const auto& [name, value] : settings.env) {
         ::setenv(name.c_str(), value.c_str(), 1);
     }
     ::setenv("OWT_DIR", settings.sources.c_str(), 1);
+}
+
+void start(const Settings& settings, Doorbell& doorbell) {
+    Interpreter& state = interpreter();
+    state.doorbell = &doorbell;
+    state.pid = ::getpid();
+    state.grace = std::chrono::duration<double>(settings.grace).count();
+    state.host = settings.host;
+
     // An arena per thread keeps freed memory from other threads.
     ::mallopt(M_ARENA_MAX, 2);
 
@@ -178,6 +187,7 @@ void start(const Settings& settings, Doorbell& doorbell) {
     Config::check(Py_InitializeFromConfig(config.get()));
 
     try {
+        guard_process(settings);
         extend_path(settings);
         start_faulthandler();
         py::module_::import("_owt");
@@ -196,14 +206,16 @@ Doorbell& doorbell() {
     return *interpreter().doorbell;
 }
 
-void in_child() {
-    if (interpreter().in_child) {
-        interpreter().in_child();
-    }
+const Host& host() {
+    return interpreter().host;
 }
 
 int process_id() {
     return interpreter().pid;
+}
+
+double grace() {
+    return interpreter().grace;
 }
 
 Thread::Thread() : gil_(PyGILState_Ensure()), state_(PyEval_SaveThread()) {}
@@ -271,7 +283,8 @@ bool importing(PyThreadState* thread) {
         if (file == nullptr) {
             PyErr_Clear();
         } else {
-            found = std::string_view(file).starts_with("<frozen importlib");
+            std::string_view name(file);
+            found = name.starts_with("<frozen importlib") || name.ends_with("/owt/endpoint/loading.py");
         }
         Py_DECREF(code);
         PyFrameObject* back = PyFrame_GetBack(frame);
@@ -322,6 +335,16 @@ void on_release(std::function<void()> tell) {
     interpreter().tell = std::move(tell);
 }
 
+void on_loop_back(std::function<void()> tell) {
+    interpreter().loop_came_back = std::move(tell);
+}
+
+void loop_came_back() {
+    if (interpreter().loop_came_back) {
+        interpreter().loop_came_back();
+    }
+}
+
 bool releases_waiting() {
     return interpreter().releases_waiting.load(std::memory_order_relaxed);
 }
@@ -336,6 +359,16 @@ void release() {
     }
     for (PyObject* object : releases) {
         Py_DECREF(object);
+    }
+}
+
+void on_damage(std::function<void(std::string)> tell) {
+    interpreter().tell_damage = std::move(tell);
+}
+
+void damaged(std::string why) {
+    if (::getpid() == process_id() && interpreter().tell_damage) {
+        interpreter().tell_damage(std::move(why));
     }
 }
 

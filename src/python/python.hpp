@@ -17,6 +17,10 @@ class error_already_set;
 
 namespace owt::python {
 
+// What children and the libraries of adaptors read from the environment. Before any other thread starts, as getenv() in
+// one does not wait for setenv() in another.
+void set_environment(const Settings& settings);
+
 // Starts the interpreter on this thread, from here on Python's main thread, and leaves it attached.
 // Throws std::runtime_error.
 void start(const Settings& settings, Doorbell& doorbell);
@@ -83,6 +87,14 @@ void on_release(std::function<void()> tell);
 bool releases_waiting();
 void release();
 
+// An event loop that overdue_task() has reported as lost has come round again. tell is called then, from any thread.
+void on_loop_back(std::function<void()> tell);
+void loop_came_back();
+// tell is called, from any thread that holds the GIL, when the interpreter is found damaged beyond repair; why: for the
+// log.
+void on_damage(std::function<void(std::string why)> tell);
+void damaged(std::string why);
+
 // What the package owt.runtime offers, looked up once.
 struct Runtime {
     PyObject* run;
@@ -103,10 +115,12 @@ const Runtime& runtime();
 // An exception as Python prints it.
 std::string text_of(const pybind11::error_already_set& error);
 
-// The doorbell and the hook that _owt uses.
+// The doorbell and the process that _owt uses.
 Doorbell& doorbell();
-void in_child();
+const Host& host();
 // The worker's, also in a process that an adaptor forked.
 int process_id();
+// As the instance sets it, in seconds.
+double grace();
 
 }  // namespace owt::python

@@ -47,6 +47,18 @@ void Queue::kick() {
     }
 }
 
+void Queue::put_back(const std::vector<CallPtr>& calls) {
+    std::lock_guard lock(mutex_);
+    if (stopping_) {
+        for (const CallPtr& call : calls) {
+            call->cancel();
+        }
+        return;
+    }
+    calls_.insert(calls_.begin(), calls.begin(), calls.end());
+    wake();
+}
+
 bool Queue::remove(const CallPtr& call) {
     std::lock_guard lock(mutex_);
     return std::erase(calls_, call) > 0;
@@ -62,6 +74,11 @@ std::deque<CallPtr> Queue::stop() {
     coming_ += idle_.size();
     idle_.clear();
     return std::exchange(calls_, {});
+}
+
+std::size_t Queue::size() {
+    std::lock_guard lock(mutex_);
+    return calls_.size();
 }
 
 std::deque<CallPtr> Queue::drain() {

@@ -30,12 +30,15 @@ class Queue {
     bool push(CallPtr call);
     // To be called once after a batch of pushes.
     void kick();
+    // Calls that had been taken in before: to the front, however many wait. From any thread.
+    void put_back(const std::vector<CallPtr>& calls);
     // False if it is not there (any more).
     bool remove(const CallPtr& call);
     // No thread gets anything more, and nothing more is taken in. What waited.
     std::deque<CallPtr> stop();
     // What waits, taken out.
     std::deque<CallPtr> drain();
+    std::size_t size();
 
     // --- The threads' side. A thread serves from enter() until wait() tells it to end, or it is written off.
 

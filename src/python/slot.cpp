@@ -1,10 +1,17 @@
 #include "python/slot.hpp"
 
+#include <utility>
+
 namespace owt {
 
 namespace {
 
 thread_local Slot* current = nullptr;
+
+std::function<void(const CallPtr&)>& loaded() {
+    static auto& tell = *std::make_unique<std::function<void(const CallPtr&)>>().release();
+    return tell;
+}
 
 }  // namespace
 
@@ -13,6 +20,7 @@ void Slot::take(const CallPtr& call) {
     std::lock_guard lock(mutex_);
     call_ = call;
     told_ = false;
+    loaded_at_ = {};
 }
 
 void Slot::leave() {
@@ -33,7 +41,7 @@ bool Slot::runs(const Call& call) {
 
 void Slot::interrupt(const CallPtr& call) {
     std::lock_guard lock(mutex_);
-    if (call_ == call && !told_ && !call->detached()) {
+    if (call_ == call && !told_ && loading_ == 0 && !call->detached()) {
         told_ = python::interrupt(state);
     }
 }
@@ -44,7 +52,59 @@ void Slot::take_back() {
     }
 }
 
+bool Slot::loading() {
+    std::lock_guard lock(mutex_);
+    return loading_ > 0;
+}
+
+void Slot::begin_load() {
+    std::lock_guard lock(mutex_);
+    if (loading_++ == 0 && call_ != nullptr) {
+        take_back();  // it will be told when this has ended
+        told_ = false;
+        call_->load(true);
+    }
+}
+
+void Slot::end_load() {
+    CallPtr late;
+    {
+        std::lock_guard lock(mutex_);
+        if (--loading_ == 0 && call_ != nullptr) {
+            loaded_at_ = Clock::now();
+            if (call_->waits_for() == 0) {
+                call_->load(false);
+            }
+            if (call_->cancelled() && !told_) {
+                late = call_;
+            }
+        }
+    }
+    if (late != nullptr) {
+        loaded()(late);
+    }
+}
+
+void load_begins() {
+    if (current != nullptr) {
+        current->begin_load();
+    }
+}
+
+void load_ends() {
+    if (current != nullptr) {
+        current->end_load();
+    }
+}
+
+void on_loaded(std::function<void(const CallPtr&)> tell) {
+    loaded() = std::move(tell);
+}
+
 void settle_interrupt() {
+    if (current == nullptr) {
+        return;
+    }
     std::lock_guard lock(current->mutex_);
     current->take_back();
     current->told_ = true;

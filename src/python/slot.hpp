@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 
@@ -32,24 +33,32 @@ class Slot {
     CallPtr call();
     bool runs(const Call& call);
 
-    // Raises owt.Cancelled if this call still runs here and does not know yet. With the GIL.
+    // Raises owt.Cancelled if this call still runs here and does not know yet. With the GIL. Not while it loads an
+    // endpoint: see on_loaded().
     void interrupt(const CallPtr& call);
-    // Written off: another thread has its place. False if this call no longer runs here. The thread cannot end
-    // meanwhile: with alive something may be done to it.
+    // Written off: another thread has its place. False if this call no longer runs here, or has loaded an endpoint
+    // within the last grace. The thread cannot end meanwhile: with alive something may be done to it.
     template <typename Alive>
-    bool write_off(const CallPtr& call, Alive alive);
+    bool write_off(const CallPtr& call, Clock::duration grace, Alive alive);
     bool lost() const { return lost_; }
+    bool loading();
 
   private:
     friend void settle_interrupt();
     friend bool detach(Call& call);
+    friend void load_begins();
+    friend void load_ends();
 
     void take_back();
+    void begin_load();
+    void end_load();
 
     std::mutex mutex_;  // held for moments only, and never while taking the GIL
     CallPtr call_;
     bool told_ = false;  // owt.Cancelled is on its way, or the call has learnt of it otherwise
     std::atomic<bool> lost_ = false;
+    int loading_ = 0;  // a load may import another endpoint
+    Clock::time_point loaded_at_;
 };
 
 using SlotPtr = std::shared_ptr<Slot>;
@@ -60,12 +69,19 @@ void settle_interrupt();
 // False if the call has been cancelled already; else it goes on without the thread.
 bool detach(Call& call);
 
+// The calling thread begins to load an endpoint, which is neither interrupted nor written off; or it has ended that.
+// For threads without a slot too, where nothing has to be done.
+void load_begins();
+void load_ends();
+// Is told of a call that was cancelled while it loaded, and may be interrupted now. Set before any thread runs.
+void on_loaded(std::function<void(const CallPtr&)> tell);
+
 // ---- below: templates
 
 template <typename Alive>
-bool Slot::write_off(const CallPtr& call, Alive alive) {
+bool Slot::write_off(const CallPtr& call, Clock::duration grace, Alive alive) {
     std::lock_guard lock(mutex_);
-    if (call_ != call || lost_) {
+    if (call_ != call || lost_ || loading_ > 0 || Clock::now() < loaded_at_ + grace) {
         return false;
     }
     lost_ = true;

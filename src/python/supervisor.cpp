@@ -65,10 +65,11 @@ void Supervisor::run() {
     } catch (const std::exception& error) {
         log(4, std::string("Python did not start: ") + error.what());
         wait(longest_pause);
-        threads_.decline(Pool::Health::worn_out);  // a new process starts anew
+        threads_.decline(Pool::Health::worn_out, "Python did not start");  // a new process starts anew
         threads_.leave();
         return;
     }
+    python::on_damage([this](std::string why) { threads_.decline(Pool::Health::worn_out, std::move(why)); });
     python::on_release([this] {
         std::lock_guard lock(mutex_);
         changed_.notify_one();
@@ -123,7 +124,7 @@ bool Supervisor::start_threads() {
     }
     if (started == 0) {
         wait(longest_pause);
-        threads_.decline(Pool::Health::worn_out);
+        threads_.decline(Pool::Health::worn_out, "the system gives it no threads");
     }
     return started > 0;
 }
@@ -194,8 +195,8 @@ bool Supervisor::deliver(const Task& task) {
         return true;
     }
     SlotPtr slot = threads_.slot_of(*task.call);
-    if (slot == nullptr) {
-        return true;
+    if (slot == nullptr || slot->loading()) {
+        return true;  // a load is let alone: it tells when it has ended
     }
     if (python::importing(slot->state)) {
         return false;

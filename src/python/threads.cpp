@@ -12,11 +12,14 @@
 
 #include "call/hooks.hpp"
 #include "python/bindings.hpp"
+#include "python/loads.hpp"
 #include "python/native.hpp"
 
 namespace owt {
 
 namespace {
+
+constexpr unsigned most_failures = 3;
 
 void hook_detached([[maybe_unused]] const char* name) {
 #ifdef OWT_TEST_HOOKS
@@ -126,14 +129,14 @@ void Threads::run(Slot& slot, const CallPtr& call) {
     slot.take(call);
     call->run();
     if (!call->cancelled()) {
-        python::run(call);
+        count(python::run(call));
         if (::getpid() != python::process_id()) {
             ::_exit(0);  // a child that the adaptor forked and forgot to end
         }
     }
     hook_detached("ran");
     slot.leave();
-    if (!call->detached() && !call->hand_back()) {
+    if (!call->detached() && !Loads::get().take_over(call) && !call->hand_back()) {
         call->finished();
     }
 }
@@ -161,7 +164,8 @@ std::vector<CallPtr> Threads::running() {
 
 bool Threads::write_off(const CallPtr& call, const std::string& what) {
     SlotPtr slot = slot_of(*call);
-    if (slot == nullptr || !slot->write_off(call, [&] { ::pthread_kill(slot->thread, python::stack_signal()); })) {
+    if (slot == nullptr ||
+        !slot->write_off(call, settings_.grace, [&] { ::pthread_kill(slot->thread, python::stack_signal()); })) {
         return false;
     }
     queue_.write_off();
@@ -179,9 +183,19 @@ std::size_t Threads::count_lost() {
     std::lock_guard lock(slots_mutex_);
     ++lost_;
     if (lost_ >= bearable()) {
-        decline(Pool::Health::worn_out);
+        decline(Pool::Health::worn_out, "it has lost its threads");
     }
     return lost_;
+}
+
+std::size_t Threads::lost() {
+    std::lock_guard lock(slots_mutex_);
+    return lost_;
+}
+
+void Threads::count_back() {
+    std::lock_guard lock(slots_mutex_);
+    --lost_;
 }
 
 // A process with one thread and a warm model is not given away for the first client that leaves too early.
@@ -189,11 +203,34 @@ std::size_t Threads::bearable() const {
     return std::max<std::size_t>(settings_.threads, 8);
 }
 
-void Threads::decline(Pool::Health health) {
+void Threads::decline(Pool::Health health, std::string why) {
+    {
+        std::lock_guard lock(why_mutex_);
+        if (why_.empty()) {
+            why_ = std::move(why);
+        }
+    }
     Pool::Health before = health_;
     while (before < health && !health_.compare_exchange_weak(before, health)) {
     }
     doorbell_.ring();
+}
+
+std::string Threads::why() const {
+    std::lock_guard lock(why_mutex_);
+    return why_;
+}
+
+// A single failure may be its caller's doing; several in a row say that somebody has damaged what all depend on.
+void Threads::count(bool sound) {
+    if (sound) {
+        if (failures_.load(std::memory_order_relaxed) != 0) {
+            failures_ = 0;
+        }
+    } else if (++failures_ == most_failures) {
+        decline(Pool::Health::worn_out,
+                std::to_string(most_failures) + " calls in a row failed outside of the adaptors' own code");
+    }
 }
 
 bool Threads::all_asleep() {

@@ -32,9 +32,13 @@ class Threads {
     bool write_off(const CallPtr& call, const std::string& what);
     // One more is lost, a thread of the pool or one that served many; how many are.
     std::size_t count_lost();
+    std::size_t lost();
+    // One is back that was no thread of the pool.
+    void count_back();
     Pool::Health health() const { return health_; }
-    // Never back to a better one. From any thread.
-    void decline(Pool::Health health);
+    // Never back to a better one; the first reason counts. From any thread.
+    void decline(Pool::Health health, std::string why);
+    std::string why() const;
 
     // Other threads that count until they end, as the supervisor's.
     void enter();
@@ -47,6 +51,7 @@ class Threads {
     CallPtr next(python::Thread& thread, bool ran);
     void run(Slot& slot, const CallPtr& call);
     std::size_t bearable() const;
+    void count(bool sound);
 
     const Settings& settings_;
     Doorbell& doorbell_;
@@ -57,6 +62,9 @@ class Threads {
     std::size_t lost_ = 0;
     std::size_t next_index_ = 0;
     std::atomic<Pool::Health> health_ = Pool::Health::good;
+    mutable std::mutex why_mutex_;
+    std::string why_;
+    std::atomic<unsigned> failures_ = 0;  // of owt itself, in a row
 
     std::mutex count_mutex_;
     std::condition_variable ended_;

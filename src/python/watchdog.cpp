@@ -77,7 +77,7 @@ void Watchdog::look_for_heartbeat(const Deadline& deadline) {
             call->refuse(stuck_problem());
             call->finished();
         }
-        threads_.decline(Pool::Health::worn_out);
+        threads_.decline(Pool::Health::worn_out, "Python cannot be had");
         push({.at = {}, .call = {}, .heartbeats = deadline.heartbeats, .last = true});
         return;
     }
@@ -88,7 +88,7 @@ void Watchdog::look_for_heartbeat(const Deadline& deadline) {
             call->refuse(stuck_problem());
         }
     }
-    threads_.decline(Pool::Health::stuck);
+    threads_.decline(Pool::Health::stuck, "Python cannot be had");
 }
 
 }  // namespace owt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -58,9 +59,11 @@ def test_each_picture_is_shown_before_the_next_is_made(
     words = {"kind": "async def", "wait": "await __import__('asyncio').to_thread(", "call": ", gate)"}
     if not asynchronous:
         words = {"kind": "def", "wait": "", "call": "(gate)"}
-    code = CODE.format(mode=mode, **words) + PAUSE
+    code = CODE.format(mode=mode, **words) + PAUSE + "def known(): pass\n"
+    server.run(code, fn_name="known")  # a picture's URL names code that is known, and carries none
+    code_id = hashlib.sha256(code.encode()).hexdigest()
     browser.get(f"{server.url}/page")
-    url = f"/frames?code={quote(code)}&gate={quote(str(gate))}"
+    url = f"/frames?code_id=sha256:{code_id}&gate={quote(str(gate))}"
     browser.execute_script("document.images[0].src = arguments[0]", url)
     wait_until(lambda: browser.execute_script(PIXEL) == RED, "the first picture")
     gate.wait_reached()

@@ -77,7 +77,7 @@ MISTAKES = {
     "instance without a name": ("owt_instance {" + HERE + "\n}\n" + LOCATION, "number of arguments"),
     "instance default twice": ("owt_instance default { }\nowt_instance default {" + HERE + "\n}\n" + LOCATION, "duplicate"),
     "instance in a location": (located("owt_instance default {" + HERE, "}"), "not allowed here"),
-    "unknown line": (instance("thread 1;" + HERE), r'"thread".*unknown: known are processes, threads, '),
+    "unknown line": (instance("thread 1;" + HERE), r'"thread".*unknown: known are processes, spare, threads, '),
     "a block": (instance("threads {" + HERE, "}"), r'unexpected "{"'),
     "threads: none": (instance("threads;" + HERE), "wants"),
     "threads: no number": (instance("threads many;" + HERE), "wants numbers from 1 to "),

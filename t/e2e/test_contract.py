@@ -88,7 +88,7 @@ class Asked:
         ("def run(x, y): return f'{x.path}{y}'", {"y": 2}, "/2"),
         ("def run(**kwargs): return str(kwargs)", {"a": 1}, "{'a': 1}"),
         ("def run(request, **kwargs): return request.path + str(kwargs)", {"a": 1}, "/{'a': 1}"),
-        ("def run(*args): return str(len(args)) + args[0].path", {}, "1/"),
+        ("def run(*args): return str(args)", {}, "()"),
         ("def run(a, b, /, c): return f'{a}{b}{c}'", {"c": 3, "b": 2, "a": 1}, "123"),
         ("def run(request, a, /, *, b=2): return f'{a}{b}'", {"a": 1}, "12"),
         ("def run(*, a): return str(a)", {"a": 1}, "1"),
@@ -339,7 +339,9 @@ def test_it_is_a_module_whose_name_comes_from_its_hash(server: Server) -> None:
 
 def test_no_unfinished_files_are_left(server: Server) -> None:
     server.run("def run(): return 'finished'")
-    assert {path.suffix for path in owt_dir(server).iterdir() if path.is_file()} == {".py"}
+    assert {path.suffix for path in owt_dir(server).glob("*") if path.is_file() and path.name != "flask-secret"} == {
+        ".py"
+    }
 
 
 def test_classes_pickle(server: Server) -> None:

@@ -83,8 +83,8 @@ TYPED = [
     pytest.param("speak", rb"RIFF....WAVEfmt .*", marks=speaks),
     pytest.param("listen", rb"thank you very much", marks=[speaks, listens]),
     pytest.param("ocr", rb".*determine markers of the coins.*", marks=[reads, photos]),
-    pytest.param("faces", rb"\{.faces.:\[\{.height.:\d+,.width.:\d+,.x.:\d+,.y.:\d+\}\]\}", marks=sees),
-    pytest.param("digits", rb"\{.chances.:.*,.digit.:7,.seen.:.*\}", marks=learns),
+    pytest.param("faces", rb"\{.faces.:\[\{.x.:\d+,.y.:\d+,.width.:\d+,.height.:\d+\}\]\}", marks=sees),
+    pytest.param("digits", rb"\{.digit.:7,.chances.:.*,.seen.:.*\}", marks=learns),
     pytest.param("plot", rb"\x89PNG.*", marks=draws),
     pytest.param("sympy", rb"-exp\(-x\*\*2\)/2", marks=reckons),
 ]

@@ -119,11 +119,15 @@ def test_logging_within_a_coroutine(server: Server) -> None:
     assert [server.run(code, n=str(n)).text for n in range(3)] == ["0", "1", "2"]
 
 
-@pytest.mark.parametrize("code", ["import no_such_thing\ndef run(): pass", "def run():\n    from no_such_thing import x"])
+@pytest.mark.parametrize(
+    "code", ["import no_such_thing\ndef run(): pass", "def run():\n    from no_such_thing import x"]
+)
 def test_a_missing_module_is_told_with_the_ways_to_get_it(server: Server, code: str) -> None:
     answer = server.run(code)
     assert answer.status_code == 500
-    assert re.search(r"ModuleNotFoundError: No module named 'no_such_thing'\n'no_such_thing' is not in this", answer.text)
+    assert re.search(
+        r"ModuleNotFoundError: No module named 'no_such_thing'\n'no_such_thing' is not in this", answer.text
+    )
     assert "python_home DIR;" in answer.text
 
 

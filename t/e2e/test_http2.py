@@ -28,6 +28,9 @@ server {
     listen 127.0.0.1:{port} ssl http2;
     location / { owt; }
     location /brief { owt; owt_timeout 200ms; }
+    location /late { proxy_pass http://unix:{dir}/nobody.sock; proxy_request_buffering off; proxy_http_version 1.1;
+                     error_page 502 = @owt; }
+    location @owt { owt; }
 }
 """
 
@@ -98,12 +101,31 @@ class Client:
 
     def ask(self, code: str, path: str = "/", **fields: object) -> int:
         """Sends a call; its stream."""
+        stream = self.begin(path)
+        self.send(stream, json.dumps({"code": code, **fields}).encode(), end=True)
+        return stream
+
+    def begin(self, path: str, *headers: tuple[str, str]) -> int:
+        """Sends the head of a call."""
         stream = int(self._h2.get_next_available_stream_id())
         head = [(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", path)]
-        self._h2.send_headers(stream, [*head, ("content-type", "application/json")])
-        self._h2.send_data(stream, json.dumps({"code": code, **fields}).encode(), end_stream=True)
+        self._h2.send_headers(stream, [*head, ("content-type", "application/json"), *headers])
         self._flush()
         return stream
+
+    def send(self, stream: int, data: bytes, *, end: bool) -> None:
+        """Sends some of a body, as the server makes room for it."""
+        while data:
+            room = min(self._h2.local_flow_control_window(stream), self._h2.max_outbound_frame_size)
+            if room == 0:
+                self._receive()
+                continue
+            self._h2.send_data(stream, data[:room])
+            data = data[room:]
+            self._flush()
+        if end:
+            self._h2.end_stream(stream)
+            self._flush()
 
     def reset(self, stream: int) -> None:
         self._h2.reset_stream(stream, 8)  # CANCEL
@@ -116,13 +138,16 @@ class Client:
                 if isinstance(event, kind) and event.stream_id == stream:
                     self._events.remove(event)
                     return event
-            data = self.socket.recv(65536)
-            assert data, "the server has closed the connection"
-            for event in self._h2.receive_data(data):
-                if isinstance(event, h2.events.DataReceived) and self._reads:
-                    self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                self._events.append(event)
-            self._flush()
+            self._receive()
+
+    def _receive(self) -> None:
+        data = self.socket.recv(65536)
+        assert data, "the server has closed the connection"
+        for event in self._h2.receive_data(data):
+            if isinstance(event, h2.events.DataReceived) and self._reads:
+                self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            self._events.append(event)
+        self._flush()
 
     def status(self, stream: int) -> int:
         return int(dict(self.wait(stream, h2.events.ResponseReceived).headers)[":status"])
@@ -291,3 +316,54 @@ def test_a_reload_lets_a_stream_finish(server: Server, tmp_path: Path) -> None:
         gate.open()
         assert done.result().returncode == 0
         assert done.result().stdout == "begun,done HTTP/2"
+
+
+# ---- a body that a proxy has begun to read ------------------------------------------------------------------------------
+
+LENGTH = "def run(_, text): return str(len(text))"
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["with its length", "without"])
+@pytest.mark.parametrize("size", [2_000, 1_000_000])
+def test_code_whose_second_half_comes_late_runs_whole(
+    server: Server, client: Client, size: int, declared: bool
+) -> None:
+    body = json.dumps({"code": LENGTH, "text": "x" * size}).encode()
+    before = len(server.error_log)
+    stream = client.begin("/late", *[("content-length", str(len(body)))] * declared)
+    client.send(stream, body[:1000], end=False)
+    server.wait_log(r"connect\(\) to unix:.*nobody.sock failed", after=before)
+    client.send(stream, body[1000:], end=True)
+    assert client.status(stream) == 200
+    assert client.rest(stream) == str(size)
+
+
+def test_nothing_runs_for_a_stream_that_is_reset_before_its_second_half(
+    server: Server, client: Client, tmp_path: Path
+) -> None:
+    code = f"open({str(tmp_path / 'ran')!r}, 'w')\nrun = lambda: ''\n"
+    body = json.dumps({"code": code}).encode()
+    before, entries = len(server.error_log), server.access_log.count("/late")
+    stream = client.begin("/late")
+    client.send(stream, body, end=False)
+    server.wait_log(r"connect\(\) to unix:.*nobody.sock failed", after=before)
+    client.reset(stream)
+    wait_until(lambda: server.access_log.count("/late") > entries, "the end of the request")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_stream_of_events_ends_with_the_reason_before_it_breaks_off(client: Client) -> None:
+    code = """
+def events():
+    yield "data: 1\\n\\n"
+    raise ValueError("no more")
+def run(_):
+    return events(), {"Content-Type": "text/event-stream"}
+"""
+    stream = client.ask(code)
+    assert client.status(stream) == 200
+    text = ""
+    while "no more" not in text:
+        text += client.read(stream)
+    assert text == "data: 1\n\nevent: error\ndata: ValueError: no more\n\n"
+    client.wait(stream, h2.events.StreamReset)

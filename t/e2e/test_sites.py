@@ -67,7 +67,7 @@ def model(server: Server, code: str, path: str = "/model/", **fields: object) ->
 
 
 def test_the_model_and_quick_calls_have_processes_of_their_own(server: Server) -> None:
-    assert [int(model(server, PID).answer().text)] == server.workers_of("model")
+    assert int(model(server, PID).answer().text) in server.workers_of("model")
     assert int(model(server, PID, "/").answer().text) in server.workers_of("default")
 
 
@@ -225,7 +225,7 @@ def test_a_front_may_have_a_name_and_an_address_of_its_own() -> None:
             "/model/", "--resolve", f"owt.example.org:{server.port}:127.0.0.1", "--json", json.dumps({"code": PID}),
             url=f"http://owt.example.org:{server.port}",
         )  # fmt: skip
-        assert [int(asked.stdout)] == server.workers_of("model")
+        assert int(asked.stdout) in server.workers_of("model")
 
 
 def test_a_login_in_the_fronts_server_needs_the_instances_word() -> None:
@@ -251,7 +251,7 @@ def test_a_page_of_an_https_front_is_the_instances_too(server: Server) -> None:
         with curl_https(server, "--json", json.dumps({"code": PID}), "-H", f"Origin: {origin}") as curl:
             return curl.communicate()[0].decode()
 
-    assert [int(asked(own))] == server.workers_of("model")
+    assert int(asked(own)) in server.workers_of("model")
     assert "owt_allow origin" in asked("https://evil.example")
 
 
@@ -261,7 +261,7 @@ def test_a_login_at_the_front_is_the_instances_too() -> None:
         remote = {"X-Forwarded-For": "192.0.2.7"}
         assert server.post("/model/", json={"code": PID}, headers=remote).status_code == 401
         told = server.post("/model/", json={"code": PID}, headers=remote, auth=("alice", PASSWORD))
-        assert [int(told.text)] == server.workers_of("model")
+        assert int(told.text) in server.workers_of("model")
 
 
 def test_no_call_through_the_front_fails_during_reloads(tmp_path: Path) -> None:
@@ -288,15 +288,14 @@ def test_no_call_through_the_front_fails_during_reloads(tmp_path: Path) -> None:
 def test_only_the_calls_of_a_process_that_dies_fail() -> None:
     with served(INSTANCES) as server:
         server.expect("exited on signal 9|prematurely closed|reset by peer")
-        (before,) = wait_until(lambda: server.workers_of("model"), "the model's worker")
+        before = int(model(server, PID).answer().text)
         gate = Gate(server.dir)
         quick = Asking(server, ASYNC, gate=str(gate))
         gate.wait_reached()
         broken = model(server, "import os, signal\ndef run(_): os.kill(os.getpid(), signal.SIGKILL)\n")
         assert broken.answer().status == 502
-        # What comes while the next one starts waits for it.
-        assert model(server, PID).answer().status == 200
-        assert server.workers_of("model") != [before]
+        # The spare process steps in.
+        assert int(model(server, PID).answer().text) != before
         gate.open()
         assert quick.answer().text == "done"
 

@@ -109,6 +109,23 @@ run = pipe().const("hi").input().to(Greet()).f(lambda __last__, name: f"{__last_
     assert server.run(code, name="owt").text == "hi owt, owt"
 
 
+def test_a_stage_alone_is_an_endpoint(server: Server) -> None:
+    code = """
+from owt.summat import Adaptor, KeepKWs
+
+class Greet(Adaptor[str]):
+    def call(self, /, *, name, **kwargs):
+        return KeepKWs(f"hi {name}")
+
+run = Greet()
+"""
+    answer = server.run(code, name="owt", token="secret")
+    assert answer.text == "hi owt"
+    assert "secret" not in str(answer.headers)
+    answer = server.run(code, fn_name="Greet", name="owt")
+    assert (answer.status_code, "Greet()" in answer.text) == (400, True)
+
+
 # ---- the request -----------------------------------------------------------------------------------------------------
 
 

@@ -22,6 +22,7 @@ def owt_dir(tmp_path, monkeypatch):
     from owt import endpoint
     from owt.endpoint import loaded
 
+    monkeypatch.setattr(endpoint, "_directory", "")
     monkeypatch.setattr(endpoint, "on_load", loaded.register)
     for code_id in list(loaded.endpoints):
         del loaded.endpoints[code_id]
@@ -45,7 +46,7 @@ def call(log):
 
     def run(source="", fn_name="run", kwargs=None, text=None, code_id=None, made=None, **options):
         made = made or Call(source, **options)
-        result = runtime.run(made, made.code_id if code_id is None else code_id, fn_name, kwargs or {}, text)
+        result = runtime.run(made, made.code_id if code_id is None else code_id, fn_name, dict(kwargs or {}), text)
         if result is not None:
             made.respond(*result)
         assert made.released.wait(5)

@@ -6,12 +6,28 @@ import os
 import sys
 import threading
 import types
+from collections import deque
 
 bridge = types.ModuleType("_owt")
 bridge.lines = []
 bridge.log = lambda level, connection, text: bridge.lines.append((level, connection, text))
 bridge.reserved_signals = lambda: [1, 2]
 bridge.after_fork_in_child = lambda: None
+bridge.load_begins = lambda: 0
+bridge.load_ends = lambda load: None
+bridge.waiting = []
+bridge.grace = lambda: 10.0
+bridge.loop_came_back = lambda: None
+bridge.functions = set()
+bridge.asynchronous = lambda *function: bridge.functions.add(function)
+bridge.forget = lambda code_id: None
+bridge.queue = deque()
+bridge.take = lambda: bridge.queue.popleft() if bridge.queue else None
+bridge.fd = os.eventfd(0, os.EFD_NONBLOCK)
+bridge.queue_fd = lambda: bridge.fd
+bridge.failures = []
+bridge.failed = lambda: bridge.failures.append("")
+bridge.damaged = lambda why: bridge.failures.append(why)
 sys.modules["_owt"] = bridge
 
 
@@ -99,8 +115,20 @@ class Call:
     def abort(self):
         self.ended = "aborted"
 
+    def check(self):
+        from owt import Cancelled
+
+        if self.cancelled:
+            raise Cancelled
+
+    def wait_for_load(self, load, rest):
+        self.released.clear()
+        bridge.waiting.append((self, load, rest))
+        return True
+
     def detach(self):
         self.released.clear()
+        return True
 
     def release(self):
         self.released.set()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import io
 import re
-import sys
 from collections.abc import AsyncIterator, Awaitable
 from concurrent.futures import Future
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -165,11 +164,6 @@ def _step(key: object, is_field: bool) -> str:
         return f".{key}"
     text = repr(key) if isinstance(key, str | int | float | None) else f"<{type(key).__name__}>"
     return f"[{text if len(text) <= 80 else text[:40] + '...' + text[-30:]}]"
-
-
-def loaded(name: str) -> ModuleType | None:
-    """A library, if somebody has imported it: what is made with it cannot be there otherwise."""
-    return sys.modules.get(name)
 
 
 def mimetype_of(content_type: str) -> str:

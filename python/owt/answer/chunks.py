@@ -55,6 +55,7 @@ def begin(stream: Stream, first: object) -> Framing:
             return _Events(stream, stream.headers)
         return _Text(stream, typed(stream.headers, HTML if isinstance(first, str) else OCTETS))
     if sound.is_sound(first):
+        sound.need_wav(stream.mimetype, f"{stream.name} yielded")
         return _Sound(stream, typed(stream.headers, (("Content-Type", "audio/wav"),)))
     if _is_picture(first):
         return _pictures(stream, first)

@@ -86,6 +86,9 @@ class _Walk:
         elif isinstance(value, list | tuple):
             made = []
             for number, item in enumerate(value):
+                if type(item) is float:  # of which there may be millions
+                    made.append(item if isfinite(item) else None)
+                    continue
                 self.path.enter(number)
                 made.append(self._walk(item))
                 self.path.leave()

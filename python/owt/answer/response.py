@@ -112,6 +112,7 @@ def _from_tuple(value: tuple[Any, ...], request: Request, name: str) -> Answer:
     code = None if status is None else _status(status, name, body)
     more = [] if headers is None else _pairs(headers, name)
     if sound.is_sound(body):
+        sound.need_wav(_content_type(more), f"{name} returned")
         answer: Answer = (200, WAV, sound.wav(body, f"{name} returned"))
     elif type(body) is tuple:
         raise CannotSend(f"{name} returned a tuple within a tuple, which cannot be sent: return a list for JSON")
@@ -255,9 +256,15 @@ def _pairs(headers: object, name: str) -> list[tuple[str, str]]:
     return [(key, value) for key, value in pairs if key.lower() not in _OURS]
 
 
+def _words(value: str) -> list[str]:
+    return [word.strip() for word in value.lower().split(",")]
+
+
 def _amend(answer: Whole | File | Stream, status: int | None, more: list[tuple[str, str]]) -> Whole | File | Stream:
     """The answer with this status, and with these headers in place of those of the same name."""
     named = {name.lower() for name, _ in more}
+    if not any(name.lower() == "vary" and "accept" in _words(value) for name, value in more):
+        named.discard("vary")  # it says how the answer was chosen, whatever else it depends on
     if isinstance(answer, tuple):
         old, headers, body = answer
         code = old if status is None else status

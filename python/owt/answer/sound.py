@@ -70,6 +70,15 @@ def _is_array(value: object) -> bool:
     return isinstance(value, kinds)
 
 
+def need_wav(mimetype: str, said: str) -> None:
+    """CannotSend for sound that is to have another content type than WAV's; said is what the error begins with."""
+    if mimetype not in _TYPES:
+        raise CannotSend(
+            f"{said} (rate, samples), which is sound, with the Content-Type {mimetype}: it is sent as audio/wav;"
+            " for another format return its bytes"
+        )
+
+
 def wav(value: tuple[Any, Any], said: str) -> bytes:
     """``(rate, samples)`` as a WAV. said is what errors begin with; CannotSend for what is no sound."""
     rate, channels, pcm = parts(value, said)
@@ -98,5 +107,7 @@ def parts(value: tuple[Any, Any], said: str) -> tuple[int, int, bytes]:
 
 
 _MOST_CHANNELS = 64
+#: By which names WAV goes; none stands for its own.
+_TYPES = ("", "audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave", "application/octet-stream")
 #: A smaller number is rather what somebody counted.
 _RATES = range(1000, 1_000_001)

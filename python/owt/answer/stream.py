@@ -89,12 +89,17 @@ def empty(stream: Stream) -> Whole:
 def fail(call: Call, stream: Stream, error: BaseException, path: str, write: Callable[[Chunk], object]) -> None:
     """Ends an answer that has begun so that the client sees it fail."""
     text = failure.log(call, error, path)
+    if call.show_traceback:
+        text = f"{type(error).__name__}: {failure.message(error)}"
+    tell(stream, text, write)
+    call.abort()
+
+
+def tell(stream: Stream, text: str, write: Callable[[Chunk], object]) -> None:
+    """Says in an answer that has begun what is wrong, where its type has a way to say it."""
     if stream.mimetype == "text/event-stream":
-        if call.show_traceback:
-            text = f"{type(error).__name__}: {failure.message(error)}"
         lines = "".join(f"data: {line}\n" for line in text.splitlines())
         write(f"event: error\n{lines}\n")
-    call.abort()
 
 
 def unsendable(error: ValueError) -> Refusal:

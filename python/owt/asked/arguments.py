@@ -89,7 +89,7 @@ def _is_code(text: str) -> bool:
     return _code.match(text) is not None
 
 
-_code = re.compile(r"\s*(?:[\[{(]|[^\W\d]\w*(?:\.[^\W\d]\w*)*\()")
+_code = re.compile(r"\s*(?:[\[{(]|[^\W\d]\w*\()")
 
 
 def _said(error: BaseException) -> str:

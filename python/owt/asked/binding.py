@@ -98,30 +98,29 @@ class _Binder:
         if missing or surplus:
             return self._refusing(missing, surplus)
         call = self._calling(target)
-        hint = self._hint()
-        if hint:
-            call = _hinting(call, hint)
+        if hint := self._hint():
+            call = _hinting(call, *hint)
         wanted = self._wanted(target)
         return self._converting(wanted, call) if wanted else call
 
-    def _hint(self) -> str:
-        """What to say if the call fails, about what has been guessed."""
+    def _hint(self) -> tuple[str, tuple[type, ...]] | None:
+        """What to say, and of which failures, about what has been guessed."""
         first = self.first
-        if first is None:
-            return ""
-        if self.request is None:
-            if first.kind is not Parameter.VAR_POSITIONAL:
-                return ""
-            return (
-                f"{describe(self.name, self.signature)} was given no request and no arguments but by their names:"
-                " *args does not tell what is wanted. A wrapper says it with @functools.wraps(...)."
+        if first is None or _means_request(first.name):
+            return None
+        if first.kind is Parameter.VAR_POSITIONAL:
+            text = (
+                f"{describe(self.name, self.signature)} got its arguments by their names, and no request: *args does"
+                " not tell what is wanted. A wrapper tells it with @functools.wraps(...)."
             )
-        if first.annotation is not Parameter.empty or _means_request(first.name):
-            return ""
-        return (
+            return text, (TypeError, IndexError)
+        if self.request is None or first.annotation is not Parameter.empty:
+            return None
+        text = (
             f"{first.name} was given the request, because no argument {first.name} came: send it as a field or"
             " in kwargs. (A parameter that is meant for the request is best called request.)"
         )
+        return text, (object,)
 
     def _wanted(self, target: Parameter | None) -> dict[str, Wanted]:
         """What is to be converted, by the names of what came."""
@@ -144,7 +143,7 @@ class _Binder:
         return found
 
     def _converting(self, wanted: dict[str, Wanted], call: Plan) -> Plan:
-        steps = [(name, one.argument) for name, one in wanted.items()]
+        steps = [(name, one.step()) for name, one in wanted.items()]
         several = [name for name, one in wanted.items() if one.many]
 
         def converted(function: Callable[..., Any], request: Any, kwargs: dict[str, Any]) -> Any:
@@ -154,7 +153,8 @@ class _Binder:
             for name, convert in steps:
                 try:
                     kwargs[name] = convert(kwargs[name])
-                except Misfit as misfit:
+                except (Misfit, RecursionError) as error:
+                    misfit = error if isinstance(error, Misfit) else Misfit("less", "what is nested too deeply")
                     about = misfit.about("the value without a name" if name == LAST else name)
                     misfits = [*(misfits or ()), about]
             if misfits:
@@ -262,9 +262,10 @@ def _means_request(name: str) -> bool:
     return name.startswith("_") or name.lower() in ("r", "rq", "req") or name.lower().endswith("request")
 
 
-def _hinting(call: Plan, hint: str) -> Plan:
+def _hinting(call: Plan, hint: str, kinds: tuple[type, ...]) -> Plan:
     def hinting(function: Callable[..., Any], request: Any, kwargs: dict[str, Any]) -> Any:
         request._hint = hint
+        request._hint_for = kinds
         return call(function, request, kwargs)
 
     return hinting

@@ -7,6 +7,7 @@ through item by item, which forgives more and knows what to say.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -17,36 +18,57 @@ from owt.asked.wanted import Misfit, Wanted, is_blank, read_json, shown, text_of
 
 
 class Container(Wanted):
-    """quick says whether msgspec can do it: decided when first used, since types may refer to themselves."""
+    """quick is how msgspec does it, if it does: decided when first used, since types may refer to themselves."""
 
-    __slots__ = ("annotation", "quick")
+    __slots__ = ("annotation", "decided", "quick")
 
     def __init__(self, text: str, annotation: Any, parts: list[Wanted | None]) -> None:
         super().__init__(text)
         self.annotation = annotation
         self.parts = parts
-        self.quick: bool | None = None
+        self.quick: Callable[[Any], Any] | None = None
+        self.decided = False
         self.strict = annotation
 
     def __call__(self, value: Any) -> Any:
+        if isinstance(value, str | FileStorage):
+            value = self.read(value)
+        if not self.decided:
+            if _means_the_same(self):
+                self.quick = by_msgspec(self.annotation)
+            self.decided = True
+        if self.quick is not None:
+            try:
+                return self.quick(value)
+            except Exception:  # besides its ValidationError whatever it meets in what is no JSON
+                pass
+        return self.walk(value)
+
+    def read(self, value: str | FileStorage) -> Any:
+        """What a text or a file says as JSON."""
         if isinstance(value, FileStorage):
             if self.file:
                 raise self.misfit(value)
             value = text_of(value, self)
-        if isinstance(value, str):
-            value = read_json(value, self)
-        if self.quick is None:
-            self.quick = _means_the_same(self)
-        if self.quick:
-            try:
-                return msgspec.convert(value, self.annotation)
-            except (msgspec.ValidationError, TypeError):  # TypeError: what cannot be hashed, in a set
-                pass
-        return self.walk(value)
+        return read_json(value, self)
 
     def walk(self, value: Any) -> Any:
         """What is in the value, converted one by one. Not called with text."""
         raise NotImplementedError
+
+    def listed(self, value: Any) -> list[Any]:
+        """The items of what has some."""
+        if _is_many(value):
+            with contextlib.suppress(TypeError):  # an array of no dimension says so only now
+                return list(value)
+        raise self.misfit(value)
+
+
+def by_msgspec(annotation: Any) -> Callable[[Any], Any]:
+    """What converts to the annotation, strictly. msgspec looks at one anew each time, but knows its structs."""
+    box: Any = msgspec.defstruct("Argument", [("value", annotation)], array_like=True)
+    convert = msgspec.convert
+    return lambda value: convert((value,), box).value
 
 
 def _means_the_same(wanted: Container) -> bool:
@@ -93,6 +115,8 @@ class Many(Container):
         self.file = item is None or item.file
 
     def argument(self, value: Any) -> Any:
+        if type(value) is list and not self.file:
+            return self(value)
         if isinstance(value, FileStorage):
             if is_blank(value):
                 return self.walk([])
@@ -117,12 +141,11 @@ class Many(Container):
         return self.made([convert(self.item, value, "[0]")], value)
 
     def walk(self, value: Any) -> Any:
-        if not _is_many(value):
-            raise self.misfit(value)
         item = self.item
+        values = self.listed(value)
         if item is None:
-            return self.made(list(value), value)
-        return self.made([convert(item, one, f"[{index}]") for index, one in enumerate(value)], value)
+            return self.made(values, value)
+        return self.made([convert(item, one, f"[{index}]") for index, one in enumerate(values)], value)
 
     def made(self, items: list[Any], value: object) -> Any:
         if self.make is None:
@@ -154,9 +177,7 @@ class Fixed(Container):
         return self.walk([value]) if alone and len(self.parts) == 1 else self(value)
 
     def walk(self, value: Any) -> Any:
-        if not _is_many(value):
-            raise self.misfit(value)
-        values = list(value)
+        values = self.listed(value)
         if len(values) != len(self.parts):
             raise Misfit(f"{self.text}: {len(self.parts)} items", f"{len(values)}")
         return tuple(
@@ -225,7 +246,10 @@ class Record(Container):
         self.parts += [field.wanted for field in fields.values()]
 
     def __call__(self, value: Any) -> Any:
-        return value if self.make is not dict and isinstance(value, self.kind) else super().__call__(value)
+        return value if type(value) in self.same or self.is_one(value) else super().__call__(value)
+
+    def is_one(self, value: Any) -> bool:
+        return self.make is not dict and isinstance(value, self.kind)
 
     def walk(self, value: Any) -> Any:
         if self.ordered and isinstance(value, list | tuple) and len(value) <= len(self.fields):
@@ -260,7 +284,7 @@ class Struct(Wanted):
             value = read_json(value, self)
         try:
             return msgspec.convert(value, self.kind, strict=False)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, UnicodeError, TypeError, AttributeError) as error:
             raise Misfit(f"{self.text} ({error})", shown(value)) from None
 
 
@@ -270,7 +294,7 @@ class Either(Wanted):
     An empty text, and a file field that nobody filled in, is None where None is allowed and text is not.
     """
 
-    __slots__ = ("kinds", "members", "none")
+    __slots__ = ("kinds", "members", "none", "only")
 
     def __init__(self, text: str, annotation: Any, members: list[Wanted], none: bool) -> None:
         super().__init__(text, strict=annotation)
@@ -281,11 +305,17 @@ class Either(Wanted):
         self.same = (*self.kinds, type(None)) if none else tuple(self.kinds)
         self.many = any(member.many for member in members)
         self.file = any(member.file for member in members)
+        self.only = members[0] if len(members) == 1 else None
 
     def __call__(self, value: Any) -> Any:
         return self.first(value, whole=False)
 
     def argument(self, value: Any) -> Any:
+        if self.only is not None and value and type(value) is str:
+            try:
+                return self.only(value)
+            except Misfit:
+                pass
         return self.first(value, whole=True)
 
     def first(self, value: Any, whole: bool) -> Any:

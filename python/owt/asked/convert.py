@@ -20,7 +20,7 @@ import msgspec
 
 from owt.asked import models, uploads
 from owt.asked.annotations import annotations_of
-from owt.asked.containers import Either, Field, Fixed, Many, Record, Struct, Table
+from owt.asked.containers import Either, Field, Fixed, Many, Record, Struct, Table, by_msgspec
 from owt.asked.scalars import PLAIN, Bytes, Instance, Made, Member, Nothing, Number, OneOf, Str
 from owt.asked.wanted import Misfit, Wanted, name_of, shown
 
@@ -45,11 +45,12 @@ def wanted(annotation: Any) -> Wanted | None:
 class Checked(Wanted):
     """Annotated[..., msgspec.Meta(...)]: msgspec checks what has been made."""
 
-    __slots__ = ("annotation", "below")
+    __slots__ = ("annotation", "below", "quick")
 
     def __init__(self, annotation: Any, below: Wanted) -> None:
         super().__init__(below.text, strict=annotation)
         self.annotation = annotation
+        self.quick = by_msgspec(annotation)
         self.parts.append(below)
         self.below = below
         self.many = below.many
@@ -63,8 +64,12 @@ class Checked(Wanted):
 
     def check(self, made: Any, value: object) -> Any:
         try:
+            return self.quick(made)
+        except (msgspec.ValidationError, UnicodeError):
+            pass
+        try:
             return msgspec.convert(made, self.annotation)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, UnicodeError) as error:  # in words that know of no box
             said = str(error).removeprefix("Expected ").replace("`", "")
             raise Misfit(said, shown(value)) from None
 
@@ -149,10 +154,6 @@ class _Builder:
     def of_class(self, kind: Any) -> Wanted | None:
         if isinstance(kind, types.ModuleType):  # from PIL import Image
             kind = getattr(kind, "Image", None) if kind.__name__ == "PIL.Image" else None
-        if kind in (typing.BinaryIO, typing.IO):
-            return uploads.Opened(kind, uploads.stream)
-        if kind is typing.TextIO:
-            return uploads.Opened(kind, uploads.text_stream)
         if not isinstance(kind, type):
             return None
         if kind is tuple:

@@ -33,7 +33,9 @@ def parse(request: Request) -> tuple[Texts, Files]:
     """
     boundary = request.mimetype_params.get("boundary", "")
     if not boundary or not boundary.isascii():
-        raise _refusal("it names no boundary: leave its Content-Type to the program that makes the form, as curl -F does")
+        raise _refusal(
+            "it names no boundary: leave its Content-Type to the program that makes the form, as curl -F does"
+        )
     source = request.environ["wsgi.input"]
     decoder = MultipartDecoder(boundary.encode(), None, max_parts=MAX_FIELDS)
     parts = _Parts(request)

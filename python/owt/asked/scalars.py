@@ -17,6 +17,8 @@ from werkzeug.datastructures import FileStorage
 from owt.asked.wanted import Misfit, Wanted, content_of, name_of, shown, text_of
 
 _BAD = (ValueError, TypeError, OverflowError, ArithmeticError)
+#: What msgspec raises: for half of a surrogate pair, which JSON can spell, it is UnicodeError.
+_MISFITS = (msgspec.ValidationError, UnicodeError)
 
 
 class Scalar(Wanted):
@@ -77,7 +79,7 @@ class Int(Scalar):
             pass
         try:  # 3.0, of a slider
             return msgspec.convert(text.strip(), int, strict=False)
-        except msgspec.ValidationError:
+        except _MISFITS:
             raise self.misfit(text) from None
 
     def from_value(self, value: Any) -> int:
@@ -123,6 +125,11 @@ class Bool(Scalar):
     def __init__(self) -> None:
         super().__init__("bool (true or false, 1 or 0, yes or no, on or off)", strict=bool, same=(bool,))
 
+    def __call__(self, value: Any) -> Any:
+        if type(value) is str and (known := _WORDS.get(value)) is not None:
+            return known
+        return super().__call__(value)
+
     def from_text(self, text: str) -> bool:
         value = _WORDS.get(text)
         if value is None:
@@ -150,6 +157,9 @@ class Str(Scalar):
 
     def __init__(self) -> None:
         super().__init__("str (text)", strict=str, same=(str,))
+
+    def __call__(self, value: Any) -> Any:
+        return value if type(value) is str else super().__call__(value)
 
     def from_text(self, text: str) -> str:
         return text
@@ -202,7 +212,7 @@ class Parsed(Scalar):
             if isinstance(value, bool):
                 raise self.misfit(value)
             return msgspec.convert(value, self.kind, strict=False)
-        except msgspec.ValidationError:
+        except _MISFITS:
             raise self.misfit(value) from None
 
 

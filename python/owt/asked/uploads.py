@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from werkzeug.datastructures import FileStorage
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _HOW = "sent as a file of a form: curl -F NAME=@FILE"
 _MAX_SUFFIX = 100  # characters
+_SMALL = 500 * 1024  # bytes, as Werkzeug has it
 
 #: The temporary files of running calls.
 kept: dict[Request, list[str]] = {}
@@ -163,16 +164,31 @@ def _unlink(names: list[str]) -> None:
             os.unlink(name)  # noqa: PTH108 - nothing that imports or allocates
 
 
-def stream(file: FileStorage) -> Any:
-    """The file, open for reading bytes from its start."""
+def opened(file: FileStorage) -> io.BufferedReader:
+    """The file as ``open(..., "rb")`` has it: libraries ask for its mode, its descriptor, a position of its own."""
+    return os.fdopen(_descriptor(file), "rb")
+
+
+def text_opened(file: FileStorage) -> io.TextIOWrapper:
+    """The file as ``open()`` has it, which has to be UTF-8."""
+    text_of(file, _TEXT)  # what is not is said now, not when it is read
+    return os.fdopen(_descriptor(file), encoding="utf-8")
+
+
+def _descriptor(file: FileStorage) -> int:
+    """What is large lies in a temporary file already, which is opened once more; what is small stays in memory."""
+    size = file.stream.seek(0, os.SEEK_END) or file.stream.tell()
     file.stream.seek(0)
-    return file.stream
-
-
-def text_stream(file: FileStorage) -> Any:
-    """The file, open for reading text, which it has to be."""
-    text_of(file, _TEXT)  # what is not UTF-8 is said now, not when it is read
-    return io.TextIOWrapper(io.BytesIO(content_of(file)), "utf-8")
+    if size > _SMALL:
+        with contextlib.suppress(io.UnsupportedOperation):  # some BytesIO, of a FileStorage that an adaptor has made
+            return os.open(f"/proc/self/fd/{file.stream.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.memfd_create("owt-upload", os.MFD_CLOEXEC)
+    try:
+        os.pwrite(fd, content_of(file), 0)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 _TEXT = Wanted("text (a file that is UTF-8)")
@@ -185,17 +201,20 @@ def as_file(kind: Any) -> Wanted | None:
     if kind in (Path, type(Path()), os.PathLike):
         return Upload(kind, stored)
     if kind in _TEXTS:
-        return Opened(kind, text_stream)
+        return Opened(kind, text_opened)
+    if kind in _STREAMS:
+        return Opened(kind, opened)
+    if kind in _RAW:
+        return Opened(kind, lambda file: io.FileIO(_descriptor(file)))
     if kind is io.StringIO:
         return Opened(kind, lambda file: io.StringIO(text_of(file, _TEXT)))
     if kind is io.BytesIO:
         return Opened(kind, lambda file: io.BytesIO(content_of(file)))
-    if kind is io.BufferedReader:
-        return Opened(kind, lambda file: io.BufferedReader(stream(file)))
-    if kind in _STREAMS:
-        return Opened(kind, stream)
+    if kind is tempfile.SpooledTemporaryFile:
+        return Opened(kind, lambda file: file.stream)
     return None
 
 
-_TEXTS = (io.TextIOBase, io.TextIOWrapper)
-_STREAMS = (io.IOBase, io.RawIOBase, io.BufferedIOBase, tempfile.SpooledTemporaryFile)
+_TEXTS = (io.TextIOBase, io.TextIOWrapper, TextIO)
+_STREAMS = (io.IOBase, io.BufferedIOBase, io.BufferedReader, IO, BinaryIO)
+_RAW = (io.RawIOBase, io.FileIO)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from werkzeug.datastructures import FileStorage
@@ -56,6 +57,10 @@ class Wanted:
     def argument(self, value: Any) -> Any:
         """As a call, for a whole argument: what comes alone may stand for a container of one."""
         return self(value)
+
+    def step(self) -> Callable[[Any], Any]:
+        """What converts an argument, without a detour."""
+        return self.__call__ if type(self).argument is Wanted.argument else self.argument
 
 
 def text_of(file: FileStorage, wanted: Wanted) -> str:

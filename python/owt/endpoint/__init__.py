@@ -1,7 +1,8 @@
 """An endpoint is a file: ``sha256_<64 hex digits>.py`` in owt_dir, imported as ``owt.endpoint.<stem>``.
 
 This is the package of all endpoints. It imports them in any process that has OWT_DIR in its
-environment, so that their classes pickle and ``multiprocessing`` finds them in its children.
+environment when the first is asked for, so that their classes pickle and ``multiprocessing`` finds
+them in its children.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.util import spec_from_file_location
+from importlib.util import module_from_spec
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
 import owt
+from owt.endpoint import children, loading
 from owt.endpoint.source import compile_source, decode
 
 PREFIX = f"{__name__}.sha256_"
@@ -26,10 +28,19 @@ PREFIX = f"{__name__}.sha256_"
 #: anybody else sees the module. The server registers its endpoints so; other processes need not.
 on_load: Callable[[ModuleType, bytes, bool], None] | None = None
 
+#: Is told of each endpoint that is dropped.
+on_discard: Callable[[str], None] | None = None
+
+
+_directory = ""
+
 
 def directory() -> str:
-    """owt_dir, absolute. KeyError where the environment does not tell it."""
-    return os.environ["OWT_DIR"]
+    """owt_dir, absolute: as the environment had it when first asked. KeyError where it does not tell it."""
+    global _directory
+    if not _directory:
+        _directory = os.environ["OWT_DIR"]
+    return _directory
 
 
 def path_of(code_id: str) -> str:
@@ -68,16 +79,60 @@ class Loader(SourceFileLoader):
             super().set_data(path, data, _mode=_mode)
 
     def exec_module(self, module: ModuleType) -> None:
+        """As the import system wants it: module lies in ``sys.modules`` already.
+
+        If another thread loads this endpoint it is that one's module which is there in the end.
+        """
+        name = module.__name__
+        waiting = True
+        while waiting:
+            with loading.Claim(name) as other:
+                if other is not None:
+                    waiting = other.wait()
+                    continue
+                known = globals().get(name.rpartition(".")[2], module)
+                sys.modules[name] = known
+                if known is module:
+                    self.run(module)
+                return
+
+    def run(self, module: ModuleType) -> None:
+        """Runs the source in module, whose load the calling thread has claimed."""
         source = self.get_data(self.path)
         code = self.get_code(module.__name__)
         assert code is not None
-        _show_lines(self.path, source)
         namespace = vars(module)
         namespace.update({name: getattr(owt, name) for name in owt.__all__})
+        _show_lines(self.path, source)
         had_flask = "flask" in sys.modules
-        exec(code, namespace)
+        if on_load is None:
+            children.end_with_parent()
+        with children.as_far_as_needed():
+            exec(code, namespace)
         if on_load is not None:
             on_load(module, source, not had_flask and "flask" in sys.modules)
+
+
+def load(code_id: str) -> ModuleType:
+    """Loads an endpoint whose load the calling thread has claimed: what importing it does, without importlib's lock.
+
+    Raises ModuleNotFoundError if its file is not there, and whatever running the source raises.
+    """
+    name = PREFIX + code_id
+    spec = Finder.find_spec(name)
+    if spec is None:
+        raise ModuleNotFoundError(f"{path_of(code_id)} is not there", name=name)
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        assert isinstance(spec.loader, Loader)
+        spec.loader.run(module)
+    except BaseException:
+        if sys.modules.get(name) is module:
+            del sys.modules[name]
+        raise
+    globals()[f"sha256_{code_id}"] = module
+    return module
 
 
 def _show_lines(path: str, source: bytes) -> None:
@@ -97,20 +152,34 @@ class Finder:
     ) -> ModuleSpec | None:
         """The spec of an endpoint whose file is there, else None."""
         match = cls._name.fullmatch(name)
-        if match is None or "OWT_DIR" not in os.environ:
+        if match is None:
             return None
-        file = path_of(match[1])
+        try:
+            file = path_of(match[1])
+        except KeyError:
+            return None
         if not Path(file).exists():
             return None
-        return spec_from_file_location(name, file, loader=Loader(name, file))
+        spec = loading.Spec(name, Loader(name, file), origin=file)
+        spec.has_location = True
+        return spec
 
 
 def discard(code_id: str) -> None:
     """Drops a loaded endpoint's module. Calls that still run in it keep what they use."""
+    if on_discard is not None:
+        on_discard(code_id)
     stem = f"sha256_{code_id}"
     sys.modules.pop(PREFIX + code_id, None)
     globals().pop(stem, None)
     linecache.cache.pop(path_of(code_id), None)
+
+
+def after_fork() -> None:
+    """In a forked child: what other threads were loading it may load itself."""
+    for name in loading.after_fork():
+        sys.modules.pop(name, None)
+    children.after_fork()
 
 
 sys.meta_path.append(Finder)

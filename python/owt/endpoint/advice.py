@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from owt.endpoint.source import is_stage
+from owt.endpoint.source import stages
 
 
 def advise(error: BaseException) -> str:
     """What to do about an adaptor's failure, as lines to add to its traceback; empty if there is nothing to say."""
     if isinstance(error, ModuleNotFoundError) and error.name:
         return _missing_module(error.name)
-    if isinstance(error, NameError) and error.name and is_stage(error.name):
+    if isinstance(error, NameError) and error.name and error.name in stages():
         return f"{error.name}() begins a pipeline. In a module, write pipe().{error.name}(...).\n"
     return ""
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from importlib import import_module
+from inspect import isasyncgenfunction, iscoroutinefunction
 from traceback import format_exception_only
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import owt
 from owt import endpoint
 from owt.asked import arguments, binding
-from owt.endpoint import store
-from owt.endpoint.source import EXPRESSION
+from owt.endpoint import loading, store
+from owt.endpoint.compiling import EXPRESSION
+from owt.process import borrowed
 from owt.process.refusal import Refusal
 from owt.summat import Adaptor
 
@@ -26,20 +27,32 @@ if TYPE_CHECKING:
 
 #: So many endpoints stay loaded; beyond that the least recently used ones are dropped.
 MAX_ENDPOINTS = 1024
+#: So many characters of a line are shown on either side of a syntax error.
+NEAR = 200
 #: So many plans are remembered for a function; callers with ever new names start anew.
 MAX_PLANS = 256
+
+
+def _nobody(code_id: str, fn_name: str) -> None:
+    pass
+
+
+#: Is told of each function that is asynchronous, by its endpoint and its name.
+announce: Callable[[str, str], None] = _nobody
 
 
 class Function:
     """A function of an endpoint, and how calls with this or that set of arguments bind to it."""
 
-    __slots__ = ("fn", "name", "plans", "takes")
+    __slots__ = ("asynchronous", "fn", "name", "plans", "takes")
 
     def __init__(self, name: str, fn: Callable[..., Any], names: dict[str, Any]) -> None:
         self.name = name
         self.fn = fn
         self.takes = binding.taken_by(fn, names)
         self.plans: dict[tuple[str, ...], binding.Plan] = {}
+        #: Calling it does nothing yet: it is a coroutine function or an asynchronous generator function.
+        self.asynchronous = iscoroutinefunction(fn) or isasyncgenfunction(fn)
 
     def plan(self, names: tuple[str, ...]) -> binding.Plan:
         """Decides and remembers how keyword arguments with these names bind."""
@@ -52,7 +65,7 @@ class Function:
 class Endpoint:
     """A loaded adaptor."""
 
-    __slots__ = ("code_id", "flask", "functions", "globals", "path", "texts", "uses_flask")
+    __slots__ = ("code_id", "flask", "functions", "globals", "path", "recursion_limit", "texts", "uses_flask")
 
     def __init__(self, module: ModuleType, source: bytes, imported_flask: bool) -> None:
         self.code_id = module.__name__.removeprefix(endpoint.PREFIX)
@@ -61,6 +74,8 @@ class Endpoint:
         self.functions: dict[str, Function] = {}
         self.texts: arguments.Texts = {}
         self.uses_flask = imported_flask or b"flask" in source
+        #: That its top level has set, for its calls; 0 if it has not.
+        self.recursion_limit = borrowed.recursion_limit()
         #: Its Flask application, made when the first call needs it.
         self.flask: Any = None
 
@@ -84,6 +99,8 @@ class Endpoint:
             what = "The adaptor is an expression whose value" if is_expression else f"{name!r}"
             raise _no_function(f"{what} is of type {type(value).__name__}: it has to be a callable or a pipeline.")
         made = self.functions[name] = Function(name, value, self.globals)
+        if made.asynchronous:
+            announce(self.code_id, name)
         return made
 
     def _public(self) -> Iterable[str]:
@@ -110,12 +127,31 @@ detached: dict[Any, Endpoint] = {}
 _lock = threading.Lock()
 
 
-def load(call: Call, code_id: str) -> Endpoint:
-    """Loads the endpoint, or waits while another thread does.
+def load(call: Call, code_id: str, rest: tuple[Any, dict[str, Any]]) -> Endpoint | None:
+    """Loads the endpoint. None if another thread does already: then the call waits for that, without a
+    thread, and ``runtime.run`` gets it and rest again.
 
-    Raises Refusal where the source is not known (404), is not Python (400) or cannot be stored (500),
+    Raises Refusal where the source is not known (404), is not Python (400), cannot be stored (500) or where
+    too many calls wait already (503), Cancelled if nobody waits for the call any more once it is loaded,
     and whatever the adaptor's top level raises.
     """
+    with loading.Claim(endpoint.PREFIX + code_id) as other:
+        if other is None:
+            found = endpoints.get(code_id) or _load(call, code_id)
+        elif call.wait_for_load(other.number, rest):
+            return None
+        else:
+            raise Refusal(
+                503,
+                "queue-full",
+                "The endpoint is being loaded, and as many calls wait for that as the line queue of the server's"
+                " owt_instance allows: try again in a second.",
+            )
+    call.check()
+    return found
+
+
+def _load(call: Call, code_id: str) -> Endpoint:
     started = time.perf_counter()
     source = call.code
     if source:
@@ -124,11 +160,11 @@ def load(call: Call, code_id: str) -> Endpoint:
         store.require(code_id)
     try:
         while True:
-            module = import_module(endpoint.PREFIX + code_id)
+            module = endpoint.load(code_id)
             found = endpoints.get(code_id)
             if found is not None:
                 return found
-            # Dropped at once by others that needed the room; not in the middle of somebody's next attempt.
+            # Dropped at once by others that needed the room.
             if sys.modules.get(module.__name__) is module:
                 endpoint.discard(code_id)
     except SyntaxError as error:
@@ -140,7 +176,12 @@ def load(call: Call, code_id: str) -> Endpoint:
 
 
 def _describe(error: SyntaxError) -> str:
-    """The error with its line and a caret, as Python shows it."""
+    """The error with its line and a caret, as Python shows it; of a long line what is near."""
+    if error.text is not None and len(error.text) > 2 * NEAR:
+        at = max(0, (error.offset or 1) - NEAR)
+        error.text = error.text[at : at + 2 * NEAR]
+        error.offset = (error.offset or 1) - at
+        error.end_offset = error.end_lineno = None
     return "The adaptor is not Python:\n" + "".join(format_exception_only(type(error), error))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from owt.endpoint import directory, path_of
-from owt.process.refusal import Refusal
+from owt.process.refusal import SHORT_OF_DESCRIPTORS, Refusal, no_descriptors
 
 #: A source that has not been loaded for so long (seconds) is removed,
 MAX_AGE = 30 * 24 * 3600
@@ -44,6 +44,8 @@ def keep(code_id: str, source: bytes, loaded: Container[str] = ()) -> None:
         _remove_compiled(path)
         _write(path, source)
     except OSError as error:
+        if error.errno in SHORT_OF_DESCRIPTORS:
+            raise no_descriptors() from None
         raise Refusal(
             500,
             "cannot-store",
@@ -59,6 +61,8 @@ def require(code_id: str) -> None:
     try:
         source = _read(path)
     except OSError as error:
+        if error.errno in SHORT_OF_DESCRIPTORS:
+            raise no_descriptors() from None
         raise Refusal(
             500,
             "cannot-read",

@@ -1,11 +1,14 @@
 """Asynchronous adaptors: one event loop in a thread of its own, one task for each call.
 
-A loop that an adaptor blocks is left to itself, and calls that come later get another.
+Calls come to it from the threads that have begun them; those of functions that are known to be
+asynchronous come straight from nginx, many at a time. A loop that an adaptor blocks is left to itself:
+calls that come later get another, and in the end those that it holds up are broken off.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sys
 import threading
@@ -16,6 +19,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import _owt
 from werkzeug.exceptions import HTTPException
 
 from owt.answer import chunks, stream
@@ -23,8 +27,12 @@ from owt.answer.chunks import Framing
 from owt.answer.response import Answer, Chunk, Later, Stream, coerce
 from owt.asked import uploads
 from owt.endpoint import loaded
-from owt.process import failure, output
-from owt.process.refusal import Refusal
+from owt.engine import loop as loops
+from owt.engine import pulse
+from owt.engine.loop import SharedLoop
+from owt.process import borrowed, failure, output
+from owt.process.context import Cancelled
+from owt.process.refusal import SHORT_OF_DESCRIPTORS, Refusal, no_descriptors
 
 if TYPE_CHECKING:
     from _owt import Call
@@ -52,6 +60,15 @@ class Pending:
     room: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     error: BaseException | None = None
+    loop: Loop | None = None
+    #: What its task is to run in.
+    context: Context | None = None
+    #: It has come to its loop, and stays there.
+    begun: bool = False
+    #: Its loop has come round to cancelling it.
+    told: bool = False
+    #: Its loop did not come round, and its client has been told.
+    lost: bool = False
 
     def discard(self) -> None:
         """Closes what nobody will run, without a word about coroutines never awaited."""
@@ -59,81 +76,127 @@ class Pending:
             self.answer.value.close()
 
 
+class Loop(SharedLoop):
+    """A loop with its calls. What is said here of it is guarded by _lock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: set[Pending] = set()
+        self.thread = threading.Thread(target=_serve, args=(self,), name="owt-asyncio", daemon=True)
+        #: It did not come round for too long.
+        self.lost = False
+        #: The process has been told so.
+        self.counted = False
+
+
+#: What a call is told whose loop is lost.
+LOST = (
+    "Another call blocks the event loop that this one ran on, so that it cannot go on: try again. (A coroutine that"
+    " computes, or waits without await, belongs in asyncio.to_thread(), or in a plain function.)"
+)
+#: So many calls begin on the loop before others have their turn.
+BATCH = 64
+#: Longer texts of ``kwargs`` (in characters) are not read on the loop.
+MAX_TEXT = 16 * 1024
+
+#: Runs a call up to what its function returns: ``runtime.run`` without a context.
+run_call: Callable[..., Any]
+
 _lock = threading.Lock()
-_loop: asyncio.AbstractEventLoop | None = None  # of the calls to come
-_loops: dict[Call, asyncio.AbstractEventLoop] = {}  # of those that run
-_threads: dict[asyncio.AbstractEventLoop, threading.Thread] = {}
-_stopping = False
+_loop: Loop | None = None  # of the calls to come
+_all: set[Loop] = set()
 _pending: dict[Call, Pending] = {}
-_told: set[Call] = set()  # whose loop has come round to cancelling them
+_stopping = False
+
+
+def start(run: Callable[..., Any]) -> None:
+    """Once, before any adaptor is there. run is what run_call will be."""
+    global run_call
+    run_call = run
+    loops.guard()
+
+
+def announce(code_id: str, fn_name: str) -> None:
+    """This function of an endpoint is asynchronous: nginx hands its calls to the loop from now on."""
+    with _lock:
+        if _stopping:
+            return
+        _running_loop()
+    _owt.asynchronous(code_id, fn_name)
 
 
 def submit(pending: Pending, context: Context) -> None:
     """Hands a call over to the event loop, where its task runs in context (which nobody may be in).
 
-    Raises Cancelled if nobody waits for it any more, Refusal (503) while the server stops.
+    Raises Cancelled if nobody waits for it any more, Refusal (503) while the server stops. Where there
+    are too many asynchronous calls, it has been refused.
     """
-    handed_over = False
+    call = pending.call
+    detached = False
     try:
         with _lock:
-            loop = _loops[pending.call] = _running_loop()
-        pending.call.detach()
-        handed_over = True
-        loaded.detached[pending.call] = pending.endpoint
-        loop.call_soon_threadsafe(_begin, pending, context)
+            if _stopping:
+                raise Refusal(503, "stopping", "The server is stopping: try again.")
+            loop = _enter(pending, _running_loop(), context)
+        detached = call.detach()
+        if detached:
+            loop.call_soon_threadsafe(_begin, pending)
+        else:
+            _give_up(pending, context)
     except BaseException as error:
         pending.error = error
-        pending.discard()
-        context.run(_finish, pending)
-        if handed_over:
-            _release(pending.call)
-        else:
-            _loops.pop(pending.call, None)
+        _give_up(pending, context)
+        if detached:
+            call.release()
         raise
+
+
+def _give_up(pending: Pending, context: Context) -> None:
+    """It does not come to its loop."""
+    pending.discard()
+    context.run(_finish, pending)
+    _leave(pending)
 
 
 def cancel(call: Call) -> None:
     """Cancels a detached call's task. From any thread."""
-    loop = _loops.get(call)
-    if loop is not None:
-        loop.call_soon_threadsafe(_cancel, call)
+    pending = _pending.get(call)
+    if pending is not None and pending.loop is not None:
+        pending.loop.call_soon_threadsafe(_cancel, pending)
 
 
 def resume(call: Call) -> None:
     """There is room for more of a detached call's output. From any thread."""
-    loop = _loops.get(call)
-    if loop is not None:
-        loop.call_soon_threadsafe(_resume, call)
+    pending = _pending.get(call)
+    if pending is not None and pending.loop is not None:
+        pending.loop.call_soon_threadsafe(pending.room.set)
 
 
 def overdue(call: Call) -> bool:
     """A detached call has not ended in time after it was cancelled.
 
-    True if that is because its loop does not come round: calls that come from now on get another.
+    True if that is because its loop does not come round, which then is lost, and has not been before.
     """
-    global _loop
+    pending = _pending.get(call)
+    if pending is None or pending.told or pending.loop is None:
+        return False
+    loop = pending.loop
+    _lose(loop, "the event loop is blocked")
     with _lock:
-        loop = _loops.get(call)
-        if loop is None or call in _told or loop is not _loop:
-            return False
-        _loop = None
-        thread = _threads[loop]
-    frame = sys._current_frames().get(thread.ident or 0)
-    stack = "".join(traceback.format_stack(frame)) if frame is not None else "no frame\n"
-    text = f"the event loop is blocked, calls that come now get another; it is here:\n{stack}"
-    output.write(output.ERROR, call.connection, text)
-    return True
+        first = not loop.counted
+        loop.counted = True
+    return first
 
 
 def stop(seconds: float) -> None:
     """Cancels all tasks, waits for their ends, at most so many seconds, and takes no new ones."""
     global _stopping
-    _stopping = True
     deadline = time.monotonic() + seconds
     with _lock:
-        loops = list(_threads)
-    drained = [asyncio.run_coroutine_threadsafe(_drain(seconds * 0.9), loop) for loop in loops]
-    for loop, end in zip(loops, drained, strict=True):
+        _stopping = True
+        running = list(_all)
+    drained = [asyncio.run_coroutine_threadsafe(_drain(loop, seconds * 0.9), loop) for loop in running]
+    for loop, end in zip(running, drained, strict=True):
         try:
             end.result(max(0.0, deadline - time.monotonic()))
         except Exception:
@@ -141,18 +204,31 @@ def stop(seconds: float) -> None:
         loop.call_soon_threadsafe(loop.stop)
 
 
-def _running_loop() -> asyncio.AbstractEventLoop:
+# ---- loops
+
+
+def _running_loop() -> Loop:
+    """That of the calls to come. With the lock held."""
     global _loop
-    if _stopping:
-        raise Refusal(503, "stopping", "The server is stopping: try again.")
     if _loop is None:
-        _loop = asyncio.new_event_loop()
-        _threads[_loop] = threading.Thread(target=_serve, args=(_loop,), name="owt-asyncio", daemon=True)
-        _threads[_loop].start()
+        try:
+            _loop = Context().run(_new_loop)  # it is no call's own
+        except OSError as error:
+            if error.errno in SHORT_OF_DESCRIPTORS:
+                raise no_descriptors() from None
+            raise
+        _all.add(_loop)
     return _loop
 
 
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
+def _new_loop() -> Loop:
+    loop = Loop()
+    loop.add_reader(_owt.queue_fd(), _take, loop)
+    loop.thread.start()
+    return loop
+
+
+def _serve(loop: Loop) -> None:
     asyncio.set_event_loop(loop)
     while True:
         try:
@@ -160,46 +236,201 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         except BaseException:
             # A task of an adaptor's own raised SystemExit or KeyboardInterrupt: not everybody's end.
             logging.getLogger(__name__).exception("a task tried to stop the event loop")
-        if _stopping or _is_left(loop):
+        if _stopping:
+            return
+        if _is_left(loop):
+            loop.end()
             return
 
 
-def _is_left(loop: asyncio.AbstractEventLoop) -> bool:
+def _is_left(loop: Loop) -> bool:
     """Whether the loop, which had been blocked, has ended all its calls, and gets no more."""
     with _lock:
-        left = loop is not _loop and loop not in _loops.values()
+        left = loop is not _loop and not loop.calls
         if left:
-            _threads.pop(loop, None)
+            _all.discard(loop)
         return left
 
 
-async def _drain(seconds: float) -> None:
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+def _replace(loop: Loop) -> None:
+    """Calls that come from now on get another loop, and so do those that have not begun."""
+    global _loop
+    with _lock:
+        if loop is not _loop or _stopping:
+            return
+        _loop = None
+        other = _running_loop()
+        moved = [pending for pending in loop.calls if not pending.begun]
+        loop.calls.difference_update(moved)
+        other.calls.update(moved)
+        for pending in moved:
+            pending.loop = other
+    for pending in moved:
+        other.call_soon_threadsafe(_begin, pending)
+
+
+def _lose(loop: Loop, what: str) -> None:
+    """Breaks off the calls on a loop that does not come round, but for that which blocks it."""
+    _replace(loop)
+    with _lock:
+        if loop.lost or loop not in _all:
+            return
+        loop.lost = True
+        frame = sys._current_frames().get(loop.thread.ident or 0)
+        blocking = loops.request_of(asyncio.current_task(loop))
+        calls = [pending for pending in loop.calls if pending.request is not blocking]
+    stack = "".join(traceback.format_stack(frame)) if frame is not None else "no frame\n"
+    del frame
+    ended = f"{len(calls)} {'call' if len(calls) == 1 else 'calls'} on it"
+    output.write(output.ERROR, 0, f"{what}: {ended} broken off, those that come now get another; it is here:\n{stack}")
+    for pending in calls:
+        pending.lost = True
+        pending.call.refuse(503, "loop-lost", LOST)
+        if isinstance(pending.answer, Stream):
+            stream.tell(pending.answer, LOST, pending.call.offer)
+        pending.call.abort()
+    loop.call_soon_threadsafe(_come_round, loop)
+
+
+def _come_round(loop: Loop) -> None:
+    """A lost loop is there again: what nobody waits for ends."""
+    with _lock:
+        calls = [pending for pending in loop.calls if pending.lost]
+        counted = loop.counted
+    for pending in calls:
+        _cancel(pending)
+    if counted:
+        _owt.loop_came_back()
+    output.write(output.INFO, 0, "an event loop that had been blocked came round and ends")
+    loop.stop()
+
+
+def _late(loop: Loop, times: int) -> None:
+    """A loop has been asked, and has not come round so many times in a row."""
+    if times == 1:
+        _replace(loop)
+    elif times == PATIENCE:
+        _lose(loop, f"the event loop is blocked for {times * _pulse.period:.0f} s now")
+
+
+#: After so many periods without a sign a loop is lost.
+PATIENCE = 3
+
+_pulse = pulse.Pulse(lambda: [loop for loop in list(_all) if loop.calls and not loop.lost], _late)
+
+
+async def _drain(loop: Loop, seconds: float) -> None:
+    loop.remove_reader(_owt.queue_fd())
+    tasks = loops.all_tasks(loop) - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
     if tasks:
         await asyncio.wait(tasks, timeout=seconds)
-    await asyncio.get_running_loop().shutdown_asyncgens()
+    await loop.shutdown_asyncgens()
 
 
-def _begin(pending: Pending, context: Context) -> None:
-    call = pending.call
+# ---- calls on a loop
+
+
+def _enter(pending: Pending, loop: Loop, context: Context) -> Loop:
+    """With the lock held."""
+    pending.loop = loop
+    pending.context = context
+    loop.calls.add(pending)
+    _pending[pending.call] = pending
+    loaded.detached[pending.call] = pending.endpoint
+    _pulse.wake()
+    return loop
+
+
+def _leave(pending: Pending) -> None:
+    loop = pending.loop
+    if loop is None:
+        return
+    with _lock:
+        loop.calls.discard(pending)
+        _pending.pop(pending.call, None)
+        loaded.detached.pop(pending.call, None)
+        left = loop is not _loop and not loop.calls
+    if left:
+        loop.call_soon_threadsafe(loop.stop)
+
+
+def _take(loop: Loop) -> None:
+    """Calls are there that nginx has handed to the loop."""
+    with _lock:
+        left = loop is not _loop
+    if left:
+        loop.remove_reader(_owt.queue_fd())
+        return
+    for _ in range(BATCH):
+        taken = _owt.take()
+        if taken is None:
+            return
+        _start(loop, *taken)
+
+
+def _start(loop: Loop, call: Call, code_id: str, fn_name: str, kwargs: dict[str, Any], text: str | None) -> None:
+    """Runs a call up to its first await. What would have to be loaded or evaluated goes to the threads."""
+    found = loaded.endpoints.get(code_id)
+    function = None if found is None else found.functions.get(fn_name)
+    if function is None or not function.asynchronous or not _is_json(text):
+        call.to_threads()
+        return
+    context = Context()
+    try:
+        result = context.run(run_call, call, code_id, fn_name, kwargs, text, None)
+        if type(result) is Pending:
+            with _lock:
+                _enter(result, loop, context)
+            _begin(result)
+            return
+        if result is not None:
+            call.respond(*result)
+    except Cancelled:
+        pass
+    except BaseException as error:
+        failure.refuse(call, error, "")
+    call.release()
+
+
+def _is_json(text: str | None) -> bool:
+    if text is None:
+        return True
+    if len(text) > MAX_TEXT:
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _begin(pending: Pending) -> None:
+    call, context = pending.call, pending.context
+    loop = asyncio.get_running_loop()
+    assert context is not None
+    with _lock:
+        if pending.loop is not loop or pending.begun:
+            return  # it has been moved
+        pending.begun = True
     if call.cancelled:
         pending.discard()
         context.run(_end, pending)
         return
-    _pending[call] = pending
-    pending.task = asyncio.get_running_loop().create_task(_run(pending), name=f"owt-{call.connection}", context=context)
+    pending.task = loop.create_task(_run(pending), name=f"owt-{call.connection}", context=context)
     pending.task.add_done_callback(lambda task: _end(pending), context=context)
 
 
 def _end(pending: Pending) -> None:
-    _pending.pop(pending.call, None)
     pending.discard()
     _finish(pending)
+    if borrowed.changed:
+        borrowed.end(pending.request)
     if output.partial:
         output.end(pending.request)
-    _release(pending.call)
+    _leave(pending)
+    pending.call.release()
 
 
 def _finish(pending: Pending) -> None:
@@ -211,27 +442,14 @@ def _finish(pending: Pending) -> None:
     uploads.remove(pending.files)
 
 
-def _release(call: Call) -> None:
-    loop = _loops.pop(call)
-    _told.discard(call)
-    loaded.detached.pop(call, None)
-    call.release()
-    if loop is not _loop:
-        loop.call_soon_threadsafe(loop.stop)  # it goes on if it has more
-
-
-def _cancel(call: Call) -> None:
-    if call in _loops:
-        _told.add(call)
-    pending = _pending.get(call)
-    if pending is not None and pending.task is not None:
+def _cancel(pending: Pending) -> None:
+    loop = pending.loop
+    if loop is not None and loop is not asyncio.get_running_loop():
+        loop.call_soon_threadsafe(_cancel, pending)  # it has been moved
+        return
+    pending.told = True
+    if pending.task is not None:
         pending.task.cancel()
-
-
-def _resume(call: Call) -> None:
-    pending = _pending.get(call)
-    if pending is not None:
-        pending.room.set()
 
 
 async def _run(pending: Pending) -> None:
@@ -242,10 +460,15 @@ async def _run(pending: Pending) -> None:
         refusal.tell(call)
     except BaseException as error:
         pending.error = error
-        if isinstance(error, asyncio.CancelledError) and (call.cancelled or _stopping):
+        if isinstance(error, asyncio.CancelledError) and _is_over(pending):
             call.abort()
             raise
         failure.refuse(call, error, pending.endpoint.path)
+
+
+def _is_over(pending: Pending) -> bool:
+    """Nobody waits for it any more."""
+    return pending.call.cancelled or pending.lost or _stopping
 
 
 async def _answer(pending: Pending) -> None:
@@ -275,7 +498,7 @@ async def _stream(pending: Pending, answer: Stream) -> None:
     async def offer(piece: Chunk) -> None:
         pending.room.clear()
         if not call.offer(piece):
-            if call.cancelled:
+            if _is_over(pending):
                 raise asyncio.CancelledError
             await pending.room.wait()
 
@@ -296,7 +519,7 @@ async def _stream(pending: Pending, answer: Stream) -> None:
         else:
             stream.finish(call, framing, call.offer)
     except BaseException as error:
-        gone = isinstance(error, asyncio.CancelledError) and (call.cancelled or _stopping)
+        gone = isinstance(error, asyncio.CancelledError) and _is_over(pending)
         if gone or framing is None:
             raise
         pending.error = error

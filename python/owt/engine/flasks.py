@@ -40,6 +40,12 @@ def push(endpoint: Endpoint, request: Request) -> RequestContext | None:
     both.json_module = app.json
     context = RequestContext(app, request.environ, request=both)
     context.push()
+    # No route of the application leads here, which Flask keeps in mind: with their frames these exceptions would hold
+    # the request, uploads and all, until that cycle is collected.
+    error: BaseException | None = both.routing_exception
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
     return context
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from contextvars import Context
@@ -20,9 +21,9 @@ from owt import endpoint
 from owt.answer import stream
 from owt.answer.response import HTML, Answer, File, Later, Stream, Whole, coerce
 from owt.asked import arguments, form, uploads
-from owt.endpoint import advice, loaded
+from owt.endpoint import advice, loaded, loading
 from owt.engine import aio, flasks, shutdown
-from owt.process import failure, output, signals
+from owt.process import borrowed, damage, failure, output, signals
 from owt.process.context import Cancelled, call_threads, current
 from owt.process.refusal import Refusal
 from owt.process.request import Request
@@ -38,15 +39,21 @@ _endpoints = loaded.endpoints
 _running = loaded.running
 _unfinished = output.partial
 _kept = uploads.kept
+_changed = borrowed.changed
 
 
 def start() -> None:
     """Readies the interpreter. Once, on Python's main thread, before anything else."""
+    endpoint.directory()  # from the environment, which is anybody's later on
+    tempfile.gettempdir()
     output.install(_owt.log)
     signals.guard(frozenset(_owt.reserved_signals()))
-    shutdown.guard()
     endpoint.on_load = loaded.register
     failure.advise = advice.advise
+    endpoint.on_discard = _owt.forget
+    loading.begins, loading.ends = _owt.load_begins, _owt.load_ends
+    loaded.announce = aio.announce
+    aio.start(_run)
     os.register_at_fork(after_in_child=_in_child)
     import_module("werkzeug.test")  # runs WSGI callables
 
@@ -55,6 +62,7 @@ def _in_child() -> None:
     _owt.after_fork_in_child()
     output.leave_to_stderr()
     uploads.kept.clear()  # they are the parent's
+    endpoint.after_fork()
 
 
 def preload(module: str) -> None:
@@ -65,6 +73,8 @@ def preload(module: str) -> None:
 
 def preloaded() -> None:
     """All modules are preloaded: what is there now stays, and no collection looks at it any more."""
+    borrowed.settle()
+    damage.remember()
     gc.collect()
     gc.freeze()
 
@@ -88,15 +98,15 @@ def run(
     code_id: str,
     fn_name: str,
     kwargs: dict[str, Any],
-    kwargs_text: str | None,
+    kwargs_text: str | list[str] | None,
     parked: _Parked | None = None,
 ) -> Whole | None:
     """Runs one call on the thread of the caller.
 
     code_id is 64 hex digits, or empty where a multipart form has yet to be read; kwargs is the call's
-    own; kwargs_text the text of ``kwargs`` or ``kwargs_b64``; parked what was read of a form before the
-    call was parked. The answer, if it is complete and has
-    headers that need no check; None if it went, or will go, through call. Raises Cancelled.
+    own; kwargs_text the text of ``kwargs`` or ``kwargs_b64``, a long one in a list that it is taken from;
+    parked what was read of a form before the call was parked. The answer, if it is complete and has headers
+    that need no check; None if it went, or will go, through call. Raises Cancelled.
     """
     context = Context()
     result = context.run(_run, call, code_id, fn_name, kwargs, kwargs_text, parked)
@@ -114,7 +124,7 @@ def _run(
     code_id: str,
     fn_name: str,
     kwargs: dict[str, Any],
-    kwargs_text: str | None,
+    kwargs_text: str | list[str] | None,
     parked: _Parked | None,
 ) -> _Result:
     if parked is None:
@@ -133,8 +143,12 @@ def _run(
         found = _endpoints.get(code_id)
         if found is None:
             path = endpoint.path_of(code_id)
-            found = loaded.load(call, code_id)
+            found = loaded.load(call, code_id, (request, kwargs))
+            if found is None:
+                return None
         path = found.path
+        if found.recursion_limit:
+            sys.setrecursionlimit(found.recursion_limit)
         _running[get_ident()] = found
         try:  # noqa: SIM105 - suppress() would cost more than all the rest
             _endpoints.move_to_end(code_id)
@@ -142,7 +156,9 @@ def _run(
             pass  # another thread has just dropped it
         function = found.functions.get(fn_name) or found.function(fn_name)
         if kwargs_text is not None:
-            arguments.merge(kwargs_text, kwargs, found.globals, found.texts, request)
+            text = kwargs_text.pop() if isinstance(kwargs_text, list) else kwargs_text
+            arguments.merge(text, kwargs, found.globals, found.texts, request)
+            kwargs_text = None
         if found.uses_flask:
             return _run_in_flask(request, found, function, kwargs)
         names = tuple(kwargs)
@@ -153,20 +169,35 @@ def _run(
             value = error.get_response(request.environ)
         if type(value) is str and value.isascii():
             return 200, HTML, value
+        kwargs.clear()  # a stream may live long
         return _send(request, found, function, value)
     except Refusal as refusal:
+        if refusal.status >= 500:
+            _look_for_damage(refusal, path)
         refusal.tell(call)
     except BaseException as error:
+        _look_for_damage(error, path)
         if isinstance(error, Cancelled) and call.cancelled:
             raise
+        if damage.is_others(error, path):
+            _owt.failed()
         failure.refuse(call, error, path)
         loaded.forget_failed(code_id)
     finally:
+        if _changed:
+            borrowed.end(request)
         if _unfinished:
             output.end(request)
         if _kept:
             uploads.end(request)
     return None
+
+
+def _look_for_damage(error: BaseException, path: str) -> None:
+    """A call has failed: it may be because of what another adaptor has done to the process."""
+    why = damage.repair(error, path)
+    if why:
+        _owt.damaged(why)
 
 
 def _run_in_flask(
@@ -182,6 +213,7 @@ def _run_in_flask(
         except HTTPException as error:
             value = error.get_response(request.environ)
         finalize = None if context is None else partial(flasks.finalize, context)
+        kwargs.clear()
         result = _send(request, found, function, value, finalize)
     except BaseException as error:
         if pop is not None:

@@ -3,29 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import functools
 import logging
-import os
 import threading
 import time
-from typing import NoReturn
 
 from owt.engine import aio
-
-#: nginx's master starts no successor for a worker that exits with this status.
-FATAL = 2
-
-
-def guard() -> None:
-    """Makes ``os._exit(2)`` in this process, though not in its children, exit with status 1."""
-    original = os._exit
-    worker = os.getpid()
-
-    @functools.wraps(original)
-    def guarded(status: int) -> NoReturn:
-        original(1 if status == FATAL and os.getpid() == worker else status)
-
-    os._exit = guarded
 
 
 def run(seconds: float) -> None:

@@ -36,7 +36,9 @@ def current_request() -> Request:
         ) from None
 
 
-def hint() -> str:
-    """What may help to understand a failure of the running call; mostly nothing."""
+def hint(error: BaseException | None = None) -> str:
+    """What may help to understand a failure of the running call, which error tells of; mostly nothing."""
     request = current.get(None)
-    return "" if request is None else request._hint
+    if request is None or not isinstance(error, request._hint_for):
+        return ""
+    return request._hint

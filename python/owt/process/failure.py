@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from owt.process import output
 from owt.process.context import hint
+from owt.process.refusal import SHORT_OF_DESCRIPTORS, why_no_descriptors
 
 if TYPE_CHECKING:
     from _owt import Call
@@ -40,7 +41,7 @@ def refuse(call: Call, error: BaseException, path: str) -> None:
 def log(call: Call, error: BaseException, path: str) -> str:
     """Logs the traceback, each line marked with the error's id; what to tell the client."""
     text = describe(error, path)
-    if help := hint():
+    if help := hint(error):
         text += f"\n{help}\n"
     id = os.urandom(4).hex()
     for line in text.split("\n"):
@@ -55,6 +56,8 @@ def describe(error: BaseException, path: str) -> str:
     Chained exceptions and groups are kept. Lone surrogates are written with backslashes.
     """
     try:
+        if isinstance(error, OSError) and error.errno in SHORT_OF_DESCRIPTORS:
+            error.add_note(why_no_descriptors())
         shown = traceback.TracebackException.from_exception(error, compact=True)
         _cut(shown, path)
         text = "".join(shown.format())

@@ -7,16 +7,18 @@ import functools
 import io
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable
 from threading import get_ident
-from typing import Any, TextIO, cast
+from typing import Any
 
-from owt.process.context import current
+from owt.process import borrowed
 
 #: nginx's levels.
 ERROR, WARN, NOTICE, INFO, DEBUG = 4, 5, 6, 7, 8
+
+#: What a terminal that shows the log would obey: C0 but for the tab, DEL, C1.
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
 
 #: Longer lines (in characters) come in pieces.
 MAX_LINE = 8 * 1024
@@ -42,8 +44,7 @@ def install(write: Callable[[int, int, str], None]) -> None:
     """Sends this process's stdout, stderr and log records to the error log, line by line."""
     global write_line
     write_line = write
-    sys.stdout = cast(TextIO, LogStream(INFO, 1))
-    sys.stderr = cast(TextIO, LogStream(WARN, 2))
+    borrowed.install(NoInput(), LogStream(INFO, 1), LogStream(WARN, 2))
     handler = LogHandler()
     handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
     logging.getLogger().addHandler(handler)
@@ -64,10 +65,12 @@ def _write_to_stderr(level: int, connection: int, text: str) -> None:
 
 
 def write(level: int, connection: int, text: str) -> None:
-    """Writes text's lines; empty ones are left out, over-long ones cut in pieces."""
+    """Writes text's lines; empty ones are left out, over-long ones cut in pieces, control characters escaped."""
     if not text.isascii():
         text = text.encode(errors="backslashreplace").decode()
     for line in text.split("\n"):
+        if not line.isprintable():
+            line = line.translate(_ESCAPES)
         for start in range(0, len(line), MAX_LINE):
             write_line(level, connection, line[start : start + MAX_LINE])
 
@@ -92,7 +95,7 @@ def end_all() -> None:
 
 
 def _key() -> object:
-    request = current.get(None)
+    request = borrowed.owner()
     return get_ident() if request is None else request
 
 
@@ -144,6 +147,10 @@ class LogStream(io.TextIOBase):
 
     def close(self) -> None:
         """Does nothing: the process's other calls go on printing."""
+
+    def detach(self) -> Any:
+        """The bytes' side, which programs wrap anew; this one stays as it is."""
+        return self.buffer
 
     def reconfigure(self, **_: object) -> None:
         """Does nothing: programs ask for UTF-8 or for line buffering, and have both."""
@@ -207,6 +214,83 @@ class _NoLock:
         return True
 
     def __exit__(self, *_: object) -> None:
+        pass
+
+
+class NoInput(io.TextIOBase):
+    """``sys.stdin``: at its end from the start, and never closed."""
+
+    def __init__(self) -> None:
+        self.buffer = _NoBytes()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """UTF-8, as if there were any."""
+        return "utf-8"
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        """As Python's own stdin does it."""
+        return "strict"
+
+    @property
+    def name(self) -> str:
+        """As Python names it."""
+        return "<stdin>"
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def fileno(self) -> int:
+        """0, which is /dev/null."""
+        return 0
+
+    def isatty(self) -> bool:
+        """False."""
+        return False
+
+    def read(self, size: int | None = -1, /) -> str:
+        """Nothing."""
+        return ""
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+        """Nothing."""
+        return ""
+
+    def close(self) -> None:
+        """Does nothing: ``exit()`` in one call is not the end of input for others."""
+
+    def detach(self) -> Any:
+        """The bytes' side."""
+        return self.buffer
+
+    def reconfigure(self, **_: object) -> None:
+        """Does nothing."""
+
+
+class _NoBytes(io.BufferedIOBase):
+    """``sys.stdin.buffer``."""
+
+    def readable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return 0
+
+    def isatty(self) -> bool:
+        return False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return b""
+
+    def read1(self, size: int = -1, /) -> bytes:
+        return b""
+
+    def readinto(self, buffer: Any, /) -> int:
+        return 0
+
+    def close(self) -> None:
         pass
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 from typing import TYPE_CHECKING
 
 from owt.process import output
@@ -9,6 +11,10 @@ from owt.process.context import hint
 
 if TYPE_CHECKING:
     from _owt import Call
+
+
+#: What C says when a process, or the machine, has as many files open as it may.
+SHORT_OF_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE))
 
 
 class Refusal(Exception):
@@ -33,3 +39,17 @@ class Refusal(Exception):
                 detail += f" {help}"
             output.write(output.ERROR, call.connection, detail)
         call.refuse(self.status, self.type, detail)
+
+
+def no_descriptors() -> Refusal:
+    """A 503 for what fails because the process has no descriptor left."""
+    return Refusal(503, "no-descriptors", f"The call cannot run: {why_no_descriptors()}.")
+
+
+def why_no_descriptors() -> str:
+    """What is short then, and what to do about it."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return (
+        f"the server's process has no descriptor left, all {limit} are files and connections that are open. Adaptors"
+        " should close theirs (with open(...) as file); worker_rlimit_nofile in nginx's configuration raises the limit"
+    )

@@ -27,8 +27,9 @@ class Request(werkzeug.wrappers.Request):
     """
 
     _call: Call
-    #: What to add to an error of this call.
+    #: What to add to what is said of an error of this call, and of which kinds of them.
     _hint = ""
+    _hint_for: tuple[type, ...] = (object,)
 
     # nginx's client_max_body_size is the limit; of fields there are as many as elsewhere.
     max_form_memory_size = None
@@ -56,7 +57,9 @@ class Request(werkzeug.wrappers.Request):
             if "environ" not in self.__dict__:
                 environ = make_environ(self._call)
                 self.__dict__["environ"] = environ
-                super().__init__(environ)
+                # In its own environment the request would be part of a cycle, and keep its uploads open until that is
+                # collected.
+                super().__init__(environ, populate_request=False)
 
 
 def make_environ(call: Call) -> dict[str, Any]:

@@ -97,7 +97,9 @@ def conf(nginx: Nginx, settings: Settings) -> str:
     server += [f"owt_allow origin {quoted(origin)};" for origin in settings.origins]
     server.append("location / { owt; }")
     blocks = [*http, *_block("owt_instance default", instance), *_block("server", server)]
-    return "\n".join([*main, "events { worker_connections 1024; }", *_block("http", blocks), ""])
+    return "\n".join(
+        [*main, "worker_shutdown_timeout 1h;", "events { worker_connections 1024; }", *_block("http", blocks), ""]
+    )
 
 
 def _block(head: str, lines: Sequence[str]) -> list[str]:

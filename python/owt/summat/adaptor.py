@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from inspect import Parameter, Signature
 from typing import Any, Generic, TypeVar
 
 LAST = "__last__"
@@ -129,6 +130,7 @@ class Adaptor(ABC, Generic[V]):
                 original_kwargs.reset(token)
             return None if isinstance(value, Nullary) else value
 
+        run.__signature__ = _KEYWORDS  # type: ignore[attr-defined]
         return run
 
     def __repr__(self) -> str:
@@ -137,6 +139,8 @@ class Adaptor(ABC, Generic[V]):
 
 
 _NOTHING = Nullary()
+#: What a stage wants of its callers.
+_KEYWORDS = Signature([Parameter("kwargs", Parameter.VAR_KEYWORD)])
 
 
 def _next(value: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

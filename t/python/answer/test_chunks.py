@@ -174,6 +174,7 @@ def test_sound_grows(yielded):
     assert done.headers == {"Content-Type": "audio/wav"}
     assert done.chunks[0][:4] == b"RIFF"
     assert (done.chunks[0][44:], done.chunks[1]) == (b"\0\0\xff\x7f", b"\x01\x80")
+    assert "audio/wav" in yielded("(8000, np.zeros(1))", headers={"Content-Type": "audio/mpeg"}).text
 
 
 # ---- Flask -----------------------------------------------------------------------------------------------------------

@@ -152,7 +152,7 @@ UTC = datetime.UTC
         (numpy.array([(1, 2.5)], [("a", "i4"), ("b", "f4")]), '[{"a":1,"b":2.5}]'),
         (numpy.ma.array([1.0, 2.0], mask=[False, True]), "[1.0,null]"),
         (numpy.array(["2024-01-02T03:04", "NaT"], "M8[m]"), '["2024-01-02T03:04",null]'),
-        ([numpy.timedelta64(90, "m"), numpy.timedelta64("NaT"), numpy.timedelta64(2, "Y")], '["PT5400S",null,2]'),
+        ([numpy.timedelta64(90, "m"), numpy.timedelta64("NaT", "s"), numpy.timedelta64(2, "Y")], '["PT5400S",null,2]'),
         ({numpy.int64(3): 1, numpy.str_("x"): 2, numpy.bool_(True): 3}, '{"3":1,"x":2,"true":3}'),
     ],
     ids=lambda value: None,

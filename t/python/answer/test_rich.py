@@ -148,6 +148,25 @@ def test_what_cannot_be_as_it_is_wanted(call, made, expression, part):
     assert part in done.text
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("Cookie", ["Accept", "Cookie"]),
+        ("Accept-Encoding", ["Accept", "Accept-Encoding"]),
+        ("Cookie, accept", ["Cookie, accept"]),
+    ],
+)
+def test_what_an_answer_was_chosen_by_is_said_beside_what_else_it_depends_on(given, sent):
+    from fake_owt import Call
+    from owt.answer.response import coerce
+    from owt.process.request import Request
+
+    request = Request.__new__(Request)
+    request._call = Call(environ={"HTTP_ACCEPT": "image/png"})
+    _, headers, _ = coerce((Image.new("L", (1, 1)), {"Vary": given}), request)
+    assert [value for name, value in headers if name == "Vary"] == sent
+
+
 # ---- what notebooks show ---------------------------------------------------------------------------------------------
 
 SHOWN = """

@@ -300,6 +300,13 @@ MISFITS = [
     ("BinaryIO", "photo.jpg", ["a file"]),
     ("FileStorage", "photo.jpg", ["a file"]),
     ("list[Path]", "photo.jpg", ["x[0] wants", "a file"]),
+    ("int", "\ud800", []),
+    ("int | None", "\ud800", []),
+    ("UUID", "\ud800", []),
+    ("datetime.datetime", "\ud800", []),
+    ("list[int]", ["\ud800"], []),
+    ("Packed", {"a": "\ud800"}, []),
+    ("float | Literal['auto']", "\ud800", []),
     ("Plain", "x", ["an instance of Plain, which text and JSON cannot be"]),
 ]
 
@@ -806,6 +813,16 @@ def test_nothing_is_imported_for_a_function_without_annotations(tmp_path):
     )
     env = {**os.environ, "OWT_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", script], check=True, env=env, timeout=60)
+
+
+def test_what_is_nested_deeply_is_converted_or_refused(call):
+    for depth, status in ((50, 200), (480, None)):
+        value = {"value": "1"}
+        for _ in range(depth):
+            value = {"value": 1, "children": [value]}
+        done = call(f"{PRELUDE}\ndef run(x: Tree): return 'ok'", kwargs={"x": value})
+        assert done.status == (status or 400), done.text
+        assert status or "x wants less, and what is nested too deeply came" in done.text
 
 
 def test_many_numbers_are_converted_at_once(call):

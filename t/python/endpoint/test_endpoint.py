@@ -165,7 +165,7 @@ def test_unknown_and_damaged_files(call, owt_dir):
 def test_a_directory_that_cannot_be_written(call, owt_dir, monkeypatch):
     file = owt_dir / "file"
     file.touch()
-    monkeypatch.setenv("OWT_DIR", str(file))
+    monkeypatch.setattr(endpoint, "_directory", str(file))
     done = call("def run(): return 'x'")
     assert (done.status, done.type) == (500, "cannot-store")
     assert "owt_dir" in done.text

@@ -54,6 +54,7 @@ def test_cancelling_runs_finally(call):
 
 def test_cancelled_before_it_began(call, log):
     made = fake_owt.Call(SLOW.replace("yield", "await asyncio.sleep(0);"))
+    call(made=made, fn_name="ask")
     made.cancelled = True
     runtime.run(made, made.code_id, "run", {}, None)
     assert made.released.wait(5)

@@ -192,6 +192,66 @@ void a_waiting_writer_learns_of_cancellation(void**) {
     assert_false(room);
 }
 
+void small_pieces_that_wait_become_one(void**) {
+    Doorbell doorbell;
+    auto call = std::make_shared<Call>(doorbell, 1 << 20);
+    std::string all;
+    auto push = [&](std::string piece) {
+        all += piece;
+        assert_true(call->push(Piece::copy(piece), false) == Call::Room::yes);
+    };
+    call->run();
+    call->start({200, {}});
+    for (int i = 0; i < 100'000; i++) {
+        push(std::to_string(i % 10));
+    }
+    push(std::string(20'000, 'l'));
+    push("a");
+    push(std::string(4'000, 'b'));
+    push(std::string(5'000, 'm'));
+    push("c");
+    Batch batch;
+    assert_true(call->take(batch));
+    assert_true(text(batch) == all);
+    assert_in_range(batch.pieces.size(), 4, 12);
+    assert_false(call->sent(all.size() - 1));
+    assert_false(call->sent(1));
+}
+
+void a_piece_that_was_taken_does_not_grow(void**) {
+    Fixture f;
+    Batch first;
+    Batch second;
+    f.call->run();
+    f.call->start({200, {}});
+    for (const char* piece : {"a", "b", "c"}) {
+        f.call->push(Piece::copy(piece), false);
+    }
+    assert_true(f.call->take(first));
+    f.call->push(Piece::copy("d"), false);
+    f.call->push(Piece::copy("e"), false);
+    assert_true(text(first) == "abc");
+    assert_true(f.call->take(second));
+    assert_true(text(second) == "de");
+    f.call->push(Piece::copy("f"), false);
+    f.call->push(Piece::copy("g"), false);
+    assert_true(f.call->cancel());
+    assert_true(text(second) == "de");
+}
+
+void what_made_the_arguments_is_let_go_of(void**) {
+    Fixture f;
+    Params& params = f.call->asked.params;
+    params.code = params.code_id = "code";
+    params.kwargs = "kwargs";
+    params.fields = params.beside = params.unused = {{"name", "value", false}};
+    f.call->run();
+    f.call->bound();
+    assert_true(params.code.empty() && !params.kwargs && params.fields.empty());
+    assert_true(params.beside.empty() && params.unused.empty());
+    assert_true(params.code_id == "code" && params.fn_name == "run");  // which is logged
+}
+
 void an_asynchronous_writer_is_told_of_room_once(void**) {
     Fixture f;
     Batch batch;
@@ -371,6 +431,9 @@ int main() {
         cmocka_unit_test(a_queued_call_can_be_cancelled),
         cmocka_unit_test(a_writer_waits_for_room),
         cmocka_unit_test(a_waiting_writer_learns_of_cancellation),
+        cmocka_unit_test(small_pieces_that_wait_become_one),
+        cmocka_unit_test(a_piece_that_was_taken_does_not_grow),
+        cmocka_unit_test(what_made_the_arguments_is_let_go_of),
         cmocka_unit_test(an_asynchronous_writer_is_told_of_room_once),
         cmocka_unit_test(the_doorbell_rings_once_until_it_is_answered),
         cmocka_unit_test(lines_wait_in_bounds),

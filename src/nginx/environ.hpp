@@ -1,0 +1,19 @@
+// The variables of a request that Python sees, and where else they are asked for.
+
+#pragma once
+
+#include <string>
+
+#include "nginx/ngx.hpp"
+
+namespace owt {
+
+// What the client calls this server, with the port if it says one: $owt_host. Of the Host header and the request's
+// target the latter counts (RFC 9112, 3.2.2), and in HTTP/3 there is no other. Empty if it says nothing.
+std::string host_of(ngx_http_request_t* request);
+
+// The CGI variables (RFC 3875) that PEP 3333 asks for, NUL after each name and each value. HEAD is run as GET; nginx
+// leaves the body out.
+std::string environ_of(ngx_http_request_t* request, std::size_t body_size);
+
+}  // namespace owt
