@@ -12,6 +12,7 @@
 #include "nginx/conf.hpp"
 #include "nginx/environ.hpp"
 #include "nginx/exchange.hpp"
+#include "nginx/late_body.hpp"
 #include "nginx/sending.hpp"
 #include "nginx/state.hpp"
 #include "nginx/worker.hpp"
@@ -425,7 +426,7 @@ void begin(ngx_http_request_t* request) {
 
 void go_on_reading(ngx_http_request_t* request) noexcept {
     Exchange& exchange = *exchange_of(request);
-    ngx_int_t rc = ngx_http_read_unbuffered_request_body(request);
+    ngx_int_t rc = read_late_body(request);
     if (rc == NGX_OK) {
         guarded(exchange, [&] { begin(request); });
     } else if (rc != NGX_AGAIN) {
@@ -435,9 +436,6 @@ void go_on_reading(ngx_http_request_t* request) noexcept {
 
 void body_is_read(ngx_http_request_t* request) noexcept {
     if (request->reading_body) {
-        // A proxy for which this location stands in has begun to read it, without buffering. From here on nginx gathers
-        // it as usual; its handler would be called too deep inside of nginx to end the request there.
-        request->request_body->post_handler = [](ngx_http_request_t*) noexcept {};
         request->read_event_handler = go_on_reading;
         request->write_event_handler = ngx_http_request_empty_handler;
         go_on_reading(request);

@@ -61,7 +61,7 @@ void close(ngx_connection_t* connection) {
 void accepted(ngx_connection_t* connection) noexcept {
     // A datagram's "connection" is the listening socket.
     if (connection->shared || take(*connection)) {
-        watch().handlers.find(connection->listening)->second(connection);
+        handler_of(*connection->listening)(connection);
     } else {
         close(connection);
     }
@@ -136,6 +136,11 @@ void watch_loop(ngx_cycle_t* cycle, Descriptors& descriptors) {
     if (ngx_event_actions.add_conn != nullptr) {
         ngx_event_actions.add_conn = add_connection;
     }
+}
+
+ngx_connection_handler_pt handler_of(const ngx_listening_t& listening) noexcept {
+    auto found = watch().handlers.find(&listening);
+    return found != watch().handlers.end() ? found->second : listening.handler;
 }
 
 bool check_descriptors() {

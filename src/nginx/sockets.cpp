@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <utility>
 
+#include "nginx/loop.hpp"
+
 namespace owt {
 
 namespace {
@@ -162,7 +164,7 @@ ngx_int_t prepare_socket(ngx_conf_t* cf, const ngx_http_listen_opt_t& listen) {
 
 // A server that a socket serves; null if it is not HTTP's.
 const ServerConf* server_of(const ngx_listening_t& listening) {
-    if (listening.handler != ngx_http_init_connection) {
+    if (handler_of(listening) != ngx_http_init_connection) {
         return nullptr;
     }
     auto* port = static_cast<ngx_http_port_t*>(listening.servers);

@@ -265,15 +265,7 @@ def test_a_path_is_there_for_its_call_alone(server: Server, uploads: Path, name:
     wait_until(lambda: not list(uploads.iterdir()), "the file to go")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "hangs",
-        pytest.param(
-            "hangs_later", marks=pytest.mark.xfail(reason="the file of an asynchronous stream goes too early")
-        ),
-    ],
-)
+@pytest.mark.parametrize("name", ["hangs", "hangs_later"])
 def test_a_path_goes_with_the_client(server: Server, uploads: Path, name: str) -> None:
     after = len(server.error_log)
     form = {"code": (None, LIVES), "fn_name": (None, name), "f": ("a.txt", b"content")}

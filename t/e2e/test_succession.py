@@ -440,7 +440,6 @@ def test_a_spare_process_steps_in_for_one_that_is_replaced(
     wait_spare(server)
 
 
-@pytest.mark.xfail(reason="a process that is replaced, while its spare one starts, keeps its door closed")
 def test_a_process_waits_for_a_spare_one_that_is_not_ready(
     start: Callable[..., Server], model: Model, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ Nothing here trusts ``builtins``, which may be what is broken.
 from __future__ import annotations
 
 import builtins
+import importlib
 import os
 import sys
 from typing import Any
@@ -16,13 +17,16 @@ from owt.process.refusal import SHORT_OF_DESCRIPTORS
 _PACKAGE = __name__.partition(".")[0]
 #: What loads an adaptor.
 _LOADER = f"{__file__.rpartition('/process/')[0]}/endpoint/loaded.py"
+#: What the name of every adaptor's file begins with.
+_ADAPTOR = "/sha256_"
 
 _ids: tuple[int, ...] = ()
-_builtins: dict[str, Any] = {}
+#: Whose names all code calls, most of it without knowing; and what they were.
+_namespaces = [vars(builtins), vars(importlib), vars(importlib._bootstrap), vars(importlib._bootstrap_external)]  # type: ignore[attr-defined]
+_functions: list[dict[str, Any]] = []
 _modules: dict[str, Any] = {}
 _finders: dict[str, list[Any]] = {}
-_now = vars(builtins)
-_callable, _type, _list, _getattr = callable, type, list, getattr
+_callable, _type, _list, _getattr, _zip = callable, type, list, getattr, zip
 _BaseException = BaseException
 _sys = sys
 _getuid, _getgid, _geteuid, _getegid = os.getuid, os.getgid, os.geteuid, os.getegid
@@ -33,7 +37,7 @@ def remember() -> None:
     """Notes how the interpreter is before the first call."""
     global _ids
     _ids = _whose()
-    _builtins.update(_now)
+    _functions[:] = [{name: value for name, value in names.items() if callable(value)} for names in _namespaces]
     _modules.update(sys.modules)
     for name in ("meta_path", "path_hooks", "path"):
         _finders[name] = list(getattr(sys, name))
@@ -44,9 +48,9 @@ def repair(error: BaseException, path: str) -> str:
 
     What is beyond repair, for the log; empty if nothing is.
     """
-    if not _builtins:
+    if not _functions:
         return ""  # nothing has been noted
-    _repair_builtins(error, path)
+    _repair_functions(error, path)
     why = _repair_imports()
     if _whose() != _ids:
         why = "an adaptor has changed the process's user or group"
@@ -69,20 +73,21 @@ def _whose() -> tuple[int, ...]:
     return _getuid(), _geteuid(), _getgid(), _getegid()
 
 
-def _repair_builtins(error: BaseException, path: str) -> None:
-    for name, value in _builtins.items():
-        now = _now.get(name)
-        if now is not value and (not _callable(now) or _is_to_blame(now, error, path)):
-            _now[name] = value
+def _repair_functions(error: BaseException, path: str) -> None:
+    for names, noted in _zip(_namespaces, _functions):
+        for name, value in noted.items():
+            now = names.get(name)
+            if now is not value and (not _callable(now) or _is_to_blame(now, error, path)):
+                names[name] = value
 
 
 def _is_to_blame(replacement: Any, error: BaseException, path: str) -> bool:
-    """Whether a call failed in a function that another adaptor has put in a builtin's place."""
+    """Whether a call failed in a function that another adaptor has put in this one's place."""
     code = _getattr(replacement, "__code__", None)
     trace = error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code is code:
-            return bool(code.co_filename != path)
+            return code.co_filename != path and _ADAPTOR in code.co_filename
         trace = trace.tb_next
     return False
 
