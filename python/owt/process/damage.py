@@ -22,7 +22,12 @@ _ADAPTOR = "/sha256_"
 
 _ids: tuple[int, ...] = ()
 #: Whose names all code calls, most of it without knowing; and what they were.
-_namespaces = [vars(builtins), vars(importlib), vars(importlib._bootstrap), vars(importlib._bootstrap_external)]  # type: ignore[attr-defined]
+_namespaces: list[dict[str, Any]] = [
+    vars(builtins),
+    vars(importlib),
+    vars(importlib._bootstrap),  # type: ignore[attr-defined]
+    vars(importlib._bootstrap_external),  # type: ignore[attr-defined]
+]
 _functions: list[dict[str, Any]] = []
 _modules: dict[str, Any] = {}
 _finders: dict[str, list[Any]] = {}
