@@ -25,8 +25,6 @@ _namespaces: list[dict[str, Any]] = [
     vars(sys.modules[name])
     for name in ("builtins", "importlib", "importlib._bootstrap", "importlib._bootstrap_external")
 ]
-    vars(importlib._bootstrap_external),  # type: ignore[attr-defined]
-]
 _functions: list[dict[str, Any]] = []
 _modules: dict[str, Any] = {}
 _finders: dict[str, list[Any]] = {}
