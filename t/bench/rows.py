@@ -239,11 +239,12 @@ def streams(run: Run) -> Iterator[Row]:
     request = load.get("/", code_id=_code_id(WAIT))
     with run.server(peers.owt(connections=count + 1000)) as server, load.held(server, load.post(WAIT), 1):
         before = measure.rss(server.pid)
-        with load.held(server, request, count) as opened:
+        with load.held(server, request, count) as (opened, seconds):
             grown = measure.rss(server.pid) - before
             if opened != count:
                 raise BenchError(f"only {opened} of {count} streams stayed open: {server.log()}")
     yield Row(f"{count:,} open async event streams: memory of each", grown / count / 1e3, " kB", Goal(25, " kB"))
+    yield Row(f"{count:,} open async event streams: opened a second, all asked for at once", count / seconds, "/s")
 
 
 READ = """\
