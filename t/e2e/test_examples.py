@@ -131,6 +131,27 @@ def test_scripts(shell: Any, server: Server, command: str, expected: bytes) -> N
     assert re.fullmatch(expected, shell(command if "examples/" in command else f"examples/{command}"), re.S)
 
 
+# ---- echo ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "name"),
+    [
+        ("/hello/owt", {}, "owt"),
+        ("/hello/na%C3%AFve%20reader", {}, "naïve reader"),
+        ("/hello/a/b", {}, "a/b"),
+        ("/hello/%2Fetc%2Fpasswd", {}, "/etc/passwd"),
+        ("/hello/", {}, "owt"),
+        ("/hello", {}, "owt"),
+        ("/hello/path", {"name": "argument"}, "argument"),
+    ],
+)
+def test_an_echo_of_the_path(server: Server, path: str, fields: dict[str, str], name: str) -> None:
+    query = {"code": (EXAMPLES / "echo/echo.py").read_text(), **fields}
+    command = [word for field in query.items() for word in ("--data-urlencode", "=".join(field))]
+    assert server.curl(path, "-G", *command).stdout == f"Hello, {name}!\n"
+
+
 # ---- speak and listen ------------------------------------------------------------------------------------------------
 
 

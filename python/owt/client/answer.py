@@ -15,6 +15,8 @@ _PIECE = 1 << 16
 
 PROBLEM = "application/problem+json"
 
+TOO_LONG = "the server said nothing for longer than the timeout"
+
 
 class CallError(Exception):
     """A call that failed; its text says why, with the adaptor's traceback where the server tells it.
@@ -59,6 +61,9 @@ class Answer:
             return b""
         try:
             chunk = self._response.read1(left)
+        except TimeoutError as error:
+            self.close()
+            raise CallError(f"{TOO_LONG}, after {self._got} bytes of the answer", self.status) from error
         except (http.client.HTTPException, OSError) as error:
             raise self._broken() from error
         if not chunk and self.length is not None:
