@@ -305,10 +305,44 @@ def test_what_cannot_be_read(server: Server) -> None:
     from PIL import Image
 
     assert call(server, "ocr/ocr", {"image": png(Image.new("L", (300, 100), "white"))}).text.strip() == ""
-    answer = ask(server, "ocr/ocr", {"image": b"no image"})
-    assert (answer.status_code, answer.text) == (400, "Send an image, as PNG or JPEG.\n")
     answer = ask(server, "ocr/ocr", {"image": written("a")}, language="xxx")
     assert (answer.status_code, answer.text) == (400, "No language 'xxx' here: install tesseract-ocr-xxx.\n")
+    wide = png(Image.new("1", (40_000, 1), 1))
+    answer = ask(server, "ocr/ocr", {"image": wide})
+    assert (answer.status_code, answer.text) == (400, "Send a smaller image: its sides may have 32767 pixels.\n")
+
+
+# What somebody may send for a picture, made of one, by what it is.
+BROKEN = {
+    "empty": lambda whole: b"",
+    "text": lambda whole: b"no image",
+    "cut off": lambda whole: whole[: whole.index(b"IDAT") + 20],
+    "damaged": lambda whole: whole.replace(b"IDAT", b"IDAT damage"),
+    "a head": lambda whole: whole[:8],
+    "of no size": lambda whole: whole.replace(whole[16:24], bytes(8)),
+}
+
+
+@pytest.mark.parametrize(
+    ("example", "name"),
+    [pytest.param("ocr/ocr", "image", marks=reads), pytest.param("digits/digits", "drawing", marks=learns)],
+)
+@pytest.mark.parametrize("broken", BROKEN)
+def test_what_is_no_picture(server: Server, example: str, name: str, broken: str) -> None:
+    answer = ask(server, example, {name: BROKEN[broken](written("a"))})
+    assert answer.status_code == 400, answer.text
+    assert f"{name} wants PIL.Image.Image (an image, sent as a file of a form: curl -F NAME=@FILE)" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("example", "name"),
+    [pytest.param("ocr/ocr", "image", marks=reads), pytest.param("digits/digits", "drawing", marks=learns)],
+)
+def test_a_picture_that_is_not_sent(server: Server, example: str, name: str) -> None:
+    answer = ask(server, example)
+    assert (answer.status_code, f"missing: {name}" in answer.text) == (400, True)
+    answer = ask(server, example, **{name: "photo.png"})
+    assert (answer.status_code, f"{name} wants PIL.Image.Image" in answer.text) == (400, True)
 
 
 # ---- faces -----------------------------------------------------------------------------------------------------------
@@ -416,10 +450,11 @@ def test_a_digit_of_any_size_anywhere(server: Server, side: int, pen: int) -> No
 def test_what_is_no_digit(server: Server) -> None:
     from PIL import Image
 
-    answer = ask(server, "digits/digits", {"drawing": png(Image.new("RGBA", (300, 300)))})
-    assert (answer.status_code, answer.text) == (400, "Draw a digit, dark on light.\n")
-    answer = ask(server, "digits/digits", {"drawing": b"no drawing"})
-    assert (answer.status_code, answer.text) == (400, "Send a drawing, as PNG or JPEG.\n")
+    blank, line, column = Image.new("RGBA", (300, 300)), Image.new("L", (300, 1)), Image.new("L", (2, 200))
+    for drawing in (blank, line, column, Image.new("I", (9, 9), 65535)):
+        answer = ask(server, "digits/digits", {"drawing": png(drawing)})
+        assert (answer.status_code, answer.text) == (400, "Draw a digit, dark on light.\n")
+    assert call(server, "digits/digits", {"drawing": png(Image.new("L", (1, 1)))}).json()["digit"] in range(10)
 
 
 # ---- plot ------------------------------------------------------------------------------------------------------------
