@@ -29,9 +29,10 @@ class Message(TypedDict):
 
 def run(request, text: str, history: list[Message] = (), temperature: float = 0.7, most: int = 256):
     """Answers text, with what has been said before in mind, in at most so many tokens; coldly, always the same."""
-    if not 0 <= temperature <= 10 or not 1 <= most < ROOM:
-        return f"temperature is from 0 to 10, most from 1 to {ROOM - 1} tokens.\n", 400, {"Content-Type": "text/plain"}
-    return stream.response(words, request, [*history, {"role": "user", "content": text}], temperature, most)
+    if not 0 <= temperature <= 10 or most < 1:
+        return "temperature is from 0 to 10, most is 1 or more tokens.\n", 400, {"Content-Type": "text/plain"}
+    messages = [*history, {"role": "user", "content": text}]
+    return stream.response(words, request, messages, temperature, min(most, ROOM // 2))
 
 
 def words(request, messages: list[Message], temperature: float, most: int):

@@ -39,8 +39,8 @@ def here() -> Singing:
     request = owner()
     if request is None:
         raise ServerError(
-            "no call of owt runs here, so there is no running server to name: in an adaptor, write Server.sing() where a"
-            " call comes by; in a program of your own, start one: with Server() as server: address, port = server.sing()"
+            "no call of owt runs here, so there is no running server to name. In an adaptor, write Server.sing() where"
+            " a call comes by. In a program, start one: with Server() as server: address, port = server.sing()"
         )
     return _asked_for(request)
 
