@@ -13,9 +13,9 @@ SURE = 1.5  # how far from the border between people and the rest
 # PyPI's opencv-python has them beside it, Debian's in the package opencv-data.
 CASCADES = Path(getattr(getattr(cv2, "data", None), "haarcascades", "/usr/share/opencv4/haarcascades"))
 COLOURS = {
-    "black": "#000000", "grey": "#808080", "white": "#ffffff", "red": "#d01c1f", "orange": "#f28518", "brown": "#7b4a21",
-    "yellow": "#f5d90a", "green": "#2e8b35", "turquoise": "#30c5c5", "blue": "#2151c4", "purple": "#7d2fa8",
-    "pink": "#f29ac0",
+    "black": "#000000", "grey": "#808080", "white": "#ffffff", "red": "#d01c1f", "orange": "#f28518",
+    "brown": "#7b4a21", "yellow": "#f5d90a", "green": "#2e8b35", "turquoise": "#30c5c5", "blue": "#2151c4",
+    "purple": "#7d2fa8", "pink": "#f29ac0",
 }  # fmt: skip
 
 

@@ -197,7 +197,7 @@ def run(words: list[str]):
 )
 def test_the_usage_of_a_parser_is_a_400(server: Server, code: str, words: list[str], told: str) -> None:
     answer = server.run(code, words=words)
-    assert answer.status_code == 400
+    assert answer.status_code == 400, answer.text
     assert told in answer.text
     assert "Traceback" not in answer.text
     server.wait_log("SystemExit: 2")
@@ -236,7 +236,7 @@ def test_what_others_say_is_not_told(server: Server) -> None:
     assert server.run("def run(): print('a secret'); return 'ok'").text == "ok"
     told = server.run("def run(): exit(1)").text
     assert "written" not in told and "secret" not in told
-    told = server.run("def run(): print('mine'); 1 / 0").text
+    told = server.run("def run():\n    print('mi' + 'ne')\n    1 / 0").text
     assert "mine" not in told
 
 
@@ -268,8 +268,8 @@ def run(request, then=""):
 def test_a_threads_exception_is_logged_with_the_number_of_its_call(server: Server) -> None:
     number = server.run("def run(request): return str(request._call.connection)").text
     assert server.run(WORKS).text == "ok"
-    server.wait_log(rf"\[error\].*\*{number} Exception in thread worker:$")
-    server.wait_log(rf"\[error\].*\*{number} KeyError: 'weights'$")
+    server.wait_log(rf"\[error\].*\*{number} owt: Exception in thread worker:$")
+    server.wait_log(rf"\[error\].*\*{number} owt: KeyError: 'weights'$")
     assert "threading.py" not in server.error_log[server.seen :]
 
 
@@ -427,11 +427,11 @@ def run(inner):
 def test_no_server_runs_in_a_process_of_its_own(server: Server) -> None:
     code = """
 import subprocess, sys
-def run(path):
-    code = f"import sys; sys.path[:0] = [{path!r}]; from owt.server import Server; Server.sing()"
+def run(place: str):
+    code = f"import sys; sys.path[:0] = [{place!r}]; from owt.server import Server; Server.sing()"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr
 """
-    told = server.run(code, path=str(ROOT / "python")).text
+    told = server.run(code, place=str(ROOT / "python")).text
     assert "no call of owt runs here" in told
     assert "with Server() as server" in told
 

@@ -31,7 +31,7 @@ advise: Callable[[BaseException], str] = _no_advice
 
 #: Modules that exit when they do not take an argument; and those that do so for commands too, which they run.
 _PARSERS = frozenset(("argparse", "optparse"))
-_COMMANDS = (["click"], ["rich_click"], ["typer"])
+_COMMANDS = frozenset(("click", "rich_click", "typer"))
 
 _PACKAGE = f"{Path(__file__).parents[1]}/"
 _LIBRARY = _PACKAGE + "lib/"
@@ -77,11 +77,9 @@ def is_usage(error: BaseException) -> bool:
     """Whether this is how argparse, optparse or click (with its kin) exit when they do not take what they are given."""
     if not isinstance(error, SystemExit) or error.code != 2:
         return False
-    rooms = [
-        str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        for frame, _ in traceback.walk_tb(error.__traceback__)
-    ]
-    return not _PARSERS.isdisjoint(rooms) or bool(rooms) and rooms[-1] in _COMMANDS
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    packages = [module.partition(".")[0] for module in modules]
+    return not _PARSERS.isdisjoint(packages) or not _COMMANDS.isdisjoint(packages[-1:])
 
 
 def describe(error: BaseException, path: str) -> str:

@@ -7,23 +7,22 @@ the thread was to put into a queue would wait for ever: it fails at once.
 from __future__ import annotations
 
 import contextlib
+import functools
 import queue
-import sys
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator, Set
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from owt.process import borrowed, failure, output
-from owt.process.context import Cancelled, call_threads
+from owt.process.context import Cancelled
 
 if TYPE_CHECKING:
     from owt.process.request import Request
 
 #: So many threads' failures are told with a call's.
 MAX_TOLD = 3
-
-_GET = (queue.Queue.get.__code__, threading.Condition.wait.__code__)
 
 
 class ThreadFailed(RuntimeError):
@@ -51,12 +50,12 @@ def _died(args: threading.ExceptHookArgs) -> None:
     output.write(output.ERROR, 0 if request is None else request._call.connection, text.rstrip("\n"))
     if request is None:
         return
+    threading.current_thread()._owt_owner = None  # type: ignore[attr-defined] # it does nothing more
     told: list[str] = request.__dict__.setdefault("_failed_threads", [])
     if len(told) < MAX_TOLD:
         told.append(text)
-    if not any(_lives_on(thread, request) for thread in threading.enumerate()):
-        for held in _queues(inner):
-            _wake(request, held)
+    for held in _queues(inner):
+        _give_up(request, held)
 
 
 def _after(trace: TracebackType | None, file: str) -> TracebackType | None:
@@ -66,10 +65,11 @@ def _after(trace: TracebackType | None, file: str) -> TracebackType | None:
     return trace
 
 
-def _lives_on(thread: threading.Thread, request: Request) -> bool:
-    """Whether this is another thread that the call has started."""
-    noted = getattr(thread, "_owt_owner", None)
-    return noted is not None and noted() is request and thread is not threading.current_thread()
+def _others(request: Request | None) -> list[threading.Thread]:
+    """Threads that the call has started, beside this one, and that may still do something."""
+    this = threading.current_thread()
+    noted = [(thread, getattr(thread, "_owt_owner", None)) for thread in threading.enumerate() if thread is not this]
+    return [thread for thread, owner in noted if owner is not None and owner() is request]
 
 
 def _queues(trace: TracebackType | None) -> list[queue.Queue[Any]]:
@@ -92,38 +92,19 @@ def _at_hand(frame: FrameType) -> Iterator[object]:
             yield from vars(value).values()
 
 
-def _wake(request: Request, items: queue.Queue[Any]) -> None:
-    """Ends the call if it waits for an item without a timeout.
-
-    It cannot go on without the queue's lock, so that the exception comes to nothing else.
-    """
-    import ctypes
-
+def _give_up(request: Request, items: queue.Queue[Any]) -> None:
+    """From now on the call fails where it would wait for an item without a timeout, also if it does so already."""
+    condition: Any = items.not_empty
     with items.mutex:
-        if items._qsize():
-            return
-        frames = sys._current_frames()
-        for ident in call_threads & frames.keys():
-            if _waits_for(frames[ident], items) and _runs(frames[ident], request):
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(ThreadFailed))
-        items.not_empty.notify_all()
+        if not hasattr(condition, "_owt_in_vain"):
+            condition._owt_in_vain = weakref.WeakSet()
+            condition.wait = functools.partial(_wait, condition.wait, condition._owt_in_vain)
+        condition._owt_in_vain.add(request)
+        condition.notify_all()  # who waits looks whether an item has come, and then waits again
 
 
-def _runs(frame: FrameType | None, request: Request) -> bool:
-    """Whether this thread runs that call, whose request the engine has as a variable."""
-    while frame is not None:
-        if frame.f_locals.get("request") is request:
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _waits_for(frame: FrameType, items: queue.Queue[Any]) -> bool:
-    get, wait = _GET
-    if frame.f_code is not wait:
-        return False
-    outer = frame.f_back
-    if outer is None or outer.f_code is not get:
-        return False
-    names = outer.f_locals
-    return names["self"] is items and names["block"] and names["timeout"] is None
+def _wait(wait: Callable[[float | None], bool], in_vain: Set[Request], timeout: float | None = None) -> bool:
+    """What a queue calls to wait for an item."""
+    if timeout is None and (request := borrowed.owner()) in in_vain and not _others(request):
+        raise ThreadFailed
+    return wait(timeout)
