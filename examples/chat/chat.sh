@@ -6,7 +6,7 @@ curl -sSN --fail-with-body "${1:-http://localhost:9876}/chat" -F code=@chat.py -
     python3 -c '
 import json, sys
 
-for line in sys.stdin:
+for line in filter(str.strip, sys.stdin):
     kind, _, data = line.rstrip("\n").partition(": ")
     if kind == "event":
         sys.exit("\n" + sys.stdin.read())

@@ -19,7 +19,7 @@ owt_instance default {
     threads 4;
     python_path {root}/t/stand_in/chat;
     env CHAT_STAND_IN={dir};
-    env CHAT_MODEL=MODEL;
+    env CHAT_MODEL=some-model;
 }
 server {
     listen 127.0.0.1:{port};
@@ -64,7 +64,7 @@ def test_words_come_as_they_are_said(server: Server) -> None:
 
 @pytest.mark.parametrize("model", ["plain", "with-a-template"])
 def test_what_was_said_before_is_in_mind(start: Callable[..., Server], model: str) -> None:
-    server = start(CONF.replace("MODEL", model))
+    server = start(CONF.replace("some-model", model))
     history = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "a"}]
     said = "".join(texts(server.run(CODE, text="b", history=history)))
     expected = {
@@ -101,8 +101,8 @@ def test_how_it_is_to_speak(server: Server) -> None:
         ({"text": "a", "most": 0}, "temperature is from 0 to 10"),
         ({"text": "a", "most": 1.5}, "most wants int"),
         ({"text": "a", "temperature": "warm"}, "temperature wants float"),
-        ({"text": "a", "history": [{"role": "god", "content": "x"}]}, "history wants"),
-        ({"text": "a", "history": "x"}, "history wants"),
+        ({"text": "a", "history": [{"role": "god", "content": "x"}]}, "history[0].role wants one of"),
+        ({"text": "a", "history": "x"}, "history[0] wants Message"),
         ({}, "missing: text"),
     ],
 )
@@ -151,7 +151,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def speaking(start: Callable[..., Server], tiny: Path) -> Server:
     conf = CONF.replace("python_path {root}/t/stand_in/chat;", f"python_home {VENV};")
-    return start(conf.replace("MODEL", str(tiny)))
+    return start(conf.replace("some-model", str(tiny)))
 
 
 SAID = {

@@ -461,7 +461,7 @@ def test_a_timeout_that_is_kept(server: Server) -> None:
         ("--run 'lambda: 1 / 0'", "2>&-", 1, ""),
         ("--run 'lambda: [1]'", "<&- 2>&-", 0, ""),
         ("--run f --timeout soon", "<&- >&- 2>&-", 2, ""),
-        ("--run 'lambda: [1] * 1000000'", "| head -1 > /dev/null", 141, ""),
+        ("--run 'lambda: \"x\\n\" * 1000000'", "| head -1 > /dev/null", 141, ""),
         ("--run 'lambda: [1] * 1000000'", "| true", 141, ""),
         ("--run 'lambda: [1] * 1000000' --timeout 60", "| head -c 10 > /dev/null", 141, ""),
     ],

@@ -84,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit:
         _put(b"")  # the help may be in a buffer
         raise
+    except OSError as error:
+        return _cannot_write(error)
     try:
         address = Address(_address(options.address))
         auth = _auth(options.auth)
@@ -218,13 +220,17 @@ def _put(chunk: bytes) -> int:
         sys.stdout.buffer.write(chunk)
         sys.stdout.flush()
     except OSError as error:
-        # What is left in the buffer must not fail again when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            return _PIPE_CLOSED
-        print(f"owt: cannot write what comes: {error.strerror}", file=sys.stderr)
-        return _FAILED
+        return _cannot_write(error)
     return 0
+
+
+def _cannot_write(error: OSError) -> int:
+    # What is left in the buffer must not fail again when Python ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return _PIPE_CLOSED
+    print(f"owt: cannot write what comes: {error.strerror}", file=sys.stderr)
+    return _FAILED
 
 
 def _tell(error: CallError) -> int:

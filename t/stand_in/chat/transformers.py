@@ -99,7 +99,7 @@ class AutoModelForCausalLM:
         words = iter(tokens.words)
         last = ""
         while not stopping_criteria(tokens, None):
-            last = last if last == "ever" else next(words, "")
+            last = last if last.startswith("ever") else next(words, "")
             if not last:
                 ended = "ended"
                 break
@@ -109,7 +109,7 @@ class AutoModelForCausalLM:
         note(ended=ended)
 
     def say(self, word):
-        if word == "fails":
+        if word.startswith("fails"):
             raise RuntimeError("no room for another word")
         if word == "gate":
             (HERE / "gate.reached").touch()
