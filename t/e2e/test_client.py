@@ -334,6 +334,9 @@ def test_the_traceback_of_an_adaptor_that_fails(server: Server) -> None:
 
 
 def test_an_error_that_the_adaptor_returns_goes_where_its_answers_go(server: Server) -> None:
+    done = owt(server, "--code", "def run(_): return 'no\\nway', 418")
+    assert (done.returncode, done.stdout) == (1, b"no\nway")
+    assert (b"no" in done.stderr, b"418" in done.stderr) == (False, True)
     done = owt(server, "--code", "def run(_): return {'a': 1}, 418")
     assert (done.returncode, done.stdout) == (1, b'{"a":1}\n')
     assert b"418" in done.stderr
@@ -684,6 +687,10 @@ def test_a_failing_call_of_python(server: Server) -> None:
     with pytest.raises(CallError) as refused:
         Client(server.url).call("def run(_): return 'no', 403")
     assert (refused.value.status, refused.value.type, refused.value.body) == (403, "", b"no")
+    assert str(refused.value) == "no\nthe server answered 403 Forbidden"
+    with pytest.raises(CallError) as refused:
+        Client(server.url).call("def run(_): return {'a': 1}, 403")
+    assert (str(refused.value), refused.value.body) == ("the server answered 403 Forbidden", b'{"a":1}\n')
     with pytest.raises(TypeError):
         Client(server.url).call(ECHO, {"a": object()})
     with pytest.raises(ConnectionRefusedError):

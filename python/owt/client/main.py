@@ -235,9 +235,10 @@ def _cannot_write(error: OSError) -> int:
 
 def _tell(error: CallError) -> int:
     """A problem is for the reader; any other body is the adaptor's, and goes where its answers go."""
+    head, line, last = str(error).rpartition("\n")
     if error.body and not error.type:
         _put(error.body)
-    head, line, last = str(error).rpartition("\n")
+        head = line = ""
     if error.status == 401:
         last += ": --auth USER:PASSWORD says who asks"
     print(f"{head}{line}owt: {last}", file=sys.stderr)
