@@ -1,6 +1,6 @@
 """A stand-in for transformers whose model says again what it hears, for the tests of examples/chat.
 
-Of the words that it says "gate" waits until the file of that name is in $CHAT_STAND_IN, "fails" raises, "ever" goes on
+Of the words of the last message "gate" waits until the file of that name is in $CHAT_STAND_IN, "fails" raises, "ever" goes on
 until it is to stop. Each call is a line of $CHAT_STAND_IN/journal: what it got, then how it ended.
 """
 
@@ -96,23 +96,28 @@ class AutoModelForCausalLM:
         assert len(attention_mask) == len(tokens.words)
         note(heard=tokens.words, most=max_new_tokens, **options)
         ended = "stopped"
-        words = iter(tokens.words)
-        last = ""
+        # What was said before means nothing.
+        now = max(at for at, word in enumerate(tokens.words) if word == "<user>" or word.endswith("user:") or not at)
+        at = 0
         while not stopping_criteria(tokens, None):
-            last = last if last.startswith("ever") else next(words, "")
-            if not last:
+            if at == len(tokens.words):
                 ended = "ended"
                 break
-            streamer.put(f"{self.say(last)} ")
+            word = tokens.words[at]
+            if at > now:
+                self.mind(word)
+            streamer.put(f"{word} ")
             streamer.put("")
+            at += not (at > now and word.startswith("ever"))
         streamer.end()
         note(ended=ended)
 
-    def say(self, word):
+    def mind(self, word):
         if word.startswith("fails"):
             raise RuntimeError("no room for another word")
+        if word.startswith("ever"):
+            time.sleep(0.01)  # as a model takes its time
         if word == "gate":
             (HERE / "gate.reached").touch()
             while not (HERE / "gate").exists():
                 time.sleep(0.002)
-        return word
