@@ -150,7 +150,7 @@ def test_everything_is_in_sight(page: Page, scheme: str, width: int) -> None:
         wait_until(lambda: len(page.said) == 2 and page.state == "idle", "an answer")
         assert page.browser.execute_script("return document.documentElement.scrollWidth") <= width
         box = page.field.rect
-        assert 0 <= box["x"] and box["x"] + box["width"] <= width
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width
         for selector in ("li.user", "li.assistant", "header p", "h1", "header button", "form button"):
             assert page.browser.execute_script(CONTRAST, selector) >= 4.5, selector
     finally:
