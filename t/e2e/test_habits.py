@@ -85,6 +85,55 @@ def run():
     assert answer.headers["Content-Type"] == "application/json"
 
 
+JSONIFY = """
+import dataclasses, datetime, decimal, enum, json, pathlib, uuid
+import numpy as np
+import pandas as pd
+from flask import jsonify
+@dataclasses.dataclass
+class Point: x: int = 1
+class Color(enum.Enum): RED = "red"
+def run(): return {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("returned", "body"),
+    [
+        ("jsonify(t=datetime.datetime(2024, 2, 29))", '{"t":"Thu, 29 Feb 2024 00:00:00 GMT"}'),
+        ("jsonify(b=1, a=decimal.Decimal('1.50'), c=uuid.UUID(int=1))", None),
+        ("jsonify(v=np.float32(0.5), n=np.int64(3), b=np.bool_(True))", '{"b":true,"n":3,"v":0.5}'),
+        ("jsonify(np.array([[1.5, np.nan]]))", "[[1.5,null]]"),
+        (
+            "jsonify([datetime.date(2024, 2, 29), np.datetime64('2024-02-29')])",
+            '["Thu, 29 Feb 2024 00:00:00 GMT","2024-02-29"]',
+        ),
+        ("jsonify(pd.Series([0.5, None]))", "[0.5,null]"),
+        ("jsonify(Color.RED, {3}, pathlib.Path('/a'), Point())", '["red",[3],"/a",{"x":1}]'),
+        ("(jsonify(v=np.arange(2)), 201)", '{"v":[0,1]}'),
+    ],
+)
+def test_jsonify_knows_what_answers_may_hold(server: Server, returned: str, body: str | None) -> None:
+    answer = server.run(JSONIFY.replace("{}", returned))
+    assert answer.status_code == (201 if "201" in returned else 200), answer.text
+    assert answer.headers["Content-Type"] == "application/json"
+    assert body is None or answer.text == f"{body}\n"
+
+
+def test_jsonify_says_what_it_cannot_make(server: Server) -> None:
+    answer = server.run(JSONIFY.replace("{}", "jsonify(v={'a': object()})"))
+    assert answer.status_code == 500
+    assert "TypeError: Object of type object is not JSON serializable: jsonify was given" in answer.text
+
+
+@pytest.mark.parametrize("value", ["np.float32(.5)", "np.arange(3)", "{1}", "pd.Timestamp(0)"])
+def test_what_json_does_not_know_is_told_with_advice(server: Server, value: str) -> None:
+    answer = server.run(JSONIFY.replace("{}", f"json.dumps(dict(v={value}))"))
+    assert answer.status_code == 500
+    assert "is not JSON serializable\njson.dumps() does not know it. Return the value itself" in answer.text
+    assert server.run(JSONIFY.replace("{}", f"dict(v={value})")).status_code == 200
+
+
 def test_a_session_lasts_from_call_to_call(server: Server) -> None:
     code = """
 from flask import session
