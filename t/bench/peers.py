@@ -42,12 +42,13 @@ class Tools:
 
 @dataclass(frozen=True)
 class Peer:
-    """A server that answers `echo` with `REPLY`. `command` lays out its directory and says what to execute there."""
+    """A server that answers `echo` with `reply`. `command` lays out its directory and says what to execute there."""
 
     name: str
     title: str
     command: Callable[[Tools, Path, int], list[str]]
     echo: str = ECHO
+    reply: bytes = REPLY
 
 
 def nginx(
@@ -74,6 +75,12 @@ def owt(threads: int = 8, connections: int = CONNECTIONS) -> Peer:
     """owt with so many threads; 8 is the default."""
     title = f"owt, {threads} thread{'s' if threads > 1 else ''}"
     return Peer(f"owt-{threads}", title, nginx("owt", "owt", threads=threads, connections=connections))
+
+
+def adaptor(name: str, code: str, reply: bytes = REPLY, **arguments: object) -> Peer:
+    """owt with one thread, which runs this adaptor with these arguments."""
+    body = json.dumps({"code": code, **arguments})
+    return Peer(name, f"owt, {name}", nginx("owt", "owt", threads=1), body, reply)
 
 
 def uvicorn(parser: str, loop: str) -> Callable[[Tools, Path, int], list[str]]:
@@ -156,7 +163,7 @@ class Server:
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     raise BenchError(f"{self.peer.name} does not start ({error!r}): {self.log()}") from error
                 time.sleep(0.05)
-        if (status, body) != (200, REPLY):
+        if (status, body) != (200, self.peer.reply):
             raise BenchError(f"{self.peer.name} answers {status} {body.decode(errors='replace')[:1500]}\n{self.log()}")
 
     def _echo(self) -> tuple[int, bytes]:
