@@ -177,7 +177,7 @@ def _run(
         refusal.tell(call)
     except BaseException as error:
         _look_for_damage(error, path)
-        if isinstance(error, Cancelled) and call.cancelled:
+        if issubclass(type(error), Cancelled) and call.cancelled:
             raise
         if damage.is_others(error, path):
             _owt.failed()

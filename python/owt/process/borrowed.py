@@ -51,9 +51,10 @@ class Changes:
     def end(self) -> None:
         """Gives back what was borrowed; what is left in a buffer of the call's own goes where it was to go."""
         for stream in list(self.streams.values()):
-            flush = getattr(stream, "flush", None)
-            if flush is not None:
-                with contextlib.suppress(Exception):
+            # Whatever an adaptor takes for a stream, and an exit() in it: the call is over, and the rest has to be done.
+            with contextlib.suppress(BaseException):
+                flush = getattr(stream, "flush", None)
+                if flush is not None:
                     flush()
         self.streams.clear()
         changed.discard(self.owner)
