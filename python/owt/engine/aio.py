@@ -229,6 +229,8 @@ def _new_loop() -> Loop:
 
 
 def _serve(loop: Loop) -> None:
+    if _owt.part_directory():
+        borrowed.apart()
     asyncio.set_event_loop(loop)
     while True:
         try:
@@ -458,6 +460,8 @@ def _cancel(pending: Pending) -> None:
 async def _run(pending: Pending) -> None:
     call = pending.call
     try:
+        if pending.endpoint.wishes:
+            borrowed.wish(pending.endpoint.wishes)  # of this thread now
         await _answer(pending)
     except Refusal as refusal:
         refusal.tell(call)
