@@ -1,9 +1,10 @@
 """What Python has once in a process and a call may want for itself: ``sys.stdin``, ``stdout`` and ``stderr``; the
-recursion limit, the timeout of sockets, what traces new threads; the working directory and the umask.
+recursion limit and others of ``sys``, the timeout of sockets, what traces new threads; the working directory and the
+umask.
 
 What a call assigns to one of the streams, as ``contextlib.redirect_stdout`` does, is its own: other calls neither print
-into it nor lose theirs. Limit, timeout and tracing are everybody's, and are put back when nobody wants others any more.
-So are directory and umask among those that share them: each thread that runs calls has its own, if the kernel lets it,
+into it nor lose theirs. Limits, timeout and tracing are everybody's, and are put back when nobody wants others any
+more. So are directory and umask among those that share them: each thread that runs calls has its own, if the kernel lets it,
 and the threads that it starts share them. A thread that a call starts belongs to the call; what other threads change is
 theirs until they end.
 """
@@ -40,37 +41,31 @@ _threads = threading.local()
 _settled = False
 
 
-class Wishes(NamedTuple):
-    """What an adaptor's top level has set, for its calls; None where it has set nothing."""
-
-    recursion_limit: int | None
-    timeout: float | None
-    directory: str | None
-    umask: int | None
-
-
 class _Setting:
     """One of the whole process; somebody may want it otherwise for a while."""
 
-    def __init__(self, change: Callable[..., Any]) -> None:
-        self.change = change
+    def __init__(self, module: ModuleType, change: str, look: str) -> None:
+        self.module = module
+        self.name = change
+        self.change: Callable[..., Any] = getattr(module, change)
+        self.look: Callable[[], Any] = getattr(module, look)
         self.usual: Any = None
         #: Of those that have set it and have not ended.
         self.wanted: dict[int, Any] = {}
 
-    def noting(self) -> Callable[[Any], Any]:
-        """As Python documents it; what it sets lasts as long as the call."""
+    def install(self) -> None:
+        """The function that sets it is as Python documents it; what it sets lasts as long as the call."""
 
         @functools.wraps(self.change)
-        def change(value: Any, /) -> Any:
-            result = self.change(value)
-            if _settled:
+        def change(*arguments: Any, **named: Any) -> Any:
+            result = self.change(*arguments, **named)
+            if _settled and (arguments or named):
                 mine = _changes(make=True)
                 assert mine is not None
-                self.wanted[id(mine)] = value
+                self.wanted[id(mine)] = [*arguments, *named.values()][0]
             return result
 
-        return change
+        setattr(self.module, self.name, change)
 
     def end(self, mine: int) -> None:
         """Who wanted it otherwise ends."""
@@ -81,11 +76,28 @@ class _Setting:
                     self.change(self.usual)
 
 
-_limit = _Setting(sys.setrecursionlimit)
-_timeout = _Setting(socket.setdefaulttimeout)
-_tracing = _Setting(threading.settrace)
-_profiling = _Setting(threading.setprofile)
-_settings = (_limit, _timeout, _tracing, _profiling)
+_settings = [
+    _Setting(module, change, look)
+    for module, change, look in (
+        (sys, "setrecursionlimit", "getrecursionlimit"),
+        (sys, "set_int_max_str_digits", "get_int_max_str_digits"),
+        (sys, "setswitchinterval", "getswitchinterval"),
+        (socket, "setdefaulttimeout", "getdefaulttimeout"),
+        (threading, "stack_size", "stack_size"),
+        (threading, "settrace", "gettrace"),
+        (threading, "setprofile", "getprofile"),
+    )
+    if hasattr(module, change)  # not all of them in the first releases of Python 3.11
+]
+
+
+class Wishes(NamedTuple):
+    """What an adaptor's top level has set, for its calls; None where it has set nothing."""
+
+    settings: tuple[tuple[_Setting, Any], ...]
+    directory: str | None
+    umask: int | None
+
 
 _chdir, _fchdir, _umask = os.chdir, os.fchdir, os.umask
 _directory = "/"
@@ -192,10 +204,8 @@ def install(stdin: Any, stdout: Any, stderr: Any) -> None:
     for name in STREAMS:
         vars(sys)[name] = _Current(name)
     sys.__class__ = _Sys
-    sys.setrecursionlimit = _limit.noting()
-    socket.setdefaulttimeout = _timeout.noting()
-    threading.settrace = _tracing.noting()
-    threading.setprofile = _profiling.noting()
+    for setting in _settings:
+        setting.install()
     os.chdir, os.fchdir, os.umask = _moving(_chdir), _moving(_fchdir), _set_umask
     threading.Thread.start = _noting_the_owner(threading.Thread.start)  # type: ignore[assignment]
 
@@ -204,9 +214,8 @@ def settle() -> None:
     """Calls may come: from here on what is assigned is the call's own."""
     global _settled, _directory, _mask
     _settled = True
-    _limit.usual = sys.getrecursionlimit()
-    _timeout.usual = socket.getdefaulttimeout()
-    _tracing.usual, _profiling.usual = threading.gettrace(), threading.getprofile()
+    for setting in _settings:
+        setting.usual = setting.look()
     with contextlib.suppress(OSError):
         _directory = str(Path.cwd())
     _mask = _umask(0o077)
@@ -257,16 +266,15 @@ def wishes() -> Wishes | None:
     if mine.directory:
         with contextlib.suppress(OSError):
             directory = str(Path.cwd())
-    made = Wishes(_limit.wanted.get(id(mine)), _timeout.wanted.get(id(mine)), directory, mine.umask)
-    return None if made == (None,) * len(made) else made
+    settings = tuple((one, one.wanted[id(mine)]) for one in _settings if id(mine) in one.wanted)
+    made = Wishes(settings, directory, mine.umask)
+    return None if made == ((), None, None) else made
 
 
 def wish(wishes: Wishes) -> None:
     """The running call wants what the top level of its adaptor has set."""
-    if wishes.recursion_limit is not None:
-        sys.setrecursionlimit(wishes.recursion_limit)
-    if wishes.timeout is not None:
-        socket.setdefaulttimeout(wishes.timeout)
+    for setting, value in wishes.settings:
+        getattr(setting.module, setting.name)(value)
     if wishes.directory is not None:
         with contextlib.suppress(OSError):  # gone meanwhile
             os.chdir(wishes.directory)
