@@ -4,9 +4,9 @@ umask.
 
 What a call assigns to one of the streams, as ``contextlib.redirect_stdout`` does, is its own: other calls neither print
 into it nor lose theirs. Limits, timeout and tracing are everybody's, and are put back when nobody wants others any
-more. So are directory and umask among those that share them: each thread that runs calls has its own, if the kernel lets it,
-and the threads that it starts share them. A thread that a call starts belongs to the call; what other threads change is
-theirs until they end.
+more. So are directory and umask among those that share them: each thread that runs calls has its
+own, if the kernel lets it, and the threads that it starts share them. A thread that a call starts belongs to the call;
+what other threads change is theirs until they end.
 """
 
 from __future__ import annotations
