@@ -819,7 +819,7 @@ ODD_STREAMS = [
 @pytest.mark.parametrize("stream", ODD_STREAMS)
 def test_an_odd_stream_ends_with_its_call(start: Callable[..., Server], stream: str, kind: str) -> None:
     server = start(
-        "owt_instance default { threads 1; async 1; }\nserver { listen 127.0.0.1:{port}; location / { owt; } }"
+        "owt_instance default { threads 1; async 2; }\nserver { listen 127.0.0.1:{port}; location / { owt; } }"
     )
     code = fresh(f"import sys\nclass Odd:\n    {stream}\n{kind} run(_):\n    sys.stdout = Odd()\n    return 'done'\n")
     for _ in range(4):
