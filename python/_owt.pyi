@@ -113,6 +113,10 @@ def loop_came_back() -> None:
 def grace() -> float:
     """The instance's grace, in seconds."""
 
+def part_directory() -> bool:
+    """Gives the calling thread a working directory and a umask of its own, which threads that it starts share. False
+    where the system does not let it."""
+
 def reserved_signals() -> list[int]:
     """The signals that nginx itself uses in this process."""
 

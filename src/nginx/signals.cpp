@@ -123,6 +123,8 @@ void arrange_signals(void (*quit)(pid_t sender)) {
     ::signal(SIGCHLD, SIG_DFL);
     // nginx ignores it, and children would inherit that.
     ::signal(SIGSYS, SIG_DFL);
+    // As python3 has it: what is too long for a limit is an error of whoever writes, and not the process's end.
+    ::signal(SIGXFSZ, SIG_IGN);
     // Whoever calls _exit(2) is too late for this: see respawn_always().
     ::on_exit(
         [](int status, void*) {

@@ -7,6 +7,7 @@
 #include <pybind11/stl.h>
 
 #include <fcntl.h>
+#include <sched.h>
 #include <unistd.h>
 #include <csignal>
 
@@ -486,6 +487,7 @@ OWT_MODULE(_owt, module) {
         .def("to_threads", [](const CallPtr& call) { LoopQueue::get().hand_back(call); })
         .def("release",
              [](Call& call) {
+                 end_tracing();
                  call.finished();
                  LoopQueue::get().leave();
              })
@@ -521,6 +523,7 @@ OWT_MODULE(_owt, module) {
                [](const std::string& code_id, const std::string& fn_name) { LoopQueue::get().know(code_id, fn_name); });
     module.def("forget", [](const std::string& code_id) { LoopQueue::get().forget(code_id); });
     module.def("grace", &grace);
+    module.def("part_directory", [] { return ::unshare(CLONE_FS) == 0; });
     module.def("loop_came_back", &loop_came_back);
     module.def("after_fork_in_child", [] {
         if (host().in_child) {

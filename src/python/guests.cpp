@@ -4,9 +4,11 @@
 #include <pybind11/pybind11.h>
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <limits>
@@ -133,6 +135,31 @@ bool may_exit(const Given& given) {
         ::_exit(1);
     }
     return true;
+}
+
+// A limit of the process is one of all its calls: what lowers it below what they need is refused. The number of
+// descriptors may be lowered to what many programs take for plenty.
+bool lowers(int resource, rlim_t wanted) {
+    constexpr std::array bounded = {RLIMIT_AS, RLIMIT_DATA, RLIMIT_CPU, RLIMIT_FSIZE, RLIMIT_NPROC};
+    constexpr rlim_t plenty = 1024;
+    rlimit now{};
+    return ::getrlimit(static_cast<__rlimit_resource>(resource), &now) == 0 && wanted < now.rlim_cur &&
+           (std::ranges::count(bounded, resource) > 0 || (resource == RLIMIT_NOFILE && wanted < plenty));
+}
+
+bool may_limit(const Given& given) {
+    PyObject* limits = given.find(1, "");
+    if (limits == nullptr || !PySequence_Check(limits) || !in_worker()) {
+        return true;
+    }
+    py::object soft = py::reinterpret_steal<py::object>(PySequence_GetItem(limits, 0));
+    int overflow = 0;
+    long long wanted = soft && PyLong_Check(soft.ptr()) ? PyLong_AsLongLongAndOverflow(soft.ptr(), &overflow) : -1;
+    PyErr_Clear();
+    return overflow != 0 || !lowers(given.number(0, ""), static_cast<rlim_t>(wanted)) ||
+           refuse(
+               "resource.setrlimit() would limit the server's own process, and with it all its other calls: limit "
+               "a program that you start (subprocess with preexec_fn, resource.prlimit, ulimit)");
 }
 
 // Where the endpoints are, of which an adaptor may have cleared the environment: children import them from there.
@@ -389,6 +416,7 @@ enum class Name {
     dup2,
     login_tty,
     exit,
+    setrlimit,
     execv,
     execve,
     system,
@@ -409,6 +437,7 @@ void guard_process(const Settings& settings) {
     Guarded<Name::dup2>::install("posix", "dup2", may_replace);
     Guarded<Name::login_tty>::install("posix", "login_tty", may_log_in);
     Guarded<Name::exit>::install("posix", "_exit", may_exit);
+    Guarded<Name::setrlimit>::install("resource", "setrlimit", may_limit);
     Guarded<Name::execv>::install("posix", "execv", may_exec);
     Guarded<Name::execve>::install("posix", "execve", may_exec);
     Guarded<Name::system>::install("posix", "system", before_program);

@@ -306,6 +306,16 @@ void clear_interrupt(PyThreadState* thread) {
     PyThreadState_SetAsyncExc(thread->thread_id, nullptr);
 }
 
+void end_tracing() {
+    const PyThreadState* thread = PyThreadState_Get();
+    if (thread->c_tracefunc != nullptr) {
+        PyEval_SetTrace(nullptr, nullptr);
+    }
+    if (thread->c_profilefunc != nullptr) {
+        PyEval_SetProfile(nullptr, nullptr);
+    }
+}
+
 int stack_signal() {
     return SIGRTMAX - 1;
 }

@@ -75,6 +75,9 @@ void stop(double seconds);
 bool interrupt(PyThreadState* thread);
 void clear_interrupt(PyThreadState* thread);
 bool importing(PyThreadState* thread);
+// Ends what the calling thread's call traces or profiles (sys.settrace, cProfile) and has not ended itself: the next
+// call on this thread is another's. With the GIL.
+void end_tracing();
 
 // A thread that gets this signal writes its Python stack to the pipe, whatever it is doing (faulthandler).
 int stack_signal();

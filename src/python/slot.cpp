@@ -24,6 +24,7 @@ void Slot::take(const CallPtr& call) {
 }
 
 void Slot::leave() {
+    python::end_tracing();
     std::lock_guard lock(mutex_);
     take_back();
     call_ = nullptr;

@@ -704,6 +704,149 @@ def test_a_recursion_limit_stays_while_others_end(server: Server, tmp_path: Path
     assert asked.answer().text in ("4321", "5555")
 
 
+# What is put back: how it is changed, how it is seen.
+PUT_BACK = [
+    ("os.chdir('/usr')", "os.getcwd()"),
+    ("os.chdir(path='/usr')", "os.getcwd()"),
+    ("os.fchdir(os.open('/usr', os.O_RDONLY))", "os.getcwd()"),
+    ("gone()", "os.getcwd()"),
+    ("thread(os.chdir, '/usr')", "os.getcwd()"),
+    ("os.umask(0o077)", "open('/proc/thread-self/status').read().partition('Umask:')[2].split()[0]"),
+    ("socket.setdefaulttimeout(0.25)", "socket.getdefaulttimeout()"),
+    ("sys.set_int_max_str_digits(maxdigits=1000)", "sys.get_int_max_str_digits()"),
+    ("sys.setswitchinterval(10)", "sys.getswitchinterval()"),
+    ("threading.stack_size(1 << 46)", "threading.stack_size()"),
+    ("threading.settrace(print)", "threading.gettrace() is None"),
+    ("threading.setprofile(print)", "threading.getprofile() is None"),
+    ("sys.settrace(fail)", "sys.gettrace() is None"),
+    ("sys.setprofile(lambda *_: None)", "sys.getprofile() is None"),
+    ("cProfile.Profile().enable()", "sys.getprofile() is None"),
+]
+CHANGES = """
+import cProfile, os, socket, sys, tempfile, threading
+def fail(*_): raise RuntimeError("traced by a guest")
+def gone():
+    directory = tempfile.mkdtemp()
+    os.chdir(directory)
+    os.rmdir(directory)
+def thread(*call):
+    started = threading.Thread(target=call[0], args=call[1:])
+    started.start()
+    started.join()
+"""
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+@pytest.mark.parametrize(("change", "look"), PUT_BACK)
+def test_what_a_call_changes_is_put_back(start: Callable[..., Server], change: str, look: str, kind: str) -> None:
+    if "thread(" in change and kind == "async def":
+        change = change.replace("thread(", "await asyncio.to_thread(")
+    server = start(ONE.replace("threads 4", "threads 1"))
+    code = f"import asyncio\n{CHANGES}\n{kind} look(_): return repr({look})\n{kind} run(_): {change}\n"
+    usual = server.run(code, fn_name="look").text
+    for _ in range(2):
+        server.run(code)
+        assert server.run(code, fn_name="look").text == usual
+        assert run(server, ECHO).text == "Hello, owt!"
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_what_the_top_of_an_adaptor_sets_holds_for_its_calls(server: Server, kind: str) -> None:
+    look = f"import os, socket\n{kind} run(_): return [os.getcwd(), socket.getdefaulttimeout(), oct(os.umask(0o22))]\n"
+    mine = fresh(look.replace("\n", "\nos.chdir('/usr'); os.umask(0o027); socket.setdefaulttimeout(0.5)\n", 1))
+    usual = run(server, look).json()
+    for _ in range(3):
+        assert server.run(mine).json() == ["/usr", 0.5, "0o27"]
+        assert run(server, look).json() == usual
+
+
+def test_a_working_directory_is_its_calls_own(start: Callable[..., Server], tmp_path: Path) -> None:
+    server = start(ONE)
+    gate = Gate(tmp_path)
+    code = f"""
+import os, subprocess, threading
+def run(_, gate):
+    os.chdir("/usr")
+    pause(gate)
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(os.getcwd()))
+    thread.start()
+    thread.join()
+    return [os.getcwd(), *seen, subprocess.run("pwd", capture_output=True, text=True).stdout.strip()]
+{PAUSE}"""
+    look = "import os\ndef run(_): return os.getcwd()\n"
+    usual = run(server, look).text
+    asked = Asking(server, code, gate=str(gate))
+    gate.wait_reached()
+    assert run(server, look).text == usual
+    assert run(server, look.replace("def", "async def")).text == usual
+    run(server, "import os\ndef run(_): os.chdir('/var')\n")
+    gate.open()
+    assert asked.answer().text.strip() == '["/usr","/usr","/usr"]'
+    assert run(server, look).text == usual
+
+
+@pytest.mark.parametrize("name", ["AS", "DATA", "CPU", "FSIZE", "NPROC", "NOFILE"])
+@pytest.mark.usefixtures("whole")
+def test_the_process_is_not_limited(server: Server, name: str) -> None:
+    code = f"""
+import resource, subprocess
+def limit(): resource.setrlimit(resource.RLIMIT_{name}, (100, resource.getrlimit(resource.RLIMIT_{name})[1]))
+def run():
+    subprocess.run(["true"], preexec_fn=limit)
+    now = resource.getrlimit(resource.RLIMIT_{name})
+    resource.setrlimit(resource.RLIMIT_{name}, now)
+    try:
+        limit()
+    except OSError as error:
+        return [str(error), resource.getrlimit(resource.RLIMIT_{name}) == now]
+"""
+    error, same = run(server, code).json()
+    assert "the server's own process" in error
+    assert same
+
+
+# A call is over whatever these do: what its stream and its exception have of their own.
+ODD_STREAMS = [
+    "def flush(self): exit()",
+    "def flush(self): raise KeyboardInterrupt",
+    "def __getattr__(self, name): raise RuntimeError(name)",
+    "flush = property(lambda self: exit())",
+]
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+@pytest.mark.parametrize("stream", ODD_STREAMS)
+def test_an_odd_stream_ends_with_its_call(start: Callable[..., Server], stream: str, kind: str) -> None:
+    server = start(
+        "owt_instance default { threads 1; async 2; }\nserver { listen 127.0.0.1:{port}; location / { owt; } }"
+    )
+    code = fresh(f"import sys\nclass Odd:\n    {stream}\n{kind} run(_):\n    sys.stdout = Odd()\n    return 'done'\n")
+    for _ in range(4):
+        answer = server.run(code)
+        assert (answer.status_code, answer.text) == (200, "done")
+
+
+ODD_EXCEPTIONS = [
+    "__class__ = property(lambda self: exit())",
+    "__traceback__ = property(lambda self: exit())",
+    "__cause__ = property(lambda self: exit())",
+    "errno = property(lambda self: 1 / 0)",
+    "def __str__(self): exit()",
+]
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+@pytest.mark.parametrize("error", ODD_EXCEPTIONS)
+@pytest.mark.usefixtures("whole")
+def test_an_odd_exception_is_its_adaptors_failure(server: Server, error: str, kind: str) -> None:
+    code = fresh(f"class Odd(OSError):\n    {error}\n{kind} run(_): raise Odd('mine')\n")
+    for _ in range(4):
+        answer = server.run(code)
+        assert answer.status_code == 500
+        assert "Odd" in answer.text
+
+
 @pytest.mark.usefixtures("whole")
 def test_there_is_no_input(server: Server) -> None:
     code = """

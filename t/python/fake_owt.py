@@ -17,6 +17,7 @@ bridge.load_begins = lambda: 0
 bridge.load_ends = lambda load: None
 bridge.waiting = []
 bridge.grace = lambda: 10.0
+bridge.part_directory = lambda: False
 bridge.loop_came_back = lambda: None
 bridge.functions = set()
 bridge.asynchronous = lambda *function: bridge.functions.add(function)

@@ -65,7 +65,7 @@ class Function:
 class Endpoint:
     """A loaded adaptor."""
 
-    __slots__ = ("code_id", "flask", "functions", "globals", "path", "recursion_limit", "texts", "uses_flask")
+    __slots__ = ("code_id", "flask", "functions", "globals", "path", "texts", "uses_flask", "wishes")
 
     def __init__(self, module: ModuleType, source: bytes, imported_flask: bool) -> None:
         self.code_id = module.__name__.removeprefix(endpoint.PREFIX)
@@ -74,8 +74,8 @@ class Endpoint:
         self.functions: dict[str, Function] = {}
         self.texts: arguments.Texts = {}
         self.uses_flask = imported_flask or b"flask" in source
-        #: That its top level has set, for its calls; 0 if it has not.
-        self.recursion_limit = borrowed.recursion_limit()
+        #: What its top level has set for its calls.
+        self.wishes = borrowed.wishes()
         #: Its Flask application, made when the first call needs it.
         self.flask: Any = None
 

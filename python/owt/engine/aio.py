@@ -229,6 +229,8 @@ def _new_loop() -> Loop:
 
 
 def _serve(loop: Loop) -> None:
+    if _owt.part_directory():
+        borrowed.apart()
     asyncio.set_event_loop(loop)
     while True:
         try:
@@ -423,21 +425,24 @@ def _begin(pending: Pending) -> None:
 
 
 def _end(pending: Pending) -> None:
-    pending.discard()
-    _finish(pending)
-    if borrowed.changed:
-        borrowed.end(pending.request)
-    if output.partial:
-        output.end(pending.request)
-    _leave(pending)
-    pending.call.release()
+    try:
+        pending.discard()
+        _finish(pending)
+        if borrowed.changed:
+            borrowed.end(pending.request)
+        if output.partial:
+            output.end(pending.request)
+    finally:
+        # Or the call would never end to the server, and keep one of its places.
+        _leave(pending)
+        pending.call.release()
 
 
 def _finish(pending: Pending) -> None:
     if pending.finish is not None:
         try:
             pending.finish(pending.error)
-        except Exception as error:
+        except BaseException as error:
             failure.log(pending.call, error, pending.endpoint.path)
     uploads.remove(pending.files)
 
@@ -455,12 +460,14 @@ def _cancel(pending: Pending) -> None:
 async def _run(pending: Pending) -> None:
     call = pending.call
     try:
+        if pending.endpoint.wishes:
+            borrowed.wish(pending.endpoint.wishes)  # of this thread now
         await _answer(pending)
     except Refusal as refusal:
         refusal.tell(call)
     except BaseException as error:
         pending.error = error
-        if isinstance(error, asyncio.CancelledError) and _is_over(pending):
+        if issubclass(type(error), asyncio.CancelledError) and _is_over(pending):
             call.abort()
             raise
         failure.refuse(call, error, pending.endpoint.path)
@@ -519,7 +526,7 @@ async def _stream(pending: Pending, answer: Stream) -> None:
         else:
             stream.finish(call, framing, call.offer)
     except BaseException as error:
-        gone = isinstance(error, asyncio.CancelledError) and _is_over(pending)
+        gone = issubclass(type(error), asyncio.CancelledError) and _is_over(pending)
         if gone or framing is None:
             raise
         pending.error = error

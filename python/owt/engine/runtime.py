@@ -84,6 +84,8 @@ def thread_started(index: int) -> None:
     """Names the calling thread, which will run calls."""
     threading.current_thread().name = f"owt-{index}"
     call_threads.add(get_ident())
+    if _owt.part_directory():
+        borrowed.apart()
 
 
 def thread_ended() -> None:
@@ -148,8 +150,8 @@ def _run(
             if found is None:
                 return None
         path = found.path
-        if found.recursion_limit:
-            sys.setrecursionlimit(found.recursion_limit)
+        if found.wishes:
+            borrowed.wish(found.wishes)
         _running[get_ident()] = found
         try:  # noqa: SIM105 - suppress() would cost more than all the rest
             _endpoints.move_to_end(code_id)
@@ -178,7 +180,7 @@ def _run(
         refusal.tell(call)
     except BaseException as error:
         _look_for_damage(error, path)
-        if isinstance(error, Cancelled) and call.cancelled:
+        if issubclass(type(error), Cancelled) and call.cancelled:
             raise
         if damage.is_others(error, path):
             _owt.failed()

@@ -1,21 +1,27 @@
-"""What Python has once in a process and a call may want for itself: ``sys.stdin``, ``stdout`` and ``stderr``, and the
-recursion limit.
+"""What Python has once in a process and a call may want for itself: ``sys.stdin``, ``stdout`` and ``stderr``; the
+recursion limit and others of ``sys``, the timeout of sockets, what traces new threads; the working directory and the
+umask.
 
 What a call assigns to one of the streams, as ``contextlib.redirect_stdout`` does, is its own: other calls neither print
-into it nor lose theirs. The limit is everybody's, and is put back when nobody wants another any more. A thread that a
-call starts belongs to the call; what other threads change is theirs until they end.
+into it nor lose theirs. Limits, timeout and tracing are everybody's, and are put back when nobody wants others any
+more. So are directory and umask among those that share them: each thread that runs calls has its
+own, if the kernel lets it, and the threads that it starts share them. A thread that a call starts belongs to the call;
+what other threads change is theirs until they end.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import os
+import socket
 import sys
 import threading
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from owt.process.context import current
 
@@ -33,33 +39,107 @@ changed: set[int] = set()
 _threads = threading.local()
 #: Until the first call comes, what is assigned is everybody's.
 _settled = False
-_set_limit: Callable[[int], None] = sys.setrecursionlimit
-_limit = 0
-#: Of those that have set the recursion limit and have not ended.
-_limits: dict[int, int] = {}
+
+
+class _Setting:
+    """One of the whole process; somebody may want it otherwise for a while."""
+
+    def __init__(self, module: ModuleType, change: str, look: str) -> None:
+        self.module = module
+        self.name = change
+        self.change: Callable[..., Any] = getattr(module, change)
+        self.look: Callable[[], Any] = getattr(module, look)
+        self.usual: Any = None
+        #: Of those that have set it and have not ended.
+        self.wanted: dict[int, Any] = {}
+
+    def install(self) -> None:
+        """The function that sets it is as Python documents it; what it sets lasts as long as the call."""
+
+        @functools.wraps(self.change)
+        def change(*arguments: Any, **named: Any) -> Any:
+            result = self.change(*arguments, **named)
+            if _settled and (arguments or named):
+                mine = _changes(make=True)
+                assert mine is not None
+                self.wanted[id(mine)] = [*arguments, *named.values()][0]
+            return result
+
+        setattr(self.module, self.name, change)
+
+    def end(self, mine: int) -> None:
+        """Who wanted it otherwise ends."""
+        if mine in self.wanted:
+            del self.wanted[mine]
+            if not self.wanted:
+                with contextlib.suppress(RecursionError):
+                    self.change(self.usual)
+
+
+_settings = [
+    _Setting(module, change, look)
+    for module, change, look in (
+        (sys, "setrecursionlimit", "getrecursionlimit"),
+        (sys, "set_int_max_str_digits", "get_int_max_str_digits"),
+        (sys, "setswitchinterval", "getswitchinterval"),
+        (socket, "setdefaulttimeout", "getdefaulttimeout"),
+        (threading, "stack_size", "stack_size"),
+        (threading, "settrace", "gettrace"),
+        (threading, "setprofile", "getprofile"),
+    )
+    if hasattr(module, change)  # not all of them in the first releases of Python 3.11
+]
+
+
+class Wishes(NamedTuple):
+    """What an adaptor's top level has set, for its calls; None where it has set nothing."""
+
+    settings: tuple[tuple[_Setting, Any], ...]
+    directory: str | None
+    umask: int | None
+
+
+_chdir, _fchdir, _umask = os.chdir, os.fchdir, os.umask
+_directory = "/"
+_mask = 0o022
+#: Of those that have another directory or umask and have not ended, where no thread has its own.
+_everywhere: set[int] = set()
 
 
 class Changes:
     """What one call or thread has changed. Lives as long as its request or thread, should nobody end it before."""
 
-    __slots__ = ("owner", "streams")
+    __slots__ = ("directory", "owner", "streams", "there", "umask")
 
     def __init__(self, owner: int) -> None:
         self.owner = owner
         self.streams: dict[str, Any] = {}
+        #: Those who share the directory and the umask that it has changed.
+        self.there: set[int] | None = None
+        self.directory = False
+        self.umask: int | None = None
 
     def end(self) -> None:
         """Gives back what was borrowed; what is left in a buffer of the call's own goes where it was to go."""
         for stream in list(self.streams.values()):
-            flush = getattr(stream, "flush", None)
-            if flush is not None:
-                with contextlib.suppress(Exception):
+            # Whatever an adaptor takes for a stream, and an exit() in it: the rest has to be done.
+            with contextlib.suppress(BaseException):
+                flush = getattr(stream, "flush", None)
+                if flush is not None:
                     flush()
         self.streams.clear()
         changed.discard(self.owner)
-        if _limits.pop(id(self), None) is not None and not _limits:
-            with contextlib.suppress(RecursionError):
-                _set_limit(_limit)
+        for setting in _settings:
+            if setting.wanted:
+                setting.end(id(self))
+        there, self.there = self.there, None
+        if there is not None:
+            there.discard(id(self))
+            # A thread of an adaptor's own is hardly known any more.
+            if not there and (self.owner == 0 or there is _there()):
+                _umask(_mask)
+                with contextlib.suppress(OSError):
+                    _chdir(_directory)
 
     def __del__(self) -> None:
         self.end()
@@ -124,15 +204,27 @@ def install(stdin: Any, stdout: Any, stderr: Any) -> None:
     for name in STREAMS:
         vars(sys)[name] = _Current(name)
     sys.__class__ = _Sys
-    sys.setrecursionlimit = _set_recursion_limit
+    for setting in _settings:
+        setting.install()
+    os.chdir, os.fchdir, os.umask = _moving(_chdir), _moving(_fchdir), _set_umask
     threading.Thread.start = _noting_the_owner(threading.Thread.start)  # type: ignore[assignment]
 
 
 def settle() -> None:
     """Calls may come: from here on what is assigned is the call's own."""
-    global _settled, _limit
+    global _settled, _directory, _mask
     _settled = True
-    _limit = sys.getrecursionlimit()
+    for setting in _settings:
+        setting.usual = setting.look()
+    with contextlib.suppress(OSError):
+        _directory = str(Path.cwd())
+    _mask = _umask(0o077)
+    _umask(_mask)
+
+
+def apart() -> None:
+    """The calling thread runs calls, and has a directory and a umask of its own."""
+    _threads.there = set()
 
 
 def owner() -> Request | None:
@@ -152,6 +244,7 @@ def _noting_the_owner(start: Callable[[threading.Thread], None]) -> Callable[[th
         if request is not None:
             # Not the request itself, which may be large, while the thread may last.
             self._owt_owner = weakref.ref(request)  # type: ignore[attr-defined]
+        self._owt_there = _there()  # type: ignore[attr-defined]
         start(self)
 
     return noting
@@ -164,10 +257,29 @@ def end(request: Request) -> None:
         mine.end()
 
 
-def recursion_limit() -> int:
-    """The recursion limit that this call, or this thread, has set; 0 if it has not."""
+def wishes() -> Wishes | None:
+    """What this call has set that others of its adaptor will want as well; None if that is nothing."""
     mine = _changes()
-    return 0 if mine is None else _limits.get(id(mine), 0)
+    if mine is None:
+        return None
+    directory = None
+    if mine.directory:
+        with contextlib.suppress(OSError):
+            directory = str(Path.cwd())
+    settings = tuple((one, one.wanted[id(mine)]) for one in _settings if id(mine) in one.wanted)
+    made = Wishes(settings, directory, mine.umask)
+    return None if made == ((), None, None) else made
+
+
+def wish(wishes: Wishes) -> None:
+    """The running call wants what the top level of its adaptor has set."""
+    for setting, value in wishes.settings:
+        getattr(setting.module, setting.name)(value)
+    if wishes.directory is not None:
+        with contextlib.suppress(OSError):  # gone meanwhile
+            os.chdir(wishes.directory)
+    if wishes.umask is not None:
+        os.umask(wishes.umask)
 
 
 def _changes(make: bool = False) -> Changes | None:
@@ -192,10 +304,43 @@ def _stream(name: str) -> Any:
     return streams[name]
 
 
-def _set_recursion_limit(limit: int, /) -> None:
-    """As Python documents it; the limit lasts as long as the call."""
-    _set_limit(limit)
-    if _settled:
-        mine = _changes(make=True)
-        assert mine is not None
-        _limits[id(mine)] = limit
+def _there() -> set[int]:
+    """Who has changed the directory or the umask that the calling thread has."""
+    there: set[int] | None = getattr(_threads, "there", None)
+    if there is None:
+        thread = threading._active.get(threading.get_ident())  # type: ignore[attr-defined]
+        there = getattr(thread, "_owt_there", _everywhere)
+    return there
+
+
+def _moved() -> Changes | None:
+    """Notes that the calling thread's directory or umask is no more what it was."""
+    if not _settled:
+        return None
+    mine = _changes(make=True)
+    assert mine is not None
+    mine.there = _there()
+    mine.there.add(id(mine))
+    return mine
+
+
+def _moving(change: Callable[..., None]) -> Callable[..., None]:
+    """As Python documents it; the directory lasts as long as the call."""
+
+    @functools.wraps(change)
+    def moving(*arguments: Any, **named: Any) -> None:
+        change(*arguments, **named)
+        mine = _moved()
+        if mine is not None:
+            mine.directory = True
+
+    return moving
+
+
+@functools.wraps(_umask)
+def _set_umask(mask: int, /) -> int:
+    before = _umask(mask)
+    mine = _moved()
+    if mine is not None:
+        mine.umask = mask
+    return before

@@ -41,7 +41,8 @@ def current_request() -> Request:
 def hint(error: BaseException | None = None) -> str:
     """What may help to understand a failure of the running call, which error tells of; mostly nothing."""
     request = current.get(None)
-    if request is None or not isinstance(error, request._hint_for):
+    # By its type: its class may lie, or raise where it is asked.
+    if request is None or not issubclass(type(error), request._hint_for):
         return ""
     return request._hint
 

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import Any
 
-from owt.process.refusal import SHORT_OF_DESCRIPTORS
+from owt.process.refusal import is_short_of_descriptors
 
 _PACKAGE = __name__.partition(".")[0]
 #: What loads an adaptor.
@@ -30,6 +30,8 @@ _modules: dict[str, Any] = {}
 _finders: dict[str, list[Any]] = {}
 _callable, _type, _list, _getattr, _zip = callable, type, list, getattr, zip
 _BaseException = BaseException
+#: Of the exception itself: a class of an adaptor's may have a property of that name, which may raise.
+_trace_of = BaseException.__dict__["__traceback__"].__get__
 _sys = sys
 _getuid, _getgid, _geteuid, _getegid = os.getuid, os.getgid, os.geteuid, os.getegid
 _audit = sys.audit
@@ -61,10 +63,10 @@ def repair(error: BaseException, path: str) -> str:
 
 def is_others(error: BaseException, path: str) -> bool:
     """Whether loading the adaptor at path failed before its first line, which is not its own doing."""
-    if isinstance(error, OSError) and error.errno in SHORT_OF_DESCRIPTORS:
+    if is_short_of_descriptors(error):
         return False
     files = []
-    trace = error.__traceback__
+    trace = _trace_of(error)
     while trace is not None:
         files.append(trace.tb_frame.f_code.co_filename)
         trace = trace.tb_next
@@ -86,7 +88,7 @@ def _repair_functions(error: BaseException, path: str) -> None:
 def _is_to_blame(replacement: Any, error: BaseException, path: str) -> bool:
     """Whether a call failed in a function that another adaptor has put in this one's place."""
     code = _getattr(replacement, "__code__", None)
-    trace = error.__traceback__
+    trace = _trace_of(error)
     while trace is not None:
         if trace.tb_frame.f_code is code:
             return code.co_filename != path and _ADAPTOR in code.co_filename

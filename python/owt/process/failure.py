@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from owt.process import output
 from owt.process.context import current, failed_threads, hint
-from owt.process.refusal import SHORT_OF_DESCRIPTORS, why_no_descriptors
+from owt.process.refusal import is_short_of_descriptors, why_no_descriptors
 
 if TYPE_CHECKING:
     from _owt import Call
@@ -88,16 +88,16 @@ def describe(error: BaseException, path: str) -> str:
     Chained exceptions and groups are kept. Lone surrogates are written with backslashes.
     """
     try:
-        if isinstance(error, OSError) and error.errno in SHORT_OF_DESCRIPTORS:
+        if is_short_of_descriptors(error):
             error.add_note(why_no_descriptors())
         shown = traceback.TracebackException.from_exception(error, compact=True)
         _cut(shown, path)
         text = "".join(shown.format())
-    except Exception as failure:
+    except BaseException as failure:  # what the exception has of its own may do anything, exit() included
         text = f"{type(error).__name__} (showing its traceback raised {type(failure).__name__})\n"
     if len(text) > MAX_LENGTH:
         text = f"{text[: MAX_LENGTH // 2]}\n...\n{text[-MAX_LENGTH // 2 :]}"
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(BaseException):
         text += advise(error)
     return text.encode(errors="backslashreplace").decode()
 
@@ -106,7 +106,7 @@ def message(error: BaseException) -> str:
     """The exception's text, whatever its ``__str__`` does."""
     try:
         return str(error).encode(errors="backslashreplace").decode()
-    except Exception:
+    except BaseException:
         return "<its text cannot be had>"
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 #: What C says when a process, or the machine, has as many files open as it may.
 SHORT_OF_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE))
 
+# Of the exception itself: a class of an adaptor's may have a property of that name, which may raise.
+_number_of = vars(OSError)["errno"].__get__
+
 
 class Refusal(Exception):
     """Ends a call with an error answer; never seen by an adaptor.
@@ -40,6 +43,11 @@ class Refusal(Exception):
             output.write(output.ERROR, call.connection, detail)
             detail += failed_threads(call)
         call.refuse(self.status, self.type, detail)
+
+
+def is_short_of_descriptors(error: BaseException) -> bool:
+    """Whether it failed for that, whatever its class says of itself."""
+    return issubclass(type(error), OSError) and _number_of(error) in SHORT_OF_DESCRIPTORS
 
 
 def no_descriptors() -> Refusal:
