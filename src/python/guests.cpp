@@ -147,8 +147,7 @@ bool lowers(int resource, rlim_t wanted) {
            (std::ranges::count(bounded, resource) > 0 || (resource == RLIMIT_NOFILE && wanted < plenty));
 }
 
-bool may_limit(const Given& given) {
-    PyObject* limits = given.find(1, "");
+bool may_set(int resource, PyObject* limits) {
     if (limits == nullptr || !PySequence_Check(limits) || !in_worker()) {
         return true;
     }
@@ -156,10 +155,19 @@ bool may_limit(const Given& given) {
     int overflow = 0;
     long long wanted = soft && PyLong_Check(soft.ptr()) ? PyLong_AsLongLongAndOverflow(soft.ptr(), &overflow) : -1;
     PyErr_Clear();
-    return overflow != 0 || !lowers(given.number(0, ""), static_cast<rlim_t>(wanted)) ||
+    return overflow != 0 || !lowers(resource, static_cast<rlim_t>(wanted)) ||
            refuse(
-               "resource.setrlimit() would limit the server's own process, and with it all its other calls: limit "
-               "a program that you start (subprocess with preexec_fn, resource.prlimit, ulimit)");
+               "this would limit the server's own process, and with it all its other calls: limit a program that you "
+               "start (subprocess with preexec_fn, resource.prlimit, ulimit)");
+}
+
+bool may_limit(const Given& given) {
+    return may_set(given.number(0, ""), given.find(1, ""));
+}
+
+bool may_limit_process(const Given& given) {
+    int pid = given.number(0, "");
+    return (pid != 0 && pid != ::getpid()) || may_set(given.number(1, ""), given.find(2, ""));
 }
 
 // Where the endpoints are, of which an adaptor may have cleared the environment: children import them from there.
@@ -417,6 +425,7 @@ enum class Name {
     login_tty,
     exit,
     setrlimit,
+    prlimit,
     execv,
     execve,
     system,
@@ -438,6 +447,7 @@ void guard_process(const Settings& settings) {
     Guarded<Name::login_tty>::install("posix", "login_tty", may_log_in);
     Guarded<Name::exit>::install("posix", "_exit", may_exit);
     Guarded<Name::setrlimit>::install("resource", "setrlimit", may_limit);
+    Guarded<Name::prlimit>::install("resource", "prlimit", may_limit_process);
     Guarded<Name::execv>::install("posix", "execv", may_exec);
     Guarded<Name::execve>::install("posix", "execve", may_exec);
     Guarded<Name::system>::install("posix", "system", before_program);

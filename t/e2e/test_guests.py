@@ -790,19 +790,27 @@ def run(_, gate):
 @pytest.mark.usefixtures("whole")
 def test_the_process_is_not_limited(server: Server, name: str) -> None:
     code = f"""
-import resource, subprocess
+import os, resource, subprocess
 def limit(): resource.setrlimit(resource.RLIMIT_{name}, (100, resource.getrlimit(resource.RLIMIT_{name})[1]))
 def run():
     subprocess.run(["true"], preexec_fn=limit)
     now = resource.getrlimit(resource.RLIMIT_{name})
     resource.setrlimit(resource.RLIMIT_{name}, now)
-    try:
-        limit()
-    except OSError as error:
-        return [str(error), resource.getrlimit(resource.RLIMIT_{name}) == now]
+    errors = []
+    for limit_it in (
+        limit,
+        lambda: resource.prlimit(0, resource.RLIMIT_{name}, (100, now[1])),
+        lambda: resource.prlimit(os.getpid(), resource.RLIMIT_{name}, (100, now[1])),
+    ):
+        try:
+            limit_it()
+        except OSError as error:
+            errors.append(str(error))
+    return [errors, resource.getrlimit(resource.RLIMIT_{name}) == now]
 """
-    error, same = run(server, code).json()
-    assert "the server's own process" in error
+    errors, same = run(server, code).json()
+    assert len(errors) == 3
+    assert all("the server's own process" in error for error in errors)
     assert same
 
 
