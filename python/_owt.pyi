@@ -113,6 +113,21 @@ def loop_came_back() -> None:
 def grace() -> float:
     """The instance's grace, in seconds."""
 
+def endpoints() -> int:
+    """The instance's endpoints: so many stay loaded."""
+
+def idle() -> float:
+    """The instance's idle, in seconds; 0 if it has none."""
+
+def trim() -> None:
+    """Hands memory that C's allocator has free back to the system."""
+
+def relieved(helped: bool) -> None:
+    """Says that what ``runtime.relieve`` was asked for has been done, and whether the process is below that now."""
+
+def retire(why: str) -> None:
+    """The process is to be replaced once its calls have ended, though nothing is wrong with it. why: for the log."""
+
 def reserved_signals() -> list[int]:
     """The signals that nginx itself uses in this process."""
 
