@@ -42,12 +42,13 @@ class Tools:
 
 @dataclass(frozen=True)
 class Peer:
-    """A server that answers `echo` with `REPLY`. `command` lays out its directory and says what to execute there."""
+    """A server that answers `echo` with `reply`. `command` lays out its directory and says what to execute there."""
 
     name: str
     title: str
     command: Callable[[Tools, Path, int], list[str]]
     echo: str = ECHO
+    reply: bytes = REPLY
 
 
 def nginx(
@@ -156,7 +157,7 @@ class Server:
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     raise BenchError(f"{self.peer.name} does not start ({error!r}): {self.log()}") from error
                 time.sleep(0.05)
-        if (status, body) != (200, REPLY):
+        if (status, body) != (200, self.peer.reply):
             raise BenchError(f"{self.peer.name} answers {status} {body.decode(errors='replace')[:1500]}\n{self.log()}")
 
     def _echo(self) -> tuple[int, bytes]:
