@@ -32,14 +32,15 @@ class Walk {
     // With its quotes.
     std::optional<std::string_view> string() {
         std::size_t begin = at_;
-        for (std::size_t end = begin + 1; (end = text_.find_first_of("\"\\", end)) < text_.size(); ++end) {
-            if (text_[end] == '"') {
-                at_ = end + 1;
-                return text_.substr(begin, at_ - begin);
-            }
-            ++end;  // what is escaped
+        std::size_t end = text_.find_first_of("\"\\", begin + 1);
+        while (end < text_.size() && text_[end] == '\\') {
+            end = text_.find_first_of("\"\\", end + 2);  // after what is escaped
         }
-        return std::nullopt;
+        if (end >= text_.size()) {
+            return std::nullopt;
+        }
+        at_ = end + 1;
+        return text_.substr(begin, at_ - begin);
     }
 
     // A value that is no string, up to what follows it.

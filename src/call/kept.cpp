@@ -11,8 +11,6 @@ namespace owt {
 
 namespace {
 
-constexpr std::string_view white_space = " \t";
-
 // The members of a list (RFC 9110, 5.6.1), until visit returns false. A comma in quotes may part one in two: what is
 // looked for holds none.
 template <typename Visit>

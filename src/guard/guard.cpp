@@ -31,7 +31,7 @@ Refusal about_host(const Visit& visit, const Rules& rules) {
                             "Ask for localhost or 127.0.0.1, or for one of the server's names.");
     }
     for (std::string_view sent : visit[Visit::host_header]) {
-        if (read_authority(sent).host != host) {
+        if (sent != visit.host && read_authority(sent).host != host) {
             return unknown_host("The request names two hosts, " + printable(visit.host) + " and " + printable(sent) +
                                 ". Ask for one.");
         }

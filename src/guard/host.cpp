@@ -200,7 +200,7 @@ std::string canonical_host(std::string_view text) {
     }
     switch (Address address = literal(text); address.kind) {
         case Address::Kind::v4:
-            return text_of(address);
+            return std::string(text);  // it has one spelling
         case Address::Kind::v6:
             return "[" + text_of(address) + "]";
         default:

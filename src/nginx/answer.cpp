@@ -23,7 +23,7 @@ template <typename Out, typename Header>
 bool note_cache_control(ngx_http_request_t* request, Out& out, Header* header) {
     if constexpr (std::is_same_v<decltype(out.cache_control), ngx_array_t>) {
         ngx_array_t& all = out.cache_control;
-        if (all.elts == nullptr && ngx_array_init(&all, request->pool, 1, sizeof(header)) != NGX_OK) {
+        if (all.elts == nullptr && ngx_array_init(&all, request->pool, 1, sizeof(void*)) != NGX_OK) {
             return false;
         }
         auto** place = static_cast<Header**>(ngx_array_push(&all));

@@ -14,8 +14,8 @@ constexpr ngx_uint_t no_command = 0;
 
 struct Ear {
     ngx_event_t start{};
-    ngx_event_handler_pt nginx = nullptr;
-    void (*heard)() = nullptr;
+    ngx_event_handler_pt nginx = [](ngx_event_t*) noexcept {};
+    void (*heard)() = [] {};
 };
 
 Ear& ear() {

@@ -1,7 +1,7 @@
 #include "nginx/environ.hpp"
 
 #include <array>
-#include <cstdio>
+#include <charconv>
 
 #include "call/path.hpp"
 #include "call/text.hpp"
@@ -28,8 +28,7 @@ void put_header(std::string& environ, std::string_view name, std::string_view va
 }
 
 std::string_view port_of(sockaddr* address, std::array<char, 8>& text) {
-    int n = std::snprintf(text.data(), text.size(), "%u", static_cast<unsigned>(ngx_inet_get_port(address)));
-    return {text.data(), static_cast<std::size_t>(n)};
+    return {text.data(), std::to_chars(text.data(), text.data() + text.size(), ngx_inet_get_port(address)).ptr};
 }
 
 std::string path_of(ngx_http_request_t* request) {

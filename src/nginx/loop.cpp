@@ -61,7 +61,7 @@ void close(ngx_connection_t* connection) {
 void accepted(ngx_connection_t* connection) noexcept {
     // A datagram's "connection" is the listening socket.
     if (connection->shared || take(*connection)) {
-        handler_of(*connection->listening)(connection);
+        handler_of (*connection->listening)(connection);
     } else {
         close(connection);
     }

@@ -3,11 +3,16 @@
 #include <algorithm>
 #include <utility>
 
+#include "call/hooks.hpp"
+
 namespace owt {
 
 namespace {
 
+// A machine that is short of time is not a process that is stuck.
 constexpr std::chrono::milliseconds least_patience{1000};
+// Loading is no crime, and a library that reads a model in C may keep the GIL for long.
+constexpr std::chrono::milliseconds patience_with_loads{for_tests(60'000, 1000)};
 
 Problem stuck_problem() {
     return {503, "process-stuck",
@@ -40,20 +45,19 @@ void Watchdog::run() {
 }
 
 void Watchdog::push(Deadline deadline) {
-    // A machine that is short of time is not a process that is stuck.
-    auto patience = deadline.heartbeats > 0 ? std::max(settings_.grace, least_patience) : settings_.grace;
     std::lock_guard lock(mutex_);
-    deadline.at = Clock::now() + patience;
+    deadline.at = Clock::now() + deadline.patience;
     auto later = std::ranges::upper_bound(deadlines_, deadline.at, {}, &Deadline::at);
     deadlines_.insert(later, std::move(deadline));
     changed_.notify_one();
 }
 
 void Watchdog::watch(const CallPtr& call) {
-    push({.at = {}, .call = call});
+    push({.patience = settings_.grace, .call = call});
 }
 
 void Watchdog::write_off(const CallPtr& call) {
+    auto patience = std::max(settings_.grace, least_patience);
     std::string what =
         "a call did not end within " + std::to_string(settings_.grace.count()) + " ms after it was cancelled";
     if (call->detached()) {
@@ -61,10 +65,10 @@ void Watchdog::write_off(const CallPtr& call) {
             {4, call->asked.connection, what + ": its coroutine ignores CancelledError or blocks its thread"});
         supervisor_.overdue(call);
     } else if (!threads_.write_off(call, what)) {
-        return;
+        patience = std::max(patience, patience_with_loads);
     }
     supervisor_.ping();
-    push({.at = {}, .call = {}, .heartbeats = supervisor_.heartbeats() + 1});
+    push({.patience = patience, .heartbeats = supervisor_.heartbeats() + 1});
 }
 
 void Watchdog::look_for_heartbeat(const Deadline& deadline) {
@@ -78,7 +82,9 @@ void Watchdog::look_for_heartbeat(const Deadline& deadline) {
             call->finished();
         }
         threads_.decline(Pool::Health::worn_out, "Python cannot be had");
-        push({.at = {}, .call = {}, .heartbeats = deadline.heartbeats, .last = true});
+        push({.patience = std::max(settings_.grace, least_patience),
+              .heartbeats = deadline.heartbeats,
+              .last = true});
         return;
     }
     for (const CallPtr& call : threads_.running()) {

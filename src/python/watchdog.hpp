@@ -1,6 +1,6 @@
 // Looks after cancelled calls that do not end within `grace`: their threads are written off. And if Python itself
 // cannot be had within one more grace, since somebody holds the GIL in C, the process is given up: first for new calls,
-// then for all. Never needs the GIL itself.
+// then for all. Who loads has a minute for that. Never needs the GIL itself.
 
 #pragma once
 
@@ -29,8 +29,9 @@ class Watchdog {
 
   private:
     struct Deadline {
-        Clock::time_point at;
-        std::weak_ptr<Call> call;
+        std::chrono::milliseconds patience{};
+        Clock::time_point at{};
+        std::weak_ptr<Call> call{};
         std::uint64_t heartbeats = 0;  // without a call: so many there should be by then
         bool last = false;             // the process has been given up for new calls already
     };

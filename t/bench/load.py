@@ -25,6 +25,7 @@ class Echo:
     cpu: float
     p50: float
     p99: float
+    longest: float
     failed: int
 
     @property

@@ -185,12 +185,16 @@ ENDLESS = {
     "in a pattern": {"code": "import re\ndef run(_): return str(re.match(r'(a+)+$', 'a' * 40 + 'b'))"},
     "in a call": {"code": "def run(_): return str(sum(range(10**12)))"},
     "in a coroutine": {"code": "async def run(_): return str(10 ** 10**9)"},
+    "at the top level of an expression": {"code": "str(pow(7, 9**9)) and (lambda: 1)"},
+    "at the top level of a module": {"code": "import re\nre.match(r'(a+)+$', 'a' * 40 + 'b')\ndef run(_): pass"},
 }
 
 
 @pytest.mark.parametrize("where", ENDLESS)
 def test_who_never_lets_the_gil_go_costs_the_process(start: Callable[..., Server], where: str) -> None:
-    server = start(instance("threads 4;", "grace 200ms;"), main="worker_shutdown_timeout 60s;")
+    server = start(
+        instance("threads 4;", "grace 200ms;"), main="worker_shutdown_timeout 60s;", hooks="top level" in where
+    )
     worker = int(Asking(server, PID).answer().body)
     fields = dict(ENDLESS[where])
     stuck = Asking(server, fields.pop("code"), **fields)

@@ -6,8 +6,7 @@ Nothing here trusts ``builtins``, which may be what is broken.
 
 from __future__ import annotations
 
-import builtins
-import importlib
+import importlib  # noqa: F401 - with its parts
 import os
 import sys
 from typing import Any
@@ -22,7 +21,10 @@ _ADAPTOR = "/sha256_"
 
 _ids: tuple[int, ...] = ()
 #: Whose names all code calls, most of it without knowing; and what they were.
-_namespaces = [vars(builtins), vars(importlib), vars(importlib._bootstrap), vars(importlib._bootstrap_external)]  # type: ignore[attr-defined]
+_namespaces: list[dict[str, Any]] = [
+    vars(sys.modules[name])
+    for name in ("builtins", "importlib", "importlib._bootstrap", "importlib._bootstrap_external")
+]
 _functions: list[dict[str, Any]] = []
 _modules: dict[str, Any] = {}
 _finders: dict[str, list[Any]] = {}
