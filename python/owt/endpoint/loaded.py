@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from inspect import isasyncgenfunction, iscoroutinefunction
 from threading import get_ident
+from time import monotonic
 from traceback import format_exception_only
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from owt.endpoint import loading, store
 from owt.endpoint.compiling import EXPRESSION
 from owt.models.batch import Batched
 from owt.process import borrowed, chores, memory
+from owt.process.context import call_threads
 from owt.process.refusal import Refusal
 from owt.summat import Adaptor
 
@@ -202,7 +204,7 @@ def register(module: ModuleType, source: bytes, imported_flask: bool) -> None:
     made = Endpoint(module, source, imported_flask)
     with _lock:
         endpoints[made.code_id] = made
-        _seen[made.code_id] = time.monotonic()
+        _seen[made.code_id] = monotonic()
         ever = True
         gone = _drop(_count() - most, spared=made)
     if gone:
@@ -247,7 +249,7 @@ def drop_idle(idle: float) -> int:
 
 
 def _idle_for(idle: float) -> list[str]:
-    now = time.monotonic()
+    now = monotonic()
     called = _MARK not in endpoints
     busy = _busy()
     old = []
@@ -276,7 +278,8 @@ def _count() -> int:
 def _busy() -> set[int]:
     """The endpoints, by identity, that a call runs in, with a thread or without, or any other thread."""
     frames = sys._current_frames()
-    busy = {id(running[thread]) for thread in frames if thread in running}
+    # A thread for calls that runs no Python has nothing to do; the event loop's always runs, and ran last what it did.
+    busy = {id(running[thread]) for thread in frames if thread in running and thread in call_threads}
     busy.update(map(id, list(detached.values())))
     by_globals = {id(one.globals): id(one) for one in list(endpoints.values()) if one is not _mark}
     frame: FrameType | None = None

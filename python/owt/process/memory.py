@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+import typing
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -44,6 +45,9 @@ def collect() -> None:
     with _lock:
         _wanted = False
     started = time.monotonic()
+    # Optional[C] and its like are remembered, and with them what the class C comes from.
+    for clear in list(getattr(typing, "_cleanups", ())):
+        clear()
     gc.collect()
     torch: Any = sys.modules.get("torch")
     if torch is not None:
