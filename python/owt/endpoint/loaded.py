@@ -21,7 +21,7 @@ from owt.asked import arguments, binding
 from owt.endpoint import loading, store
 from owt.endpoint.compiling import EXPRESSION
 from owt.models.batch import Batched
-from owt.process import borrowed, chores, memory
+from owt.process import borrowed, memory
 from owt.process.context import call_threads
 from owt.process.refusal import Refusal
 from owt.summat import Adaptor
@@ -41,8 +41,14 @@ def _nobody(code_id: str, fn_name: str) -> None:
     pass
 
 
+def _nothing() -> None:
+    pass
+
+
 #: Is told of each function that is asynchronous, by its endpoint and its name.
 announce: Callable[[str, str], None] = _nobody
+#: Is called when an endpoint has been loaded.
+taken_in: Callable[[], None] = _nothing
 
 
 class Function:
@@ -209,7 +215,7 @@ def register(module: ModuleType, source: bytes, imported_flask: bool) -> None:
         gone = _drop(_count() - most, spared=made)
     if gone:
         memory.dropped()
-    chores.wake()
+    taken_in()
 
 
 # ---- letting go

@@ -34,7 +34,7 @@ def start() -> None:
     keep.default_idle = _idle or None
     if _idle:
         chores.add(_drop_idle)
-    chores.add(memory.settle)
+        loaded.taken_in = chores.wake
 
 
 def _drop_idle() -> float | None:

@@ -35,8 +35,12 @@ def wake() -> None:
             _changed.notify()
             return
         _runs = True
-    # It is no call's own.
-    Context().run(threading.Thread(target=_run, name="owt-chores", daemon=True).start)
+    try:
+        # It is no call's own.
+        Context().run(threading.Thread(target=_run, name="owt-chores", daemon=True).start)
+    except RuntimeError:  # the system gives none: who wakes it next tries again
+        with _changed:
+            _runs = False
 
 
 def _run() -> None:

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from owt.process import chores
+
 #: Who drops things often collects them together: a collection is put off until the last one was so many times as long
 #: ago as it took,
 SELDOM = 20
@@ -68,6 +70,8 @@ def dropped() -> None:
         due = _is_due()
     if due:
         collect()
+    else:
+        chores.wake()
 
 
 def settle() -> float | None:
@@ -94,3 +98,4 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+chores.add(settle)
