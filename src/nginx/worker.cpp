@@ -94,7 +94,7 @@ Worker::Worker(const Instance& instance)
       succession_(Succession::get()),
       row_(succession_ != nullptr ? succession_->row() : nobodys_row()),
       rss_limit_(settings_.max_rss),
-      memory_limit_(memory_there_is() / 5 * 4) {
+      memory_limit_(memory_there_is(root_for_tests()) / 5 * 4) {
     init_timer(kick_, this, [](ngx_event_t* event) noexcept { worker_of(event).pool_->kick(); });
     init_timer(hold_timer_, this, [](ngx_event_t* event) noexcept { ngx_add_timer(event, hold_time); });
     init_timer(look_timer_, this, [](ngx_event_t* event) noexcept { worker_of(event).look_at_itself(); });

@@ -237,6 +237,28 @@ def test_short_memory_costs_what_is_idle_before_it_costs_the_process(start: Call
     wait_until(lambda: pid not in server.workers(), "the process to leave")
 
 
+@pytest.mark.skipif(bool(PRELOAD), reason="a sanitizer keeps freed memory")
+def test_a_machine_short_of_memory_costs_what_is_idle(start: Callable[..., Server], tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 200000 kB\n")
+    server = start(one_process(), main="env OWT_ROOT;", hooks=True, env={"OWT_ROOT": str(tmp_path)})
+    pid = pid_of(server)
+    gate = Gate(tmp_path)
+    used = Asking(
+        server,
+        f"def run(_, gate):\n    pause(gate)\n    return len(weights)\n{PAUSE}weights = bytearray({SIZE})",
+        gate=str(gate),
+    )
+    gate.wait_reached()
+    for edit in range(2):
+        server.run(f"{WEIGHTS}# {edit}\n")
+    server.wait_log(r"\[notice\].*memory was short, \d+ MiB: dropped \d endpoints")
+    assert rss(pid) < 160 * MB
+    gate.open()
+    assert used.answer().text == str(SIZE)
+    assert pid_of(server) == pid
+
+
 def test_index_is_the_number_of_the_process(start: Callable[..., Server], tmp_path: Path) -> None:
     (tmp_path / "told.py").write_text(
         f"import os, pathlib\npathlib.Path({str(tmp_path)!r}, os.environ['GPU']).write_text(os.environ['ALL'])\n"
