@@ -66,11 +66,12 @@ def dropped() -> None:
     """Something was dropped that may be large: collects it now, or leaves that to ``settle``."""
     global _wanted
     with _lock:
+        first = not _wanted
         _wanted = True
         due = _is_due()
     if due:
         collect()
-    else:
+    elif first:
         chores.wake()
 
 
