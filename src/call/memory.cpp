@@ -28,7 +28,8 @@ std::size_t number_in(const std::string& path) {
 std::size_t least_limit(const std::string& mount, std::string group, const std::string& file) {
     std::size_t least = number_in(mount + "/" + file);  // in a container the group may be the mount itself
     while (!group.empty()) {
-        least = std::min(least, number_in(mount + group + "/" + file));
+        std::string path = mount;
+        least = std::min(least, number_in(path.append(group).append("/").append(file)));
         std::size_t slash = group.rfind('/');
         group.resize(slash == std::string::npos ? 0 : slash);
     }

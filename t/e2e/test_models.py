@@ -421,6 +421,18 @@ def test_a_producer_ends_when_the_client_goes(server: Server, tmp_path: Path) ->
         assert wait_text(file) == "stopped"
 
 
+def test_what_ends_a_thread_is_logged_with_its_calls_number(server: Server) -> None:
+    code = (
+        "import threading\n"
+        "def work(): raise ValueError('on its own')\n"
+        "def run(_):\n    threading.Thread(target=work, name='helper').start()\n    print('started it')\n"
+    )
+    server.run(code)
+    number = server.wait_log(r"\*(\d+) .*started it")[1]
+    server.wait_log(rf"\[error\].*\*{number} owt: Exception in thread helper:")
+    server.wait_log(rf"\[error\].*\*{number} owt: ValueError: on its own")
+
+
 def test_what_a_producer_prints_and_raises_is_its_calls(server: Server) -> None:
     code = (
         "from owt.lib import stream\n"

@@ -51,6 +51,7 @@ def start() -> None:
     signals.guard(frozenset(_owt.reserved_signals()))
     endpoint.on_load = loaded.register
     failure.advise = advice.advise
+    threading.excepthook = failure.end_thread
     endpoint.on_discard = _owt.forget
     loading.begins, loading.ends = _owt.load_begins, _owt.load_ends
     loaded.announce = aio.announce

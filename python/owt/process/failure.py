@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from owt.process import output
-from owt.process.context import hint
+from owt.process.context import Cancelled, hint
 from owt.process.refusal import SHORT_OF_DESCRIPTORS, why_no_descriptors
 
 if TYPE_CHECKING:
@@ -48,6 +49,16 @@ def log(call: Call, error: BaseException, path: str) -> str:
         if line:
             output.write(output.ERROR, call.connection, f"{id} {line}")
     return text if call.show_traceback else HIDDEN.format(id)
+
+
+def end_thread(ended: threading.ExceptHookArgs) -> None:
+    """Logs what has ended a thread of an adaptor's own, with the number of the call that it belongs to."""
+    error = ended.exc_value
+    if error is None or isinstance(error, SystemExit | Cancelled):
+        return
+    connection = getattr(ended.thread, "_owt_connection", 0)
+    name = ended.thread.name if ended.thread is not None else "that is unknown"
+    output.write(output.ERROR, connection, f"Exception in thread {name}:\n{describe(error, '')}")
 
 
 def describe(error: BaseException, path: str) -> str:
