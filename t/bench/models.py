@@ -13,7 +13,7 @@ import threading, time, zlib
 
 class Scratch(threading.local):
     def __init__(self):
-        self.block = bytes(range(256)) * 2048
+        self.block = bytes(range(256)) * 5120
 
 scratch = Scratch()
 

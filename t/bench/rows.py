@@ -320,7 +320,7 @@ def model(run: Run) -> Iterator[Row]:
         "small model, one client, default threads, against in process",
         median(shares),
         "x",
-        Goal(0.6, "x", at_least=True),
+        Goal(0.7, "x", at_least=True),
     )
     litserve = models.litserve()
     batching = [models.BATCHED_PEER, models.BY_HAND_PEER, *([litserve] if litserve else [])]
