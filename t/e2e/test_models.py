@@ -135,6 +135,34 @@ def test_what_a_stream_has_asked_for_stays(start: Callable[..., Server], tmp_pat
     assert "keep('used')" not in "\n".join(line for line in server.error_log.splitlines() if "dropped" in line)
 
 
+USES = {
+    "a failure": "def run(_):\n    get()\n    1 / 0",
+    "Flask": "from flask import abort\ndef run(_):\n    get()\n    abort(404)",
+    "a stream": "def run(_):\n    yield get()",
+    "async": "async def run(_):\n    return get()",
+    "async, a failure": "async def run(_):\n    get()\n    1 / 0",
+    "async, a stream": "async def run(_):\n    yield get()",
+    "asyncio's threads": "import asyncio\nasync def run(_):\n    return await asyncio.to_thread(get)",
+    "a pool": (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "def run(_):\n    with ThreadPoolExecutor(1) as pool:\n        return pool.submit(get).result()"
+    ),
+    "a batch": "from owt import batch\n@batch(max_wait=0)\ndef run(requests): return [get() for _ in requests]",
+    "async, a batch": (
+        "from owt import batch\n@batch(max_wait=0)\nasync def run(requests): return [get() for _ in requests]"
+    ),
+    "a producer": "from owt.lib import stream\ndef run(_): return stream.produced(lambda put: put(get()))",
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_use_ends_with_its_call_without_a_collection(server: Server, use: str) -> None:
+    before = len(server.error_log)
+    code = f"import gc\nfrom owt import keep\ngc.disable()\ndef get(): return keep({use!r}, lambda: 'it', idle=0.05)\n"
+    server.run(code + USES[use])
+    server.wait_log(f"dropped as idle: .*{re.escape(repr(use))}", after=before)
+
+
 # ---- endpoints
 
 

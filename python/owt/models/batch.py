@@ -161,13 +161,18 @@ class Batched:
 
     async def _serve_later(self) -> None:
         items: list[_Item] = []
+        mine = asyncio.current_task()
         try:
             while items := await self._queue.take_later():
-                keep.user.set(asyncio.current_task())
+                used = keep.user.set(_Batch())
                 await self._run_later(items)
+                keep.user.reset(used)
         except BaseException as error:
             self._queue.fail(error, items)
             raise
+        finally:
+            if self._task is mine:
+                self._task = None
 
     async def _run_later(self, items: list[_Item]) -> None:
         columns = self._columns(items)

@@ -301,7 +301,8 @@ def test_a_function_nobody_has_goes_and_its_thread_with_it():
     assert not thread.is_alive()
 
 
-def test_a_batch_uses_what_is_kept_only_while_it_runs():
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_batch_uses_what_is_kept_only_while_it_runs(asynchronous):
     class Weights:
         pass
 
@@ -310,7 +311,10 @@ def test_a_batch_uses_what_is_kept_only_while_it_runs():
         assert len(keeping._things["weights"].users) == 1
         return xs
 
-    batched = batch(max_wait=0)(predict)
+    async def later(xs):
+        return predict(xs)
+
+    batched = batch(max_wait=0)(later if asynchronous else predict)
     assert batched(1) == 1
     wait_until(lambda: not keeping._things["weights"].users)
     keeping.drop_half()
