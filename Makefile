@@ -84,7 +84,7 @@ need_examples += pocketsphinx-en-us    # its words,
 need_examples += python3-scipy     # sound at the rate that it knows
 need_examples += python3-tesserocr # ocr,
 need_examples += tesseract-ocr-eng # English letters
-need_examples += python3-opencv    # faces,
+need_examples += python3-opencv    # faces, depict,
 need_examples += opencv-data       # what faces look like,
 need_examples += python3-skimage   # photos for its tests
 need_examples += python3-sklearn   # digits
@@ -289,8 +289,8 @@ drill:
 examples:
 	@.ci/need $(need_build) $(need_run) $(need_test) $(need_examples)
 	@$(MAKE) all
-	@$(pytest) t/e2e/test_docs.py t/e2e/test_examples.py t/e2e/test_callers.py t/e2e/test_bark.py \
-	    t/browser/test_digits.py t/browser/test_plot.py t/browser/test_callers.py t/browser/test_bark.py
+	@$(pytest) t/e2e/test_docs.py t/e2e/test_examples.py t/e2e/test_callers.py t/e2e/test_bark.py t/e2e/test_chat.py \
+	    t/browser/test_chat.py t/browser/test_digits.py t/browser/test_plot.py t/browser/test_callers.py t/browser/test_bark.py
 
 bench:
 	@.ci/need $(need_build) $(need_test) $(need_bench)

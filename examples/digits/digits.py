@@ -8,26 +8,33 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 from sklearn.datasets import load_digits
 from sklearn.svm import SVC
-from werkzeug.datastructures import FileStorage
 
 LEARNED = 1500  # of 1797: the rest can tell how good it is
 SIDE = 64  # of the frame in which a drawing is prepared
 PEN = 10  # how thick the digits' lines are in such a frame
 INK = 64  # of 255: less is paper
+TEXT = {"Content-Type": "text/plain"}
 
 
-def run(request, drawing: FileStorage):
+def run(request, drawing: Image.Image):
     try:
-        image = Image.open(drawing.stream).convert("RGBA")
-    except (OSError, Image.DecompressionBombError):
-        return "Send a drawing, as PNG or JPEG.\n", 400, {"Content-Type": "text/plain"}
+        image = drawing.convert("RGBA")
+    except ValueError:
+        return f"Send another drawing: the colours of this one, {drawing.mode}, cannot be made RGB.\n", 400, TEXT
     paper = Image.new("RGBA", image.size, "white")
     ink = ImageChops.invert(Image.alpha_composite(paper, image).convert("L"))
-    if ink.getextrema()[1] < INK:
-        return "Draw a digit, dark on light.\n", 400, {"Content-Type": "text/plain"}
+    box = dots(ink).getbbox()
+    if not box or is_line(box):
+        return "Draw a digit, dark on light.\n", 400, TEXT
     seen = prepared(ink)
     chances = model.predict_proba([seen])[0]
     return {"digit": int(chances.argmax()), "chances": chances.round(4).tolist(), "seen": seen.round(1).tolist()}
+
+
+def is_line(box: tuple[int, int, int, int]) -> bool:
+    """Whether nothing is left of its width, or of its height, once it fits the frame."""
+    sides = box[2] - box[0], box[3] - box[1]
+    return min(sides) * SIDE < max(sides)
 
 
 def prepared(ink: Image.Image) -> np.ndarray:

@@ -6,8 +6,9 @@
 
 #include <cerrno>
 #include <memory>
-#include <unordered_map>
 #include <utility>
+
+#include "nginx/sockets.hpp"
 
 namespace owt {
 
@@ -16,7 +17,6 @@ namespace {
 struct Watch {
     Descriptors* descriptors = nullptr;
     ngx_event_actions_t nginx{};
-    std::unordered_map<const ngx_listening_t*, ngx_connection_handler_pt> handlers;
 };
 
 Watch& watch() {
@@ -120,10 +120,7 @@ void accept_and_look(ngx_event_t* event) noexcept {
 void watch_loop(ngx_cycle_t* cycle, Descriptors& descriptors) {
     Watch& self = watch();
     self.descriptors = &descriptors;
-    auto* listening = begin_of<ngx_listening_t>(cycle->listening);
-    for (ngx_uint_t i = 0; i < cycle->listening.nelts; i++) {
-        self.handlers[&listening[i]] = std::exchange(listening[i].handler, accepted);
-    }
+    watch_connections(*cycle, accepted);
     for (ngx_uint_t i = 0; i < cycle->connection_n; i++) {
         ngx_connection_t& connection = cycle->connections[i];
         if (connection.fd != -1 && connection.read->handler == ngx_event_accept) {
@@ -136,11 +133,6 @@ void watch_loop(ngx_cycle_t* cycle, Descriptors& descriptors) {
     if (ngx_event_actions.add_conn != nullptr) {
         ngx_event_actions.add_conn = add_connection;
     }
-}
-
-ngx_connection_handler_pt handler_of(const ngx_listening_t& listening) noexcept {
-    auto found = watch().handlers.find(&listening);
-    return found != watch().handlers.end() ? found->second : listening.handler;
 }
 
 bool check_descriptors() {

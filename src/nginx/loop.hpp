@@ -11,9 +11,6 @@ namespace owt {
 // In a worker, on the event loop; descriptors stay for ever.
 void watch_loop(ngx_cycle_t* cycle, Descriptors& descriptors);
 
-// Who is to get a socket's connections, after the one that watches over them.
-ngx_connection_handler_pt handler_of(const ngx_listening_t& listening) noexcept;
-
 // What can be seen from outside of the loop's own course; every now and then. False if the process is about to end.
 bool check_descriptors();
 

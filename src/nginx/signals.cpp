@@ -23,8 +23,8 @@ constexpr std::array nginx_signals = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1,
 struct State {
     pid_t process = 0;
     pid_t loop_thread = 0;
-    void (*nginx_handler)(int, siginfo_t*, void*) = nullptr;
-    void (*quit)(pid_t) = nullptr;
+    void (*nginx_handler)(int, siginfo_t*, void*) = [](int, siginfo_t*, void*) {};
+    void (*quit)(pid_t) = [](pid_t) {};
 };
 
 State& state() {

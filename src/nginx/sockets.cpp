@@ -8,9 +8,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <memory>
+#include <unordered_map>
 #include <utility>
-
-#include "nginx/loop.hpp"
 
 namespace owt {
 
@@ -162,6 +162,12 @@ ngx_int_t prepare_socket(ngx_conf_t* cf, const ngx_http_listen_opt_t& listen) {
     return path->name.data != nullptr ? ngx_add_path(cf, &path) : NGX_ERROR;
 }
 
+std::unordered_map<const ngx_listening_t*, ngx_connection_handler_pt>& watched() {
+    static auto& watched =
+        *std::make_unique<std::unordered_map<const ngx_listening_t*, ngx_connection_handler_pt>>().release();
+    return watched;
+}
+
 // A server that a socket serves; null if it is not HTTP's.
 const ServerConf* server_of(const ngx_listening_t& listening) {
     if (handler_of(listening) != ngx_http_init_connection) {
@@ -220,6 +226,18 @@ void drop_clones(ngx_cycle_t* cycle) {
             drop(listening[i]);
         }
     }
+}
+
+void watch_connections(ngx_cycle_t& cycle, ngx_connection_handler_pt watch) {
+    auto* listening = begin_of<ngx_listening_t>(cycle.listening);
+    for (ngx_uint_t i = 0; i < cycle.listening.nelts; i++) {
+        watched()[&listening[i]] = std::exchange(listening[i].handler, watch);
+    }
+}
+
+ngx_connection_handler_pt handler_of(const ngx_listening_t& listening) noexcept {
+    auto found = watched().find(&listening);
+    return found != watched().end() ? found->second : listening.handler;
 }
 
 bool leads_to_python(const ngx_listening_t& listening) {

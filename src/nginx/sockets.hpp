@@ -19,6 +19,10 @@ void drop(ngx_listening_t& listening);
 // The same with sockets that nginx itself has made for each of the other workers: reuseport.
 void drop_clones(ngx_cycle_t* cycle);
 
+// From now on watch gets every socket's connections first, and whose they are is known by handler_of().
+void watch_connections(ngx_cycle_t& cycle, ngx_connection_handler_pt watch);
+ngx_connection_handler_pt handler_of(const ngx_listening_t& listening) noexcept;
+
 // Whether a socket is of a server with owt, so that it waits for Python.
 bool leads_to_python(const ngx_listening_t& listening);
 // A directory that nginx makes for unix sockets of instances. Nothing that runs in a worker has to write there.

@@ -57,10 +57,13 @@ def lag(port: int, request: str) -> dict[str, object]:
 
 
 def hold(port: int, request: str, count: str) -> dict[str, object]:
-    """How many answers are open, each seen to have sent its head and its first chunk."""
-    held: list[socket.socket] = []
-    for _ in range(int(count)):
-        connection = connect(port, request)
+    """How many answers are open, each seen to have sent its head and its first chunk; asked for as fast as it goes.
+
+    Also the seconds until all were.
+    """
+    begun = time.monotonic()
+    held = [connect(port, request) for _ in range(int(count))]
+    for number, connection in enumerate(held):
         answer = b""
         while not answer.partition(b"\r\n\r\n")[2].endswith(b"\n\r\n"):  # a line, then the end of its chunk
             data = connection.recv(4096)
@@ -68,13 +71,13 @@ def hold(port: int, request: str, count: str) -> dict[str, object]:
                 break
             answer += data
         if not data or not answer.startswith(b"HTTP/1.1 200 "):
-            raise SystemExit(f"answer {len(held) + 1} did not stay open: {answer.decode('latin-1')}")
-        held.append(connection)
+            raise SystemExit(f"answer {number + 1} did not stay open: {answer.decode('latin-1')}")
+    seconds = time.monotonic() - begun
     poll = select.poll()
     for connection in held:
         poll.register(connection, select.POLLIN)
     ended = len(poll.poll(0))
-    print(json.dumps({"open": len(held) - ended}), flush=True)
+    print(json.dumps({"open": len(held) - ended, "seconds": seconds}), flush=True)
     sys.stdin.read()
     return {}
 

@@ -94,8 +94,8 @@ def lags(server: Server, request: str) -> list[float]:
 
 
 @contextmanager
-def held(server: Server, request: str, count: int) -> Iterator[int]:
-    """Keeps so many answers open for a `with` block; its value is how many are."""
+def held(server: Server, request: str, count: int) -> Iterator[tuple[int, float]]:
+    """Keeps so many answers open for a `with` block; its value is how many are, and the seconds until all were."""
     command = [sys.executable, str(CLIENT), "hold", str(server.port), request, str(count)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
         assert client.stdin and client.stdout
@@ -103,7 +103,8 @@ def held(server: Server, request: str, count: int) -> Iterator[int]:
             line = client.stdout.readline()
             if not line:
                 raise BenchError(f"{server.peer.name} does not hold {count} answers open: {server.log()}")
-            yield json.loads(line)["open"]
+            seen = json.loads(line)
+            yield seen["open"], seen["seconds"]
         finally:
             client.terminate()
 

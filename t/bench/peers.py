@@ -77,6 +77,12 @@ def owt(threads: int = 8, connections: int = CONNECTIONS) -> Peer:
     return Peer(f"owt-{threads}", title, nginx("owt", "owt", threads=threads, connections=connections))
 
 
+def adaptor(name: str, code: str, reply: bytes = REPLY, **arguments: object) -> Peer:
+    """owt with one thread, which runs this adaptor with these arguments."""
+    body = json.dumps({"code": code, **arguments})
+    return Peer(name, f"owt, {name}", nginx("owt", "owt", threads=1), body, reply)
+
+
 def uvicorn(parser: str, loop: str) -> Callable[[Tools, Path, int], list[str]]:
     """One process, on an HTTP parser and an event loop that are named: by itself uvicorn takes what is installed."""
 

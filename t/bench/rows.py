@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -145,6 +146,55 @@ def echoes(run: Run) -> Iterator[Row]:
             yield Row(ratio.measure, value, "x", ratio.goal)
 
 
+UNTYPED = "def run(request, n): return 'Hello, owt!'"
+TYPED = "def run(request, n: int): return 'Hello, owt!'"
+
+
+def binding(run: Run) -> Iterator[Row]:
+    """What it costs that an argument has an annotation."""
+    asked = [
+        peers.adaptor("no annotation", UNTYPED, n=5),
+        peers.adaptor("an int", TYPED, n=5),
+        peers.adaptor("an int of text", TYPED, n="5"),
+    ]
+    what = "binding n: int, 1 thread, 64 connections: CPU per call"
+    yield from _against_the_first(run, asked, what, Goal(1.3, "x", aim=1.1))
+
+
+# A JSON object of about 1 kB.
+RECORDS = {"records": [{"name": f"record {n}", "score": n / 8, "tags": ["a", "b"], "seen": True} for n in range(16)]}
+MADE = f"import json\nvalue = json.loads('{json.dumps(RECORDS)}')\n"
+COMPACT = json.dumps(RECORDS, separators=(",", ":")) + "\n"
+SORTED = json.dumps(RECORDS, separators=(",", ":"), sort_keys=True) + "\n"
+DUMPS = "def run(request): return json.dumps(value, separators=(',', ':')) + chr(10)"
+JSONIFY = "from flask import jsonify\ndef run(request): return jsonify(value)"
+
+
+def answers(run: Run) -> Iterator[Row]:
+    """What it costs that an answer is made JSON: by owt, by the adaptor itself, by Flask in the same server."""
+    asked = [
+        peers.adaptor("a dict", f"{MADE}def run(request): return value", COMPACT.encode()),
+        peers.adaptor("json.dumps, sent as text", MADE + DUMPS, COMPACT.encode()),
+        peers.adaptor("Flask's jsonify", MADE + JSONIFY, SORTED.encode()),
+    ]
+    what = f"an answer of {len(COMPACT):,} bytes of JSON, 1 thread, 64 connections: CPU per call"
+    yield from _against_the_first(run, asked, what)
+
+
+def _against_the_first(run: Run, asked: list[Peer], what: str, goal: Goal | None = None) -> Iterator[Row]:
+    """What the first one takes, and how many times that each of the others does, round by round."""
+    if not run.find("owt-1"):
+        return
+    sizes = run.sizes
+    with ExitStack() as stack:
+        servers = [stack.enter_context(run.server(peer)) for peer in asked]
+        taken = echo.take(servers, [64], sizes.rounds, sizes.seconds, sizes.warm)
+    first, *others = asked
+    yield Row(f"{what}, {first.name}", 1e6 * taken.median(first.name, 64, "cpu_per_call"), " µs")
+    for other in others:
+        yield Row(f"{what}, {other.name} / {first.name}", taken.ratio(other.name, first.name, 64), "x", goal)
+
+
 SPIN = """\
 def run(request):
     yield "open\\n"
@@ -240,11 +290,12 @@ def streams(run: Run) -> Iterator[Row]:
     request = load.get("/", code_id=_code_id(WAIT))
     with run.server(peers.owt(connections=count + 1000)) as server, load.held(server, load.post(WAIT), 1):
         before = measure.rss(server.pid)
-        with load.held(server, request, count) as opened:
+        with load.held(server, request, count) as (opened, seconds):
             grown = measure.rss(server.pid) - before
             if opened != count:
                 raise BenchError(f"only {opened} of {count} streams stayed open: {server.log()}")
     yield Row(f"{count:,} open async event streams: memory of each", grown / count / 1e3, " kB", Goal(25, " kB"))
+    yield Row(f"{count:,} open async event streams: opened a second, all asked for at once", count / seconds, "/s")
 
 
 READ = """\
@@ -338,6 +389,8 @@ def model(run: Run) -> Iterator[Row]:
 
 SECTIONS: dict[str, Callable[[Run], Iterator[Row]]] = {
     "echo": echoes,
+    "binding": binding,
+    "answers": answers,
     "hits": hits,
     "stream": stream,
     "lag": lag,

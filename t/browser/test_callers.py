@@ -66,4 +66,6 @@ def test_the_page_shows_that_a_call_failed(server: Server, browser: webdriver.Ch
     browser.get(f"{server.url}/examples/callers/")
     ask(browser, "50%")
     wait_until(lambda: audio(browser, "error"), "the audio element's error", 20)
-    wait_until(lambda: 'text=50%25 HTTP/1.1" 500 ' in server.access_log, "the call in the access log")
+    wait_until(lambda: 'text=50%25 HTTP/1.1" 400 ' in server.access_log, "the call in the access log")
+    told = browser.find_element(By.CSS_SELECTOR, "[role=alert]")
+    wait_until(lambda: told.text.startswith("No Morse code here for '%', '0', '5'"), "what is wrong")

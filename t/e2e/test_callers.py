@@ -88,7 +88,7 @@ def test_a_caller_fails_if_the_call_does(server: Server, caller: Caller) -> None
     output, errors = process.communicate(timeout=60 * SLOW)
     assert process.returncode != 0
     # http-client shows the beginning of the body only.
-    assert b"Traceback" in output + errors
+    assert b"No Morse code here for" in output + errors
 
 
 def test_a_caller_hands_on_what_has_come_and_fails_if_no_more_comes(
@@ -105,6 +105,23 @@ def test_a_caller_hands_on_what_has_come_and_fails_if_no_more_comes(
         os.kill(worker, signal.SIGKILL)
     process.communicate(timeout=60 * SLOW)
     assert process.returncode not in (0, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"text": "50%"}, "No Morse code here for '%', '0', '5': send letters from a to z and spaces.\n"),
+        ({"text": "Zoë"}, "No Morse code here for 'ë': send letters from a to z and spaces.\n"),
+        ({"text": "a\nb"}, "No Morse code here for '\\n': send letters from a to z and spaces.\n"),
+        ({"text": 5}, "text wants str"),
+        ({"text": ["sos"]}, "text wants str"),
+        ({}, "missing: text"),
+    ],
+)
+def test_what_has_no_morse_code(server: Server, arguments: dict[str, object], told: str) -> None:
+    answer = server.run((CALLERS / "morse.py").read_text(), **arguments)
+    assert answer.status_code == 400
+    assert told in answer.text
 
 
 def test_owt_without_a_caller(server: Server) -> None:

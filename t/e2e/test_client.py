@@ -172,6 +172,13 @@ def test_a_header_and_the_accept_of_ones_own(server: Server) -> None:
         (["--code", "x", "--header", "x: ☃"], "no header"),
         (["--code", "x", "--header", "x y: z"], "no header"),
         (["--code", "x", "--auth", "me"], "OWT_PASSWORD"),
+        (["--code", "x", "--timeout", "0"], "a timeout is a number of seconds, more than 0, not 0"),
+        (["--code", "x", "--timeout", "nan"], "more than 0, not nan"),
+        (["--code", "x", "--timeout", "inf"], "more than 0, not inf"),
+        (["--code", "x", "--timeout", "soon"], "invalid float value: 'soon'"),
+        (["--code", "x", "--header", "Content-Type: text/plain"], "the header Content-Type is the call's own"),
+        (["--code", "x", "--header", "content-length: 1", "--curl"], "the header Content-Length is the call's own"),
+        (["--code", "x", "--header", "transfer-encoding: chunked"], "the header Transfer-Encoding is the call's own"),
         (["--code", "x", "--arg", "a", "@/dev/null", "--url"], "needs a POST"),
         (["--code", "x", "--address", "unix:/x", "--url"], "no URL"),
     ],
@@ -214,6 +221,7 @@ def test_method_get(server: Server) -> None:
         ["--code", CODE, "--kwargs", '{"name": "x"}', "--path", "/login?a={b}", "--auth", "me:hunter2"],
         ["--code", "def run(request): return request.headers['x-mine']", "--header", "X-Mine: $HOME"],
         ["--address", "unix:{dir}/owt.sock", "--code", CODE, "--arg", "name", "x"],
+        ["--code", CODE, "--arg", "name", "x", "--timeout", "29.5"],
     ],
 )
 def test_a_line_for_curl_is_the_same_call(server: Server, tmp_path: Path, arguments: list[str]) -> None:
@@ -286,6 +294,35 @@ def test_a_login(server: Server, arguments: list[str], env: dict[str, str]) -> N
     assert b"--auth" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("env", "told"),
+    [
+        ({"OWT_AUTH": "me"}, "no password for me"),
+        ({"OWT_AUTH": "me:"}, "no password for me"),
+        ({"OWT_AUTH": "me:", "OWT_PASSWORD": ""}, "no password for me"),
+        ({"OWT_AUTH": LOGIN}, "the hash of me's password"),
+        ({"OWT_AUTH": LOGIN.upper(), "OWT_PASSWORD": ""}, "the hash of ME's password"),
+        ({"OWT_AUTH": f"{LOGIN} you:{'0' * 64}"}, "the hash of me's password"),
+    ],
+)
+def test_a_login_without_its_password_is_not_sent(server: Server, env: dict[str, str], told: str) -> None:
+    before = server.access_log
+    done = owt(server, "--path", "/login", "--code", ECHO, **env)
+    assert done.returncode == 2
+    assert told in done.stderr.decode()
+    assert b"OWT_PASSWORD" in done.stderr
+    assert server.access_log == before
+
+
+def test_what_is_empty_in_the_environment_is_unset(server: Server) -> None:
+    command = [ROOT / "bin/owt", "--run", "lambda: [1]", "--url"]
+    for env in ({"OWT_PORT": ""}, {"OWT_ADDRESS": "", "OWT_PORT": ""}, {"OWT_AUTH": "", "OWT_PORT": "9876"}):
+        done = subprocess.run(command, env=environment(**env), capture_output=True, timeout=60 * SLOW)
+        assert done.stdout.startswith(b"http://localhost:9876/?"), done.stderr
+    env = {"OWT_ADDRESS": f"127.0.0.1:{server.port}", "OWT_PORT": ""}
+    assert said(subprocess.run(command[:-1], env=environment(**env), capture_output=True, timeout=60 * SLOW)) == [1]
+
+
 # ---- what fails ------------------------------------------------------------------------------------------------------
 
 
@@ -297,6 +334,9 @@ def test_the_traceback_of_an_adaptor_that_fails(server: Server) -> None:
 
 
 def test_an_error_that_the_adaptor_returns_goes_where_its_answers_go(server: Server) -> None:
+    done = owt(server, "--code", "def run(_): return 'no\\nway', 418")
+    assert (done.returncode, done.stdout) == (1, b"no\nway")
+    assert (b"no" in done.stderr, b"418" in done.stderr) == (False, True)
     done = owt(server, "--code", "def run(_): return {'a': 1}, 418")
     assert (done.returncode, done.stdout) == (1, b'{"a":1}\n')
     assert b"418" in done.stderr
@@ -361,6 +401,90 @@ def test_nobody_listens() -> None:
     assert b"cannot reach 127.0.0.1:" in done.stderr
     assert b"Connection refused" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+class silent:
+    """A server that says this much and then nothing, until its client has gone."""
+
+    def __init__(self, begin: bytes = b"") -> None:
+        self._begin = begin
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> str:
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        return self.url
+
+    def _run(self) -> None:
+        connection, _ = self._listener.accept()
+        with connection:
+            connection.sendall(self._begin)
+            while connection.recv(1 << 16):
+                pass
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+        self._listener.close()
+
+
+def test_a_server_that_says_nothing_is_given_up() -> None:
+    with silent() as url:
+        command = [ROOT / "bin/owt", "--address", url, "--run", "f", "--timeout", "0.05"]
+        done = subprocess.run(command, env=environment(), capture_output=True, timeout=60 * SLOW)
+    told = b"owt: the server said nothing for longer than the timeout, 0.05 s\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", told)
+    with silent(b"HTTP/1.1 200 OK\r\n\r\nbegun") as url:
+        command[2] = url
+        done = subprocess.run(command, env=environment(), capture_output=True, timeout=60 * SLOW)
+    told = b"owt: the server said nothing for longer than the timeout, after 5 bytes of the answer\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"begun", told)
+    with silent() as url, pytest.raises(CallError, match=r"said nothing for longer than the timeout, 0.05 s"):
+        Client(url, timeout=0.05).call("f")
+
+
+def test_a_timeout_that_is_kept(server: Server) -> None:
+    assert said(owt(server, "--timeout", str(60 * SLOW), "--run", "lambda: [1]")) == [1]
+    done = owt(server, "--timeout", "60", "--address", f"unix:{server.dir}/owt.sock", "--run", "lambda: [1]")
+    assert said(done) == [1]
+    assert said(owt(server, "--timeout", "9", "--run", "lambda: [1]", "--header", "Host: localhost")) == [1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "closed", "status", "told"),
+    [
+        ("--run 'lambda: [1]'", "<&-", 0, ""),
+        ("--file -", "<&-", 2, "standard input cannot be read"),
+        ("--run f --arg file @-", "<&-", 2, "standard input cannot be read"),
+        ("--run 'lambda: [1]'", ">&-", 1, "owt: cannot write what comes: Bad file descriptor\n"),
+        ("--run 'lambda: None'", ">&-", 0, ""),
+        ("--run 'lambda: [1]' --url", ">&-", 1, "owt: cannot write what comes: Bad file descriptor\n"),
+        ("--run 'lambda: [1]' --curl", "> /dev/full", 1, "owt: cannot write what comes: No space left on device\n"),
+        ("--help", ">&-", 0, "owt: cannot write what comes: Bad file descriptor\n"),
+        ("--run 'lambda: 1 / 0'", "2>&-", 1, ""),
+        ("--run 'lambda: [1]'", "<&- 2>&-", 0, ""),
+        ("--run f --timeout soon", "<&- >&- 2>&-", 2, ""),
+        ("--run 'lambda: \"x\\n\" * 1000000'", "| head -1 > /dev/null", 141, ""),
+        ("--run 'lambda: [1] * 1000000'", "| true", 141, ""),
+        ("--run 'lambda: [1] * 1000000' --timeout 60", "| head -c 10 > /dev/null", 141, ""),
+    ],
+)
+def test_streams_that_are_closed(server: Server, arguments: str, closed: str, status: int, told: str) -> None:
+    line = f"set -o pipefail; {ROOT}/bin/owt --address {server.url} {arguments} {closed}"
+    done = subprocess.run(["bash", "-c", line], env=environment(), capture_output=True, text=True, timeout=60 * SLOW)
+    assert done.returncode == status, done.stderr
+    assert told in done.stderr
+    assert told or not done.stderr
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+@pytest.mark.parametrize("what", ["--help", "--run 'lambda: [1]' --url"])
+def test_nobody_reads_what_is_printed(what: str) -> None:
+    """Whether the reader has gone before or after, which is for the scheduler to say."""
+    line = f"{ROOT}/bin/owt {what} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], env=environment(), capture_output=True, timeout=60 * SLOW)
+    assert done.returncode in (0, 141)
+    assert done.stderr == b""
 
 
 def test_a_refused_upload_says_why(server: Server, tmp_path: Path) -> None:
@@ -563,6 +687,10 @@ def test_a_failing_call_of_python(server: Server) -> None:
     with pytest.raises(CallError) as refused:
         Client(server.url).call("def run(_): return 'no', 403")
     assert (refused.value.status, refused.value.type, refused.value.body) == (403, "", b"no")
+    assert str(refused.value) == "no\nthe server answered 403 Forbidden"
+    with pytest.raises(CallError) as refused:
+        Client(server.url).call("def run(_): return {'a': 1}, 403")
+    assert (str(refused.value), refused.value.body) == ("the server answered 403 Forbidden", b'{"a":1}\n')
     with pytest.raises(TypeError):
         Client(server.url).call(ECHO, {"a": object()})
     with pytest.raises(ConnectionRefusedError):

@@ -143,6 +143,20 @@ def test_links_lead_somewhere_where_they_are_installed(tmp_path: Path) -> None:
     assert not broken_links(tmp_path / "usr/share/doc/owt")
 
 
+def test_the_developers_page_has_every_file_in_its_place() -> None:
+    """A stranger finds the file for an idea there, and so nothing may be missing."""
+    text = (ROOT / "doc/develop.md").read_text()
+    missing = []
+    for path in [*ROOT.glob("src/*/*.?pp"), *ROOT.glob("python/owt/*/*.py")]:
+        wing = str(path.parent.relative_to(ROOT)).removeprefix("python/owt/")
+        if path.stem.startswith("__") or wing in ("summat", "lib", "client", "server"):
+            continue
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{wing}/` |"))
+        if f"`{path.stem}`" not in row:
+            missing.append(str(path.relative_to(ROOT)))
+    assert not missing
+
+
 def test_files_that_the_developers_page_names_are_there() -> None:
     """By their names: in which folder is for the page to say."""
     text = FENCED.sub("", (ROOT / "doc/develop.md").read_text())

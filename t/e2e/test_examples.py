@@ -50,6 +50,7 @@ listens = needs("pocketsphinx", "scipy", "/usr/share/pocketsphinx/model/en-us/en
 photos = needs(str(ASTRONAUT))
 reads = needs("tesserocr", "PIL", "/usr/share/tesseract-ocr/5/tessdata/eng.traineddata")
 sees = needs("cv2", "/usr/share/opencv4/haarcascades", str(ASTRONAUT))
+depicts = needs("cv2", "/usr/share/opencv4/haarcascades", "PIL")
 learns = needs("sklearn", "PIL")
 draws = needs("matplotlib", "numpy")
 reckons = needs("sympy", "matplotlib")
@@ -84,6 +85,7 @@ TYPED = [
     pytest.param("listen", rb"thank you very much", marks=[speaks, listens]),
     pytest.param("ocr", rb".*determine markers of the coins.*", marks=[reads, photos]),
     pytest.param("faces", rb"\{.faces.:\[\{.x.:\d+,.y.:\d+,.width.:\d+,.height.:\d+\}\]\}", marks=sees),
+    pytest.param("depict", rb'\{"text":"A cat, mostly .*brown.*","size":\[451,300\],.*\}', marks=[depicts, photos]),
     pytest.param("digits", rb"\{.digit.:7,.chances.:.*,.seen.:.*\}", marks=learns),
     pytest.param("plot", rb"\x89PNG.*", marks=draws),
     pytest.param("sympy", rb"-exp\(-x\*\*2\)/2", marks=reckons),
@@ -120,6 +122,7 @@ SCRIPTS = [
     ),
     pytest.param(f"ocr/ocr.sh {{url}} < {PACKAGES}/skimage/data/page.png", rb".*segmentation.*", marks=[reads, photos]),
     pytest.param(f"faces/faces.sh {{url}} < {ASTRONAUT}", rb'\{"faces":\[\{.*\}\]\}', marks=sees),
+    pytest.param(f"depict/depict.sh {{url}} < {ASTRONAUT}", rb'\{"text":"A face, mostly .*', marks=[depicts, photos]),
     pytest.param("plot/plot.sh {url} 'x**2'", rb"\x89PNG.*", marks=draws),
     pytest.param("sympy/integrate.sh {url} 'cos(x)'", rb"sin\(x\)", marks=reckons),
 ]
@@ -129,6 +132,27 @@ SCRIPTS = [
 def test_scripts(shell: Any, server: Server, command: str, expected: bytes) -> None:
     command = command.format(url=server.url)
     assert re.fullmatch(expected, shell(command if "examples/" in command else f"examples/{command}"), re.S)
+
+
+# ---- echo ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "name"),
+    [
+        ("/hello/owt", {}, "owt"),
+        ("/hello/na%C3%AFve%20reader", {}, "naïve reader"),
+        ("/hello/a/b", {}, "a/b"),
+        ("/hello/%2Fetc%2Fpasswd", {}, "/etc/passwd"),
+        ("/hello/", {}, "owt"),
+        ("/hello", {}, "owt"),
+        ("/hello/path", {"name": "argument"}, "argument"),
+    ],
+)
+def test_an_echo_of_the_path(server: Server, path: str, fields: dict[str, str], name: str) -> None:
+    query = {"code": (EXAMPLES / "echo/echo.py").read_text(), **fields}
+    command = [word for field in query.items() for word in ("--data-urlencode", "=".join(field))]
+    assert server.curl(path, "-G", *command).stdout == f"Hello, {name}!\n"
 
 
 # ---- speak and listen ------------------------------------------------------------------------------------------------
@@ -284,10 +308,51 @@ def test_what_cannot_be_read(server: Server) -> None:
     from PIL import Image
 
     assert call(server, "ocr/ocr", {"image": png(Image.new("L", (300, 100), "white"))}).text.strip() == ""
-    answer = ask(server, "ocr/ocr", {"image": b"no image"})
-    assert (answer.status_code, answer.text) == (400, "Send an image, as PNG or JPEG.\n")
     answer = ask(server, "ocr/ocr", {"image": written("a")}, language="xxx")
     assert (answer.status_code, answer.text) == (400, "No language 'xxx' here: install tesseract-ocr-xxx.\n")
+    wide = png(Image.new("1", (40_000, 1), 1))
+    answer = ask(server, "ocr/ocr", {"image": wide})
+    assert (answer.status_code, answer.text) == (400, "Send a smaller image: its sides may have 32767 pixels.\n")
+
+
+# Who wants one, and as which argument.
+PICTURES = [
+    pytest.param("ocr/ocr", "image", marks=reads),
+    pytest.param("digits/digits", "drawing", marks=learns),
+    pytest.param("depict/depict", "image", marks=depicts),
+]
+
+# What somebody may send for a picture, made of one, by what it is.
+BROKEN = {
+    "empty": lambda whole: b"",
+    "text": lambda whole: b"no image",
+    "cut off": lambda whole: whole[: whole.index(b"IDAT") + 20],
+    "damaged": lambda whole: whole.replace(b"IDAT", b"IDAT damage"),
+    "a head": lambda whole: whole[:8],
+    "of no size": lambda whole: whole.replace(whole[16:24], bytes(8)),
+}
+
+
+@pytest.mark.parametrize(
+    ("example", "name"),
+    PICTURES,
+)
+@pytest.mark.parametrize("broken", BROKEN)
+def test_what_is_no_picture(server: Server, example: str, name: str, broken: str) -> None:
+    answer = ask(server, example, {name: BROKEN[broken](written("a"))})
+    assert answer.status_code == 400, answer.text
+    assert f"{name} wants PIL.Image.Image (an image, sent as a file of a form: curl -F NAME=@FILE)" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("example", "name"),
+    PICTURES,
+)
+def test_a_picture_that_is_not_sent(server: Server, example: str, name: str) -> None:
+    answer = ask(server, example)
+    assert (answer.status_code, f"missing: {name}" in answer.text) == (400, True)
+    answer = ask(server, example, **{name: "photo.png"})
+    assert (answer.status_code, f"{name} wants PIL.Image.Image" in answer.text) == (400, True)
 
 
 # ---- faces -----------------------------------------------------------------------------------------------------------
@@ -360,6 +425,94 @@ def test_what_is_no_photo(server: Server) -> None:
         assert (answer.status_code, answer.text) == (400, "Send a photo, as JPEG or PNG.\n")
 
 
+# ---- depict ----------------------------------------------------------------------------------------------------------
+
+
+def depicted(server: Server, image: bytes) -> dict[str, Any]:
+    shown: dict[str, Any] = call(server, "depict/depict", {"image": image}).json()
+    return shown
+
+
+@depicts
+@pytest.mark.parametrize(
+    ("colour", "names"),
+    [
+        ("#e02020", {"red": 1.0}),
+        ("#101010", {"black": 1.0}),
+        ("#3060d0", {"blue": 1.0}),
+        ("#fafafa", {"white": 1.0}),
+        ("#6b4423", {"brown": 1.0}),
+    ],
+)
+def test_colours_are_named(server: Server, colour: str, names: dict[str, float]) -> None:
+    from PIL import Image
+
+    shown = depicted(server, png(Image.new("RGB", (300, 200), colour)))
+    assert shown["colours"] == names
+    assert shown["text"] == f"A picture, mostly {next(iter(names))}."
+    assert shown["people"] == shown["faces"] == shown["cats"] == []
+
+
+@depicts
+def test_colours_have_shares(server: Server) -> None:
+    from PIL import Image
+
+    picture = Image.new("RGB", (400, 100), "#2e8b35")
+    picture.paste("#f5d90a", (0, 0, 100, 100))
+    shown = depicted(server, png(picture))
+    assert shown["colours"] == {"green": 0.75, "yellow": 0.25}
+    assert shown["text"] == "A picture, mostly green and yellow."
+
+
+@depicts
+@photos
+def test_a_face_and_a_cat_are_seen_where_they_are(server: Server) -> None:
+    from PIL import Image
+
+    astronaut = Image.open(ASTRONAUT).convert("RGB").resize((1024, 1024))
+    shown = depicted(server, png(astronaut))
+    assert shown["size"] == [1024, 1024]
+    assert lies_on_the_face(shown["faces"][0], 2)
+    pair = Image.new("RGB", (451, 600))
+    pair.paste(astronaut.resize((300, 300)), (0, 0))
+    pair.paste(Image.open(PACKAGES / "skimage/data/chelsea.png").convert("RGB"), (0, 300))
+    shown = depicted(server, png(pair))
+    assert lies_on_the_face(shown["faces"][0], 300 / 512)
+    assert shown["cats"] and min(cat["y"] for cat in shown["cats"]) > 290
+    assert re.match(r"A face and (a cat|\d cats), mostly ", shown["text"])
+
+
+@depicts
+def test_who_stands_upright_is_seen(server: Server) -> None:
+    from PIL import Image, ImageDraw, ImageFilter
+
+    picture = Image.new("RGB", (300, 400), "#c8c8c8")
+    pen = ImageDraw.Draw(picture)
+    pen.ellipse((128, 68, 172, 112), "#282828")
+    pen.ellipse((112, 110, 188, 250), "#282828")
+    for x0, y0, x1, y1, width in ((135, 230, 125, 350, 26), (165, 230, 175, 350, 26), (118, 140, 105, 230, 16)):
+        pen.line((x0, y0, x1, y1), "#282828", width)
+    pen.line((182, 140, 195, 230), "#282828", 16)
+    shown = depicted(server, png(picture.filter(ImageFilter.GaussianBlur(1))))
+    [person] = shown["people"]
+    assert person["x"] < 128 and person["y"] < 68 and person["x"] + person["width"] > 172
+    assert shown["text"].startswith("A person, mostly ")
+
+
+@depicts
+def test_pictures_that_are_small_or_turned(server: Server) -> None:
+    from PIL import Image
+
+    assert depicted(server, png(Image.new("L", (1, 1))))["text"] == "A picture, mostly black."
+    assert depicted(server, png(Image.new("1", (5000, 1), 1)))["size"] == [5000, 1]
+    turned = Image.new("RGB", (30, 20))
+    exif = turned.getexif()
+    exif[0x0112] = 6  # stands on its side
+    file = io.BytesIO()
+    turned.save(file, "JPEG", exif=exif)
+    assert depicted(server, file.getvalue())["size"] == [20, 30]
+
+
 # ---- digits ----------------------------------------------------------------------------------------------------------
 
 
@@ -395,10 +548,11 @@ def test_a_digit_of_any_size_anywhere(server: Server, side: int, pen: int) -> No
 def test_what_is_no_digit(server: Server) -> None:
     from PIL import Image
 
-    answer = ask(server, "digits/digits", {"drawing": png(Image.new("RGBA", (300, 300)))})
-    assert (answer.status_code, answer.text) == (400, "Draw a digit, dark on light.\n")
-    answer = ask(server, "digits/digits", {"drawing": b"no drawing"})
-    assert (answer.status_code, answer.text) == (400, "Send a drawing, as PNG or JPEG.\n")
+    blank, line, column = Image.new("RGBA", (300, 300)), Image.new("L", (300, 1)), Image.new("L", (2, 200))
+    for drawing in (blank, line, column, Image.new("I", (9, 9), 65535)):
+        answer = ask(server, "digits/digits", {"drawing": png(drawing)})
+        assert (answer.status_code, answer.text) == (400, "Draw a digit, dark on light.\n")
+    assert call(server, "digits/digits", {"drawing": png(Image.new("L", (1, 1)))}).json()["digit"] in range(10)
 
 
 # ---- plot ------------------------------------------------------------------------------------------------------------

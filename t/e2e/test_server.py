@@ -38,9 +38,11 @@ class Running:
             command, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
         assert self.process.stderr
-        first = self.process.stderr.readline()
-        where = re.search(r"owt-server: (https?://\S+), .*; files in (\S.*)$", first)
-        self.said = first
+        self.said = ""
+        where = None
+        while not where and (line := self.process.stderr.readline()):
+            self.said += line
+            where = re.search(r"owt-server: (https?://\S+), .*; files in (\S.*)$", line)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if not where:
@@ -50,21 +52,16 @@ class Running:
         parts = urlsplit(self.url)
         assert parts.hostname and parts.port
         self.host, self.port = parts.hostname, parts.port
-        try:
-            wait_until(self._up, "owt-server to listen", 30)
-        except BaseException:
+        with socket.socket() as probe:
+            refused = probe.connect_ex((self.host, self.port))
+        if refused:
             self.stop()
-            raise
+            raise AssertionError(f"it is said to listen, and does not: {os.strerror(refused)}\n{self.said}")
 
     def _read(self) -> None:
         assert self.process.stderr
         for line in self.process.stderr:
             self.said += line
-
-    def _up(self) -> bool:
-        assert self.process.poll() is None, self.said
-        with socket.socket() as probe:
-            return probe.connect_ex((self.host, self.port)) == 0
 
     def run(self, code: str, **options: object) -> httpx.Response:
         with httpx.Client(trust_env=False, timeout=60, verify=str(certificate()[0])) as client:
@@ -131,6 +128,30 @@ def test_it_serves_until_ctrl_c(sing: Sings, tmp_path: Path) -> None:
     assert server.process.returncode == 0
     assert not title(pid)
     assert server.said.count("\n") == 1
+
+
+def test_it_says_where_only_once_it_listens(tmp_path: Path) -> None:
+    """Not where nginx refuses its configuration, nor what an earlier one has left in the directory."""
+    (tmp_path / "dir").mkdir(mode=0o700)
+    (tmp_path / "dir/nginx.pid").write_text("1\n")
+    command = words("--port", "0", "--dir", tmp_path / "dir", "--timeout", "30x")
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "[emerg]" in done.stderr and "owt_timeout" in done.stderr
+    assert "http://" not in done.stderr
+    server = Running(words("--port", "0", "--dir", tmp_path / "dir"), environment())
+    try:
+        assert int((tmp_path / "dir/nginx.pid").read_text()) == server.process.pid
+        assert server.run("def run(): return 'ok'").text == "ok"
+    finally:
+        server.stop()
+
+
+def test_what_is_empty_in_the_environment_is_unset() -> None:
+    env = environment(OWT_ADDRESS="", OWT_PORT="", OWT_AUTH="", VIRTUAL_ENV="")
+    done = subprocess.run(words("--print-conf"), env=env, capture_output=True, text=True, timeout=60)
+    assert "listen 127.0.0.1:9876;" in done.stdout, done.stderr
+    assert "owt_auth" not in done.stdout and "python_home" not in done.stdout
 
 
 @pytest.mark.parametrize("before", [[], ["sh", "-c", '"$@"; exit $?', "sh"], ["nohup"]])

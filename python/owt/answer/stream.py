@@ -9,7 +9,7 @@ from owt.answer import chunks
 from owt.answer.chunks import Framing
 from owt.answer.response import Chunk, File, Stream, Whole, typed
 from owt.process import failure
-from owt.process.context import Cancelled
+from owt.process.context import Cancelled, failed_threads
 from owt.process.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ def fail(call: Call, stream: Stream, error: BaseException, path: str, write: Cal
     """Ends an answer that has begun so that the client sees it fail."""
     text = failure.log(call, error, path)
     if call.show_traceback:
-        text = f"{type(error).__name__}: {failure.message(error)}"
+        text = f"{type(error).__name__}: {failure.message(error)}\n"
+        text += failure.said_before(error) + failed_threads(call)
     tell(stream, text, write)
     call.abort()
 

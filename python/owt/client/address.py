@@ -43,14 +43,17 @@ class Address:
         """The whole URL; of a unix socket the part that curl wants beside --unix-socket."""
         return f"{self._parts.scheme}://{self._parts.netloc}{self.target(path)}"
 
-    def connection(self) -> http.client.HTTPConnection:
-        """A connection, not yet opened. https trusts what Python does; SSL_CERT_FILE names other authorities."""
+    def connection(self, timeout: float | None = None) -> http.client.HTTPConnection:
+        """A connection, not yet opened. https trusts what Python does; SSL_CERT_FILE names other authorities.
+
+        TimeoutError comes of it where it waits longer than so many seconds for anything.
+        """
         if self.socket:
-            return _UnixConnection(self.socket)
+            return _UnixConnection(self.socket, timeout)
         assert self._parts.hostname
         if self._parts.scheme == "https":
-            return http.client.HTTPSConnection(self._parts.hostname, self._parts.port)
-        return http.client.HTTPConnection(self._parts.hostname, self._parts.port)
+            return http.client.HTTPSConnection(self._parts.hostname, self._parts.port, timeout=timeout)
+        return http.client.HTTPConnection(self._parts.hostname, self._parts.port, timeout=timeout)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -59,12 +62,13 @@ class Address:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost")
+    def __init__(self, path: str, timeout: float | None) -> None:
+        super().__init__("localhost", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
 

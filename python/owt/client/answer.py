@@ -13,11 +13,16 @@ if TYPE_CHECKING:
 #: Read at most so many bytes at a time; what has arrived is handed on at once.
 _PIECE = 1 << 16
 
+#: Characters of an adaptor's own error that are shown.
+_SHOWN = 4000
+
 PROBLEM = "application/problem+json"
+
+TOO_LONG = "the server said nothing for longer than the timeout"
 
 
 class CallError(Exception):
-    """A call that failed; its text says why, with the adaptor's traceback where the server tells it.
+    """A call that failed; its text says why, with the adaptor's traceback, or the text that it has answered with.
 
     status is that of the answer, 0 where none came. type is the problem's (RFC 9457), as
     ``urn:owt:code-not-found``; empty where the server sent none. body is what came with the status.
@@ -59,6 +64,9 @@ class Answer:
             return b""
         try:
             chunk = self._response.read1(left)
+        except TimeoutError as error:
+            self.close()
+            raise CallError(f"{TOO_LONG}, after {self._got} bytes of the answer", self.status) from error
         except (http.client.HTTPException, OSError) as error:
             raise self._broken() from error
         if not chunk and self.length is not None:
@@ -95,6 +103,8 @@ class Answer:
         """What an answer that is not ok says; reads its body."""
         body = self.read()
         type, detail = _problem(body) if self.headers.get_content_type() == PROBLEM else ("", "")
+        if not type and self.headers.get_content_maintype() == "text":
+            detail = body.decode(self.headers.get_content_charset("utf-8"), "replace")[:_SHOWN]
         text = f"the server answered {self.status} {self.reason}".rstrip()
         if "Location" in self.headers:
             text += f", see {self.headers['Location']}"

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from owt.client.address import Address
-from owt.client.answer import PROBLEM, Answer, CallError
+from owt.client.answer import PROBLEM, TOO_LONG, Answer, CallError
 from owt.client.form import Form, Upload
 
 #: What the server takes as its own: no argument can be sent as a field of such a name.
@@ -35,6 +35,9 @@ RESERVED = frozenset(
     )
 )
 
+#: How a call goes over the wire, which no header of the user's can change.
+_OWN_HEADERS = frozenset(("Connection", "Content-Length", "Content-Type", "Transfer-Encoding"))
+
 _TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _NOT_FOUND = "urn:owt:code-not-found"
 
@@ -45,6 +48,7 @@ class Call:
     kwargs is the text of the arguments, JSON or a Python expression; fields are arguments of their
     own: text, or files. What a URL cannot hold is escaped in path. ValueError if an argument has a
     name that is the server's, if method is GET and there are files, or if a header cannot be sent.
+    timeout is how many seconds the server may say nothing, None for ever.
     """
 
     def __init__(
@@ -57,7 +61,11 @@ class Call:
         path: str = "/",
         fn_name: str = "",
         headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
     ) -> None:
+        if timeout is not None and not 0 < timeout <= 1e9:
+            raise ValueError(f"a timeout is a number of seconds, more than 0, not {timeout:g}")
+        self.timeout = timeout
         arguments = list(fields or [])
         for name, _ in arguments:
             if name in RESERVED:
@@ -73,6 +81,11 @@ class Call:
         for name, value in self.headers.items():
             if not value.isprintable() or not value.isascii() or not _TOKEN.fullmatch(name):
                 raise ValueError(f"no header for HTTP: {name!r}: {value!r}")
+            if name in _OWN_HEADERS:
+                raise ValueError(
+                    f"the header {name} is the call's own, as it says how code and arguments are sent; for a body of"
+                    " your own use curl, with the code in the query (--url, or --curl, shows it)"
+                )
         self._arguments = arguments
         if method == "GET":
             self.form().query()
@@ -115,13 +128,16 @@ class Call:
         if self.method != "GET":
             headers["Content-Type"], length, body = form.body()
             headers["Content-Length"] = str(length)
-        connection = address.connection()
+        connection = address.connection(self.timeout)
         connection.connect()
         try:
             # Who refuses an upload need not read it to its end: the answer says why.
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(self.method, address.target(self.target(form)), body, headers)
             return Answer(connection, connection.getresponse())
+        except TimeoutError as error:
+            connection.close()
+            raise CallError(f"{TOO_LONG}, {self.timeout:g} s") from error
         except (http.client.HTTPException, OSError) as error:
             connection.close()
             raise CallError(f"the server sent no answer: {error or type(error).__name__}") from error
@@ -133,9 +149,13 @@ class Call:
 class Client:
     """A server to call. Safe to use from several threads."""
 
-    def __init__(self, address: str = "localhost:9876", *, auth: str = "") -> None:
-        """address as for Address; auth is ``user:password``. ValueError if address is none."""
+    def __init__(self, address: str = "localhost:9876", *, auth: str = "", timeout: float | None = None) -> None:
+        """address as for Address; auth is ``user:password``; timeout is how many seconds the server may say nothing.
+
+        ValueError if address is none.
+        """
         self.address = Address(address)
+        self._timeout = timeout
         self._headers = authorization(auth) if auth else {}
 
     def call(
@@ -164,7 +184,14 @@ class Client:
             rest = {name: value for name, value in kwargs.items() if not isinstance(value, Path)}
             kwargs = json.dumps(rest) if rest else ""
         headers = self._headers | dict(headers or {})
-        call = Call(source, kwargs, uploads, method=method, path=path, fn_name=fn_name, headers=headers)
+        call = Call(
+            *(source, kwargs, uploads),
+            method=method,
+            path=path,
+            fn_name=fn_name,
+            headers=headers,
+            timeout=self._timeout,
+        )
         answer = call.send(self.address)
         if not answer.ok:
             raise answer.error()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from math import ceil
 from shlex import quote
 
 from owt.client.address import UNIX, Address
@@ -18,6 +19,9 @@ def curl_line(address: Address, call: Call, auth: str, code: Upload | None) -> s
         words += ["--unix-socket", address.socket, "-H", f"X-Forwarded-For: {UNIX}"]
     if auth:
         words += ["-u", auth]
+    if call.timeout is not None:
+        seconds = str(ceil(call.timeout))
+        words += ["--connect-timeout", seconds, "--speed-limit", "1", "--speed-time", seconds]
     for header, text in call.headers.items():
         if header != "Authorization":
             words += ["-H", f"{header}: {text}"]

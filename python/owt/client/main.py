@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ from owt.client.form import Upload
 from owt.client.progress import Progress
 
 _FAILED, _INTERRUPTED, _PIPE_CLOSED = 1, 130, 141  # 128 + SIGINT, 128 + SIGPIPE, as shells count
+
+#: What the server knows of a password, alone or with further logins behind it.
+_HASH = re.compile(r"[0-9a-fA-F]{64}(\s.*)?", re.DOTALL)
 
 _DESCRIPTION = "Run Python on an owt server. What it returns goes to standard output as it arrives."
 
@@ -31,7 +35,8 @@ its answer breaks off (standard error says why, with the traceback), 2 if this l
 
 environment:
   OWT_ADDRESS, OWT_PORT   where --address is not given
-  OWT_AUTH                user:password, where --auth is not given
+  OWT_AUTH                user:password, where --auth is not given; a login of the server's, which has a hash
+                          for the password, needs OWT_PASSWORD
   OWT_PASSWORD            the password of OWT_AUTH's user, or of an --auth without one
 """
 
@@ -61,6 +66,9 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--method", choices=["GET", "POST"], help="POST, or GET with all in the query")
     parser.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="repeatable")
     parser.add_argument("--auth", metavar="USER[:PASSWORD]", help="a login, see OWT_PASSWORD")
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="give up when the server says nothing for so long (for ever)"
+    )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--url", action="store_true", help="print the call as a URL, do not call")
     instead.add_argument("--curl", action="store_true", help="print the call as a line for curl, do not call")
@@ -69,8 +77,15 @@ def _parser() -> ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status."""
+    _open_what_is_closed()
     parser = _parser()
-    options = parser.parse_args(arguments)
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit:
+        _put(b"")  # the help may be in a buffer
+        raise
+    except OSError as error:
+        return _cannot_write(error)
     try:
         address = Address(_address(options.address))
         auth = _auth(options.auth)
@@ -78,13 +93,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.url:
             if address.socket:
                 raise ValueError("a unix socket has no URL")
-            print(address.url(call.target(call.form())))
-            return 0
+            return _put(os.fsencode(f"{address.url(call.target(call.form()))}\n"))
         if options.curl:
             from owt.client.curl import curl_line
 
-            print(curl_line(address, call, auth, code))
-            return 0
+            return _put(os.fsencode(f"{curl_line(address, call, auth, code)}\n"))
     except (ValueError, OSError) as error:
         parser.error(str(error))
     try:
@@ -119,7 +132,12 @@ def _call(options: Namespace, auth: str) -> tuple[Upload | None, Call]:
         headers[name.strip()] = value.strip()
     method = "GET" if options.url else options.method or "POST"
     return code, Call(
-        source, options.kwargs, fields, method=method, path=options.path, fn_name=options.fn_name, headers=headers
+        *(source, options.kwargs, fields),
+        method=method,
+        path=options.path,
+        fn_name=options.fn_name,
+        headers=headers,
+        timeout=options.timeout,
     )
 
 
@@ -137,15 +155,20 @@ def _value(text: str) -> bytes | Upload:
 
 
 def _upload(path: str) -> Upload:
-    return Upload(Path("-"), sys.stdin.buffer.read()) if path == "-" else Upload(Path(path))
+    if path != "-":
+        return Upload(Path(path))
+    try:
+        return Upload(Path("-"), sys.stdin.buffer.read())
+    except OSError as error:
+        raise ValueError(f"standard input cannot be read: {error.strerror}") from None
 
 
 def _address(given: str | None) -> str:
     if given is not None:
         return given
-    address = os.environ.get("OWT_ADDRESS", "localhost")
+    address = os.environ.get("OWT_ADDRESS") or "localhost"
     port = os.environ.get("OWT_PORT")
-    if port is None or "://" in address or address.startswith("unix:"):
+    if not port or "://" in address or address.startswith("unix:"):
         return address
     return f"[{address}]:{port}" if address.count(":") > 1 and address[0] != "[" else f"{address}:{port}"
 
@@ -156,10 +179,26 @@ def _auth(given: str | None) -> str:
     if not user:
         return ""
     if given is None or not password:
-        password = os.environ.get("OWT_PASSWORD", password)
+        known = os.environ.get("OWT_PASSWORD")
+        if not known and _HASH.fullmatch(password):
+            raise ValueError(
+                f"OWT_AUTH has the hash of {user}'s password, as the server wants it: the password itself belongs in"
+                " OWT_PASSWORD, or in --auth USER:PASSWORD"
+            )
+        password = known or password
     if not password:
         raise ValueError(f"no password for {user}: --auth USER:PASSWORD, or OWT_PASSWORD in the environment")
     return f"{user}:{password}"
+
+
+def _open_what_is_closed() -> None:
+    """What the shell has closed (``<&-``) is there again, and fails when it is used: no socket gets its number.
+
+    Nobody can be told what would go to standard error.
+    """
+    for name, flags in (("stdin", os.O_WRONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), "r" if name == "stdin" else "w"))
 
 
 def _write(answer: Answer) -> int:
@@ -179,22 +218,27 @@ def _put(chunk: bytes) -> int:
     """Not 0, but the exit status, if standard output takes no more."""
     try:
         sys.stdout.buffer.write(chunk)
-        sys.stdout.buffer.flush()
+        sys.stdout.flush()
     except OSError as error:
-        # What is left in the buffer must not fail again when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            return _PIPE_CLOSED
-        print(f"owt: cannot write what comes: {error.strerror}", file=sys.stderr)
-        return _FAILED
+        return _cannot_write(error)
     return 0
+
+
+def _cannot_write(error: OSError) -> int:
+    # What is left in the buffer must not fail again when Python ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return _PIPE_CLOSED
+    print(f"owt: cannot write what comes: {error.strerror}", file=sys.stderr)
+    return _FAILED
 
 
 def _tell(error: CallError) -> int:
     """A problem is for the reader; any other body is the adaptor's, and goes where its answers go."""
+    head, line, last = str(error).rpartition("\n")
     if error.body and not error.type:
         _put(error.body)
-    head, line, last = str(error).rpartition("\n")
+        head = line = ""
     if error.status == 401:
         last += ": --auth USER:PASSWORD says who asks"
     print(f"{head}{line}owt: {last}", file=sys.stderr)

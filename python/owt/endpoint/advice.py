@@ -7,11 +7,19 @@ from pathlib import Path
 
 from owt.endpoint.source import stages
 
+#: How Python's json, and others like it, refuse a value.
+_NO_JSON = "is not JSON serializable"
+
 
 def advise(error: BaseException) -> str:
     """What to do about an adaptor's failure, as lines to add to its traceback; empty if there is nothing to say."""
     if isinstance(error, ModuleNotFoundError) and error.name:
         return _missing_module(error.name)
+    if isinstance(error, TypeError) and str(error).endswith(_NO_JSON):
+        return (
+            "json.dumps() does not know it. Return the value itself, alone or in a dict or a list: answers are made"
+            " JSON with NumPy's, pandas' and torch's values, dates, sets, Enums and dataclasses in them.\n"
+        )
     if isinstance(error, NameError) and error.name and error.name in stages():
         return f"{error.name}() begins a pipeline. In a module, write pipe().{error.name}(...).\n"
     return ""

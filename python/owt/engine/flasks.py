@@ -7,10 +7,13 @@ import hmac
 import os
 import tempfile
 import threading
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from owt.answer import jsons
+from owt.answer.cannot import CannotSend
 from owt.answer.response import Answer, Later, from_response
 from owt.endpoint import directory
 from owt.process.request import Request
@@ -77,9 +80,21 @@ def _app(endpoint: Endpoint) -> Flask:
             if endpoint.flask is None:
                 app = Flask(str(endpoint.globals["__name__"]), root_path=_root())
                 app.secret_key = _secret(endpoint.code_id)
+                app.json.default = partial(_to_json, app.json.default)  # type: ignore[attr-defined]
                 endpoint.flask = app
     made: Flask = endpoint.flask
     return made
+
+
+def _to_json(flasks: Callable[[Any], Any], value: Any) -> Any:
+    """What ``jsonify`` does not know by itself: as an answer's JSON has it."""
+    try:
+        return flasks(value)
+    except TypeError as error:
+        try:
+            return jsons.simple(value, "jsonify was given")
+        except CannotSend as reason:
+            raise TypeError(f"{error}: {reason}") from None
 
 
 def _secret(code_id: str) -> bytes:

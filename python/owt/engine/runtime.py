@@ -24,7 +24,7 @@ from owt.asked import arguments, form, uploads
 from owt.endpoint import advice, loaded, loading
 from owt.engine import aio, flasks, letting_go, shutdown
 from owt.models import batch
-from owt.process import borrowed, damage, failure, output, signals
+from owt.process import borrowed, damage, failure, output, signals, threads
 from owt.process.context import Cancelled, call_threads, current
 from owt.process.refusal import Refusal
 from owt.process.request import Request
@@ -48,10 +48,10 @@ def start() -> None:
     endpoint.directory()  # from the environment, which is anybody's later on
     tempfile.gettempdir()
     output.install(_owt.log)
+    threads.install()
     signals.guard(frozenset(_owt.reserved_signals()))
     endpoint.on_load = loaded.register
     failure.advise = advice.advise
-    threading.excepthook = failure.end_thread
     endpoint.on_discard = _owt.forget
     loading.begins, loading.ends = _owt.load_begins, _owt.load_ends
     loaded.announce = aio.announce

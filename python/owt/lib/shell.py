@@ -46,3 +46,7 @@ def shell(command: str | bytes | None = None, /, **variables: Any) -> bytes | Pi
 def run(cmd: str) -> bytes:
     """An adaptor: what the command writes to its standard output."""
     return shell(cmd)
+
+
+# Adaptors find the function under the module's name.
+shell.run = run  # type: ignore[attr-defined]

@@ -152,7 +152,6 @@ def _noting_the_owner(start: Callable[[threading.Thread], None]) -> Callable[[th
         if request is not None:
             # Not the request itself, which may be large, while the thread may last.
             self._owt_owner = weakref.ref(request)  # type: ignore[attr-defined]
-            self._owt_connection = request._call.connection  # type: ignore[attr-defined]
         start(self)
 
     return noting

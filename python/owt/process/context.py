@@ -6,6 +6,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from _owt import Call
+
     from owt.process.request import Request
 
 
@@ -42,3 +44,12 @@ def hint(error: BaseException | None = None) -> str:
     if request is None or not isinstance(error, request._hint_for):
         return ""
     return request._hint
+
+
+def failed_threads(call: Call) -> str:
+    """What threads of the running call have died of, to be told with its own failure; mostly nothing."""
+    request = current.get(None)
+    if request is None or not call.show_traceback:
+        return ""
+    failures: list[str] = request.__dict__.get("_failed_threads", [])
+    return "".join(f"\nA thread of this call had failed before:\n{text}" for text in failures)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from owt.process import output
-from owt.process.context import Cancelled, hint
+from owt.process.context import current, failed_threads, hint
 from owt.process.refusal import SHORT_OF_DESCRIPTORS, why_no_descriptors
 
 if TYPE_CHECKING:
@@ -30,13 +29,24 @@ def _no_advice(error: BaseException) -> str:
 #: What is added to the traceback of a failure.
 advise: Callable[[BaseException], str] = _no_advice
 
+#: Modules that exit when they do not take an argument; and those that do so for commands too, which they run.
+_PARSERS = frozenset(("argparse", "optparse"))
+_COMMANDS = frozenset(("click", "rich_click", "typer"))
+
 _PACKAGE = f"{Path(__file__).parents[1]}/"
 _LIBRARY = _PACKAGE + "lib/"
 
 
 def refuse(call: Call, error: BaseException, path: str) -> None:
-    """Answers with 500: the traceback of the adaptor whose file is at path, if the client may see it."""
-    call.refuse(500, "adaptor-failed", log(call, error, path))
+    """Answers with 500: the traceback of the adaptor whose file is at path, if the client may see it.
+
+    With 400 and the usage where a parser of command lines did not take what it was given.
+    """
+    text = log(call, error, path)
+    if is_usage(error):
+        call.refuse(400, "usage", (call.show_traceback and said_before(error)) or text)
+    else:
+        call.refuse(500, "adaptor-failed", text)
 
 
 def log(call: Call, error: BaseException, path: str) -> str:
@@ -48,17 +58,28 @@ def log(call: Call, error: BaseException, path: str) -> str:
     for line in text.split("\n"):
         if line:
             output.write(output.ERROR, call.connection, f"{id} {line}")
-    return text if call.show_traceback else HIDDEN.format(id)
+    if not call.show_traceback:
+        return HIDDEN.format(id)
+    if said := said_before(error):
+        text += f"\nBefore it exited it had written:\n{said}"
+    return text + failed_threads(call)
 
 
-def end_thread(ended: threading.ExceptHookArgs) -> None:
-    """Logs what has ended a thread of an adaptor's own, with the number of the call that it belongs to."""
-    error = ended.exc_value
-    if error is None or isinstance(error, SystemExit | Cancelled):
-        return
-    connection = getattr(ended.thread, "_owt_connection", 0)
-    name = ended.thread.name if ended.thread is not None else "that is unknown"
-    output.write(output.ERROR, connection, f"Exception in thread {name}:\n{describe(error, '')}")
+def said_before(error: BaseException) -> str:
+    """What the running call had written when it exited; empty where it did not exit."""
+    request = current.get(None)
+    if request is None or not isinstance(error, SystemExit):
+        return ""
+    return output.said(request)
+
+
+def is_usage(error: BaseException) -> bool:
+    """Whether this is how argparse, optparse or click (with its kin) exit when they do not take what they are given."""
+    if not isinstance(error, SystemExit) or error.code != 2:
+        return False
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    packages = [module.partition(".")[0] for module in modules]
+    return not _PARSERS.isdisjoint(packages) or not _COMMANDS.isdisjoint(packages[-1:])
 
 
 def describe(error: BaseException, path: str) -> str:

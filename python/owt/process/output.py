@@ -36,6 +36,9 @@ partial: dict[tuple[int, object], str] = {}
 #: When each of them was begun, or last shown (seconds of time.monotonic).
 _shown: dict[tuple[int, object], float] = {}
 
+#: Characters of what a call has written, the last ones, that are told with its exit.
+MAX_SAID = 8 * 1024
+
 #: Seconds after which a line that has not ended is shown as far as it has come, if it goes on.
 PATIENCE = 2.0
 
@@ -92,6 +95,21 @@ def end_all() -> None:
     """Writes whatever has been printed without ending the line."""
     for level, key in list(partial):
         write(level, _connection(key), _visible(_take(level, key)))
+
+
+def said(request: object) -> str:
+    """What a call has printed and logged, or the end of it, as a terminal would show it."""
+    text: str = vars(request).get("_said", "")[-MAX_SAID:]
+    lines = [_visible(line).translate(_ESCAPES) for line in text.split("\n")]
+    return "\n".join(lines).encode(errors="backslashreplace").decode()
+
+
+def _keep(key: object, text: str) -> None:
+    if isinstance(key, int):
+        return  # no call's
+    names = vars(key)
+    kept = names.get("_said", "") + text
+    names["_said"] = kept if len(kept) <= 2 * MAX_SAID else kept[-MAX_SAID:]
 
 
 def _key() -> object:
@@ -160,6 +178,7 @@ class LogStream(io.TextIOBase):
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         key = self._level, _key()
+        _keep(key[1], text)
         *lines, rest = (partial.pop(key, "") + text).split("\n")
         if lines:
             _shown.pop(key, None)
@@ -305,8 +324,10 @@ class LogHandler(logging.Handler):
         """Writes the record's lines."""
         try:
             text = self.format(record)
+            key = _key()
+            _keep(key, f"{text}\n")
             for line in text.split("\n"):
-                write(_level(record.levelno), _connection(_key()), line)
+                write(_level(record.levelno), _connection(key), line)
         except Exception:
             self.handleError(record)
 

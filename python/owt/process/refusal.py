@@ -7,7 +7,7 @@ import resource
 from typing import TYPE_CHECKING
 
 from owt.process import output
-from owt.process.context import hint
+from owt.process.context import failed_threads, hint
 
 if TYPE_CHECKING:
     from _owt import Call
@@ -38,6 +38,7 @@ class Refusal(Exception):
             if help := hint():
                 detail += f" {help}"
             output.write(output.ERROR, call.connection, detail)
+            detail += failed_threads(call)
         call.refuse(self.status, self.type, detail)
 
 

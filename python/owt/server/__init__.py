@@ -7,7 +7,7 @@ From Python, as a child process that ends with the program, or with the ``with``
     with Server() as server:
         address, port = server.sing()
 
-Uses the standard library alone.
+Within a call ``Server.sing()`` is the server that runs it. Uses the standard library alone.
 """
 
 from owt.server.child import Server

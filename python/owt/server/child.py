@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,11 +18,19 @@ from owt.server.conf import Settings, conf
 from owt.server.errors import ServerError
 from owt.server.nginx import Nginx
 from owt.server.places import free_port, names, reachable, resolve
+from owt.server.singing import Singing, here
 from owt.server.watch import GRACE, end_with_this_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
+
+
+class _Sing:
+    """``sing`` of a server, and of the class itself."""
+
+    def __get__(self, server: Server | None, owner: type[Server]) -> Callable[[], Singing]:
+        return here if server is None else server._sing
 
 
 class Server:
@@ -34,8 +42,14 @@ class Server:
     are logins as ``user:sha256``, needed where address is not loopback; hosts are names by which it
     may be asked for. timeout is how many seconds it has to start.
 
+    ``sing()`` starts it unless it runs, and returns, once it answers, an address to reach it by and the
+    port. ``Server.sing()``, of the class, is for adaptors: it starts nothing, and returns where the server
+    is that runs the call, as its client has named it; ServerError where no call runs.
+
     Raises ServerError where it cannot start.
     """
+
+    sing = _Sing()
 
     def __init__(
         self,
@@ -62,11 +76,10 @@ class Server:
         self._watcher: subprocess.Popen[bytes] | None = None
         self._program = 0
 
-    def sing(self) -> tuple[str, int]:
-        """Starts it unless it runs; returns, once it answers, an address to reach it by and the port."""
+    def _sing(self) -> Singing:
         if self._process is None:
             self._start()
-        return reachable(self._settings.listen), self._settings.port
+        return Singing(reachable(self._settings.listen), self._settings.port)
 
     def log(self) -> str:
         """nginx's error log, where adaptors print to; empty before the start and after the end."""

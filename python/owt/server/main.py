@@ -13,7 +13,7 @@ from owt.server.conf import Settings, conf, spelled
 from owt.server.errors import ServerError
 from owt.server.nginx import Nginx
 from owt.server.places import free_port, names, private, reachable, resolve
-from owt.server.watch import end_with_the_terminal
+from owt.server.watch import watch_over
 
 _DESCRIPTION = """\
 Run owt until Ctrl-C, without knowing nginx: writes a configuration and becomes nginx. Adaptors run as you, with your
@@ -41,10 +41,10 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--address",
-        default=env.get("OWT_ADDRESS", "localhost"),
+        default=env.get("OWT_ADDRESS") or "localhost",
         help="where to listen: localhost (both loopback addresses), or an address of this machine",
     )
-    parser.add_argument("--port", type=int, default=env.get("OWT_PORT", "9876"), help="9876; 0 is any that is free")
+    parser.add_argument("--port", type=int, default=env.get("OWT_PORT") or "9876", help="9876; 0 is any that is free")
     parser.add_argument(
         "--auth",
         action="append",
@@ -123,7 +123,8 @@ def _run(options: Namespace) -> int:
     (directory / "nginx.conf").write_text(text)
     scheme = "https" if settings.tls else "http"
     url = f"{scheme}://{spelled(reachable(addresses), port)}"
-    print(f"owt-server: {url}, until Ctrl-C; files in {directory}", file=sys.stderr)
     command = nginx.command(directory)
-    end_with_the_terminal()
+    pid_file = directory / "nginx.pid"
+    pid_file.unlink(missing_ok=True)
+    watch_over(pid_file, f"owt-server: {url}, until Ctrl-C; files in {directory}\n")
     os.execv(command[0], command)

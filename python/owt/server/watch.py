@@ -16,6 +16,8 @@ from pathlib import Path
 
 #: Seconds that nginx has to end by itself.
 GRACE = 15
+#: Milliseconds between two looks whether it has written its pid.
+LOOK = 20
 
 
 def end_with_this_program(nginx: int, directory: Path) -> subprocess.Popen[bytes]:
@@ -36,17 +38,20 @@ def end_with_this_program(nginx: int, directory: Path) -> subprocess.Popen[bytes
             os.close(fd)
 
 
-def end_with_the_terminal() -> None:
-    """For this process, which is about to become nginx.
+def watch_over(pid_file: Path, ready: str) -> None:
+    """For this process, which is about to become nginx: a child says that it is ready, and ends it with the terminal.
+
+    nginx writes its pid_file once it has taken the configuration, and listens.
 
     To nginx SIGHUP means: read the configuration again. But a terminal that is closed sends it to every process of the
     foreground's group, so also to a child, who then ends nginx as Ctrl-C does; or, where no shell is in between, to the
     session's leader alone, and the child looks at the terminal. Under nohup it does not end.
     """
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
-        return
-    nginx = os.pidfd_open(os.getpid())
-    signal.signal(signal.SIGHUP, lambda *_: signal.pidfd_send_signal(nginx, signal.SIGTERM))
+    stays = signal.getsignal(signal.SIGHUP) != signal.SIG_DFL
+    pid = os.getpid()
+    nginx = os.pidfd_open(pid)
+    if not stays:
+        signal.signal(signal.SIGHUP, lambda *_: signal.pidfd_send_signal(nginx, signal.SIGTERM))
     if os.fork():
         os.close(nginx)
         return
@@ -54,13 +59,27 @@ def end_with_the_terminal() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         either = select.poll()
         either.register(nginx, select.POLLIN)
-        if os.getsid(0) == os.getppid():
+        if not stays and os.getsid(0) == pid:
             with suppress(OSError):  # no terminal
                 either.register(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY), 0)  # for POLLHUP
-        if nginx not in (fd for fd, _ in either.poll()):
+        seen = either.poll(0)
+        while not seen and not _is_written(pid_file, pid):
+            seen = either.poll(LOOK)
+        if not seen:
+            with suppress(OSError):
+                os.write(2, os.fsencode(ready))
+            seen = either.poll()
+        if nginx not in (fd for fd, _ in seen):
             signal.pidfd_send_signal(nginx, signal.SIGTERM)
     finally:
         os._exit(0)
+
+
+def _is_written(pid_file: Path, pid: int) -> bool:
+    try:
+        return pid_file.read_text() == f"{pid}\n"
+    except OSError:
+        return False
 
 
 def _watch(program: int, nginx: int, group: int, directory: str) -> None:
