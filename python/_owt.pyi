@@ -117,6 +117,21 @@ def part_directory() -> bool:
     """Gives the calling thread a working directory and a umask of its own, which threads that it starts share. False
     where the system does not let it."""
 
+def endpoints() -> int:
+    """The instance's endpoints: so many stay loaded."""
+
+def idle() -> float:
+    """The instance's idle, in seconds; 0 if it has none."""
+
+def trim() -> None:
+    """Hands memory that C's allocator has free back to the system."""
+
+def relieved(helped: bool) -> None:
+    """Says that what ``runtime.relieve`` was asked for has been done, and whether the process is below that now."""
+
+def retire(why: str) -> None:
+    """The process is to be replaced once its calls have ended, though nothing is wrong with it. why: for the log."""
+
 def reserved_signals() -> list[int]:
     """The signals that nginx itself uses in this process."""
 

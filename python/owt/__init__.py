@@ -5,15 +5,23 @@ server, so processes that an adaptor starts can import it and the adaptor as wel
 is imported when it is first asked for: the programs owt and owt-server need none of it.
 """
 
-__all__ = ["Cancelled", "pipe", "shell"]
+__all__ = ["Cancelled", "batch", "keep", "pipe", "shell"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from owt.lib.shell import shell
+    from owt.models.batch import batch
+    from owt.models.keep import keep
     from owt.process.context import Cancelled
     from owt.summat.pipe import pipe
 else:
-    _homes = {"Cancelled": "owt.process.context", "pipe": "owt.summat", "shell": "owt.lib.shell"}
+    _homes = {
+        "Cancelled": "owt.process.context",
+        "batch": "owt.models.batch",
+        "keep": "owt.models.keep",
+        "pipe": "owt.summat",
+        "shell": "owt.lib.shell",
+    }
 
     def __getattr__(name: str) -> object:
         if name not in _homes:

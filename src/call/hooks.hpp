@@ -34,9 +34,17 @@ constexpr int for_tests(int, int shorter) {
     return shorter;
 }
 
+// Where a test has put a /proc and a /sys of its own: OWT_ROOT in the environment.
+inline std::string root_for_tests() {
+    const char* root = std::getenv("OWT_ROOT");
+    return root == nullptr ? "" : root;
+}
+
 }  // namespace owt
 
 #else
+
+#include <string>
 
 namespace owt {
 
@@ -44,6 +52,10 @@ inline void hook(const char*) {}
 
 constexpr int for_tests(int usual, int) {
     return usual;
+}
+
+inline std::string root_for_tests() {
+    return {};
 }
 
 }  // namespace owt

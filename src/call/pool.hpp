@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -30,9 +31,11 @@ struct Settings {
     std::size_t queue = 64;
     std::size_t async = 16384;  // calls that run without a thread
     std::chrono::milliseconds grace{10000};
-    std::string python_home;               // a virtualenv; empty: the Python that owt was built with
-    std::vector<std::string> python_path;  // before sys.path
-    std::vector<std::pair<std::string, std::string>> env;
+    std::size_t endpoints = 64;                            // that stay loaded
+    std::chrono::milliseconds idle{0};                     // what was not called for so long is dropped; 0: nothing is
+    std::string python_home;                               // a virtualenv; empty: the Python that owt was built with
+    std::vector<std::string> python_path;                  // before sys.path
+    std::vector<std::pair<std::string, std::string>> env;  // $index in a value: see with_index()
     std::vector<std::string> preload;
     std::vector<std::string> writable;  // if not empty, everything else is read-only
     std::size_t max_calls = 0;          // 0: no limit
@@ -43,10 +46,27 @@ struct Settings {
     Host host;
 };
 
+// What stands in a variable's value for the number of the process in its instance, from 0 on.
+constexpr std::string_view index_variable = "$index";
+
+// The settings with this number in its place.
+inline Settings with_index(Settings settings, std::size_t index) {
+    for (auto& [name, value] : settings.env) {
+        for (std::size_t at = 0; (at = value.find(index_variable, at)) != std::string::npos;) {
+            std::string number = std::to_string(index);
+            value.replace(at, index_variable.size(), number);
+            at += number.size();
+        }
+    }
+    return settings;
+}
+
 // What there is to see of a pool from outside.
 struct Load {
     std::size_t queued = 0;        // calls
     std::size_t lost_threads = 0;  // written off, and not back
+    std::size_t reliefs = 0;       // how often relieve() has been done
+    bool relief_helped = false;    // the last time
 };
 
 // None of these waits for Python, but for stop().
@@ -75,6 +95,8 @@ class Pool {
     virtual void cancel(const CallPtr& call) = 0;
     // Room again for a call's asynchronous writer.
     virtual void resume(CallPtr call) = 0;
+    // Python is to let go of what is idle until the process is below so many bytes. Load tells when that is done.
+    virtual void relieve(std::size_t limit) = 0;
     // Cancels everything, closes generators, runs atexit functions. False if Python threads are left at the deadline.
     virtual bool stop(std::chrono::milliseconds deadline) = 0;
 

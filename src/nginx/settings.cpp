@@ -76,6 +76,15 @@ char* set_grace(const Line& line, Settings& settings) {
     return NGX_CONF_OK;
 }
 
+char* set_idle(const Line& line, Settings& settings) {
+    ngx_int_t time = line.size == 2 ? ngx_parse_time(&line.values[1], 0) : NGX_ERROR;
+    if (time == NGX_ERROR || time == 0) {
+        return line.fail("wants a time, as in \"idle 30m;\"");
+    }
+    settings.idle = std::chrono::milliseconds(time);
+    return NGX_CONF_OK;
+}
+
 char* set_max_rss(const Line& line, Settings& settings) {
     off_t size = line.size == 2 || line.size == 3 ? ngx_parse_offset(&line.values[1]) : NGX_ERROR;
     off_t hard = line.size == 3 ? ngx_parse_offset(&line.values[2]) : 0;
@@ -196,6 +205,12 @@ char* set(const Line& line, Block& block) {
     if (line.name() == "grace") {
         return set_grace(line, settings);
     }
+    if (line.name() == "endpoints") {
+        return set_count(line, 1, 1'000'000, settings.endpoints);
+    }
+    if (line.name() == "idle") {
+        return set_idle(line, settings);
+    }
     if (line.name() == "max_rss") {
         return set_max_rss(line, settings);
     }
@@ -221,9 +236,8 @@ char* set(const Line& line, Block& block) {
         return add_writable(line, settings);
     }
     return line.fail(
-        "unknown: known are processes, spare, threads, queue, async, grace, python_home, python_path, env, preload, "
-        "writable, "
-        "max_calls and max_rss");
+        "unknown: known are processes, spare, threads, queue, async, grace, endpoints, idle, python_home, python_path, "
+        "env, preload, writable, max_calls and max_rss");
 }
 
 // These may come several times, and add up.
@@ -236,7 +250,13 @@ char* settings_line(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
         if (!block.seen.insert(line.name()).second && std::ranges::find(lists, line.name()) == lists.end()) {
             return line.fail("is duplicate");
         }
-        return set(line, block);
+        char* result = set(line, block);
+        auto numbered = [](const auto& variable) { return variable.second.find(index_variable) != std::string::npos; };
+        if (result == NGX_CONF_OK && block.spare > 0 && std::ranges::any_of(block.settings.env, numbered)) {
+            return line.fail(
+                "\"env\" with $index does not go with \"spare\": who takes another's place has another number");
+        }
+        return result;
     } catch (const std::exception& error) {
         return line.fail(error.what());
     }

@@ -17,6 +17,7 @@
 #include <system_error>
 
 #include "call/hooks.hpp"
+#include "call/memory.hpp"
 #include "call/text.hpp"
 #include "nginx/door.hpp"
 #include "nginx/loop.hpp"
@@ -33,6 +34,7 @@ constexpr ngx_msec_t hold_time = 3600 * 1000;
 constexpr std::size_t longest_line = NGX_MAX_ERROR_STR - 256;  // the rest is for time, process and connection
 constexpr ngx_msec_t look_interval = for_tests(1000, 50);
 constexpr ngx_msec_t hard_look_interval = for_tests(100, 50);  // where memory has a hard bound
+constexpr auto relief_again = std::chrono::seconds(60);
 constexpr ngx_msec_t last_words = 100;
 constexpr ngx_msec_t descriptors_interval = 1000;
 // nginx's master kills with SIGKILL (and an [alert]) what does not end some 1.5 s after SIGTERM.
@@ -48,17 +50,6 @@ void keep_umask() {
     if (mode_t mask = ::umask(022); mask != 0) {
         ::umask(mask);
     }
-}
-
-std::size_t resident_bytes() {
-    std::array<char, 128> text{};
-    Fd statm(::open("/proc/self/statm", O_RDONLY | O_CLOEXEC));
-    if (!statm || ::read(statm.get(), text.data(), text.size() - 1) <= 0) {
-        return 0;
-    }
-    char* rest = nullptr;
-    std::strtoul(text.data(), &rest, 10);
-    return std::strtoul(rest, nullptr, 10) * static_cast<std::size_t>(ngx_pagesize);
 }
 
 // Where nobody looks on.
@@ -97,12 +88,13 @@ Worker* Worker::get() {
 }
 
 Worker::Worker(const Instance& instance)
-    : settings_(instance.settings),
+    : settings_(with_index(instance.settings, ngx_worker - instance.first_worker)),
       name_(instance.name == "default" ? "" : instance.name),
       who_(name_.empty() ? "this process" : "this process of " + name_),
       succession_(Succession::get()),
       row_(succession_ != nullptr ? succession_->row() : nobodys_row()),
-      rss_limit_(settings_.max_rss) {
+      rss_limit_(settings_.max_rss),
+      memory_limit_(memory_there_is(root_for_tests()) / 5 * 4) {
     init_timer(kick_, this, [](ngx_event_t* event) noexcept { worker_of(event).pool_->kick(); });
     init_timer(hold_timer_, this, [](ngx_event_t* event) noexcept { ngx_add_timer(event, hold_time); });
     init_timer(look_timer_, this, [](ngx_event_t* event) noexcept { worker_of(event).look_at_itself(); });
@@ -402,11 +394,33 @@ void Worker::look_at_itself() {
                       rss);
         ::_exit(1);
     }
-    if (ready_ && settings_.max_rss != 0 && rss > rss_limit_) {
-        replace("max_rss is exceeded");
+    if (ready_) {
+        watch_memory(rss, load);
     }
     if (held_ > 0 || settings_.max_rss_hard != 0 || (settings_.max_rss != 0 && !leaving_)) {
         ngx_add_timer(&look_timer_, settings_.max_rss_hard != 0 ? hard_look_interval : look_interval);
+    }
+}
+
+// Before the process is given up for its memory, Python lets go of what it does not need just now.
+void Worker::watch_memory(std::size_t rss, const Load& load) {
+    bool over = settings_.max_rss != 0 && rss > rss_limit_;
+    if (!over && rss <= memory_limit_) {
+        relief_ = Relief::none;
+        return;
+    }
+    auto now = Clock::now();
+    if (relief_ == Relief::asked && (load.reliefs != reliefs_before_ || now > relief_asked_ + settings_.grace)) {
+        bool helped = load.reliefs != reliefs_before_ && load.relief_helped;
+        relief_ = helped ? Relief::none : Relief::vain;  // what has helped may do so again
+    }
+    if (over && relief_ == Relief::vain) {
+        replace("max_rss is exceeded");
+    } else if (relief_ == Relief::none || (relief_ == Relief::vain && now > relief_asked_ + relief_again)) {
+        relief_ = Relief::asked;
+        relief_asked_ = now;
+        reliefs_before_ = load.reliefs;
+        pool_->relieve(over ? rss_limit_ : memory_limit_);
     }
 }
 

@@ -50,6 +50,7 @@ class Worker {
     void end_stuck();
     void close_connections();
     void look_at_itself();
+    void watch_memory(std::size_t rss, const Load& load);
     void check_rss_at_start();
     void look_around();
     void replace(const char* why);
@@ -71,7 +72,11 @@ class Worker {
     std::size_t held_ = 0;
     std::size_t done_ = 0;
     std::size_t failed_ = 0;
-    std::size_t rss_limit_;
+    std::size_t rss_limit_;           // of max_rss
+    const std::size_t memory_limit_;  // what may be used before memory is short
+    enum class Relief { none, asked, vain } relief_ = Relief::none;
+    Clock::time_point relief_asked_;
+    std::size_t reliefs_before_ = 0;
     std::size_t calls_ = 0;
     bool door_closed_ = false;
     bool ready_ = false;

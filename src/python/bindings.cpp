@@ -7,6 +7,7 @@
 #include <pybind11/stl.h>
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <sched.h>
 #include <unistd.h>
 #include <csignal>
@@ -531,7 +532,15 @@ OWT_MODULE(_owt, module) {
         }
     });
     module.def("failed", [] { sound = false; });
-    module.def("damaged", &damaged);
+    module.def("damaged", &retire);
+    module.def("retire", &retire);
+    module.def("relieved", &relieved);
+    module.def("endpoints", &endpoints);
+    module.def("idle", &idle);
+    module.def("trim", [] {
+        py::gil_scoped_release detached;
+        ::malloc_trim(0);
+    });
 }
 
 }  // namespace owt::python

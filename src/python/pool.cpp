@@ -45,7 +45,12 @@ class PythonPool final : public Pool {
     bool ready() const override { return supervisor_.ready(); }
     Health health() const override { return threads_.health(); }
     std::string why() const override { return threads_.why(); }
-    Load load() override { return {.queued = queue_.size(), .lost_threads = threads_.lost()}; }
+    Load load() override {
+        return {.queued = queue_.size(),
+                .lost_threads = threads_.lost(),
+                .reliefs = supervisor_.reliefs(),
+                .relief_helped = supervisor_.relief_helped()};
+    }
 
     std::optional<Problem> submit(CallPtr call) override {
         auto pushed = loop_queue_.push(call);
@@ -63,6 +68,7 @@ class PythonPool final : public Pool {
         queue_.kick();
     }
 
+    void relieve(std::size_t limit) override { supervisor_.relieve(limit); }
     void resume(CallPtr call) override { supervisor_.resume(std::move(call)); }
 
     void cancel(const CallPtr& call) override {

@@ -41,6 +41,8 @@ struct Interpreter {
     Host host;
     pid_t pid = 0;
     double grace = 0;
+    double idle = 0;
+    std::size_t endpoints = 0;
     Fd stack_read;
     Fd stack_write;
 
@@ -49,7 +51,8 @@ struct Interpreter {
     std::atomic<bool> releases_waiting = false;
     std::function<void()> tell;
     std::function<void()> loop_came_back;
-    std::function<void(std::string)> tell_damage;
+    std::function<void(std::string)> retire;
+    std::function<void(bool)> relieved;
 };
 
 Interpreter& interpreter() {
@@ -143,6 +146,7 @@ Runtime look_up() {
         .thread_started = keep(owt.attr("thread_started")),
         .thread_ended = keep(owt.attr("thread_ended")),
         .stop = keep(owt.attr("stop")),
+        .relieve = keep(owt.attr("relieve")),
         .cancelled = keep(py::module_::import("owt").attr("Cancelled")),
         .json_loads = keep(py::module_::import("json").attr("loads")),
         .name_run = keep(py::str("run")),
@@ -163,6 +167,8 @@ void start(const Settings& settings, Doorbell& doorbell) {
     state.doorbell = &doorbell;
     state.pid = ::getpid();
     state.grace = std::chrono::duration<double>(settings.grace).count();
+    state.idle = std::chrono::duration<double>(settings.idle).count();
+    state.endpoints = settings.endpoints;
     state.host = settings.host;
 
     // An arena per thread keeps freed memory from other threads.
@@ -218,6 +224,14 @@ double grace() {
     return interpreter().grace;
 }
 
+double idle() {
+    return interpreter().idle;
+}
+
+std::size_t endpoints() {
+    return interpreter().endpoints;
+}
+
 Thread::Thread() : gil_(PyGILState_Ensure()), state_(PyEval_SaveThread()) {}
 
 Thread::~Thread() {
@@ -270,6 +284,10 @@ bool overdue_task(const CallPtr& call) {
 
 void stop(double seconds) {
     logged([&] { py::handle(runtime().stop)(seconds); });
+}
+
+void relieve(std::size_t limit) {
+    logged([&] { py::handle(runtime().relieve)(limit); });
 }
 
 bool importing(PyThreadState* thread) {
@@ -372,13 +390,23 @@ void release() {
     }
 }
 
-void on_damage(std::function<void(std::string)> tell) {
-    interpreter().tell_damage = std::move(tell);
+void on_retirement(std::function<void(std::string)> tell) {
+    interpreter().retire = std::move(tell);
 }
 
-void damaged(std::string why) {
-    if (::getpid() == process_id() && interpreter().tell_damage) {
-        interpreter().tell_damage(std::move(why));
+void retire(std::string why) {
+    if (::getpid() == process_id() && interpreter().retire) {
+        interpreter().retire(std::move(why));
+    }
+}
+
+void on_relieved(std::function<void(bool)> tell) {
+    interpreter().relieved = std::move(tell);
+}
+
+void relieved(bool helped) {
+    if (::getpid() == process_id() && interpreter().relieved) {
+        interpreter().relieved(helped);
     }
 }
 

@@ -69,6 +69,8 @@ void resume_task(const CallPtr& call);
 // A task has not ended in time after it was cancelled. True if it has cost an event loop.
 bool overdue_task(const CallPtr& call);
 void stop(double seconds);
+// To let go of what is idle until the process is below so many bytes. Returns at once.
+void relieve(std::size_t limit);
 
 // Raises owt.Cancelled in the thread at its next bytecode. Not while it is importing: that would leave the module
 // half-imported for the life of the process.
@@ -93,10 +95,13 @@ void release();
 // An event loop that overdue_task() has reported as lost has come round again. tell is called then, from any thread.
 void on_loop_back(std::function<void()> tell);
 void loop_came_back();
-// tell is called, from any thread that holds the GIL, when the interpreter is found damaged beyond repair; why: for the
-// log.
-void on_damage(std::function<void(std::string why)> tell);
-void damaged(std::string why);
+// tell is called, from any thread that holds the GIL, when the process is to be replaced: its interpreter is found
+// damaged beyond repair, or nothing is loaded in it any more. why: for the log.
+void on_retirement(std::function<void(std::string why)> tell);
+void retire(std::string why);
+// What relieve() was asked for has been done. tell is called then, from any thread. helped: the process is below that.
+void on_relieved(std::function<void(bool helped)> tell);
+void relieved(bool helped);
 
 // What the package owt.runtime offers, looked up once.
 struct Runtime {
@@ -109,6 +114,7 @@ struct Runtime {
     PyObject* thread_started;
     PyObject* thread_ended;
     PyObject* stop;
+    PyObject* relieve;
     PyObject* cancelled;  // the exception owt.Cancelled
     PyObject* json_loads;
     PyObject* name_run;  // 'run'
@@ -123,7 +129,9 @@ Doorbell& doorbell();
 const Host& host();
 // The worker's, also in a process that an adaptor forked.
 int process_id();
-// As the instance sets it, in seconds.
+// As the instance sets them; times in seconds.
 double grace();
+double idle();
+std::size_t endpoints();
 
 }  // namespace owt::python

@@ -38,6 +38,12 @@ void Supervisor::ping() {
     changed_.notify_one();
 }
 
+void Supervisor::relieve(std::size_t limit) {
+    std::lock_guard lock(mutex_);
+    relieve_ = limit;
+    changed_.notify_one();
+}
+
 void Supervisor::stop(Clock::time_point deadline) {
     std::lock_guard lock(mutex_);
     stop_requested_ = true;
@@ -69,7 +75,11 @@ void Supervisor::run() {
         threads_.leave();
         return;
     }
-    python::on_damage([this](std::string why) { threads_.decline(Pool::Health::worn_out, std::move(why)); });
+    python::on_retirement([this](std::string why) { threads_.decline(Pool::Health::worn_out, std::move(why)); });
+    python::on_relieved([this](bool helped) {
+        relief_helped_ = helped;
+        ++reliefs_;
+    });
     python::on_release([this] {
         std::lock_guard lock(mutex_);
         changed_.notify_one();
@@ -137,9 +147,10 @@ void Supervisor::watch() {
     for (;;) {
         bool stop;
         bool pinged;
+        std::size_t relieve;
         {
             std::unique_lock lock(mutex_);
-            auto news = [&] { return stop_requested_ || pinged_ || !tasks_.empty(); };
+            auto news = [&] { return stop_requested_ || pinged_ || relieve_ != 0 || !tasks_.empty(); };
             if (!round.empty()) {
                 changed_.wait_for(lock, retry_interrupt, news);
             } else if (look_again > 0ms) {
@@ -154,16 +165,20 @@ void Supervisor::watch() {
             tasks_.clear();
             stop = stop_requested_;
             pinged = std::exchange(pinged_, false);
+            relieve = std::exchange(relieve_, 0);
             if (std::exchange(grow_, false)) {
                 look_again = 1ms;
             }
         }
-        if (!round.empty() || pinged || python::releases_waiting()) {
+        if (!round.empty() || pinged || relieve != 0 || python::releases_waiting()) {
             hook("deliver");
             PyEval_RestoreThread(state);
             ++heartbeats_;
             std::erase_if(round, [&](const Task& task) { return deliver(task); });
             python::release();
+            if (relieve != 0) {
+                python::relieve(relieve);
+            }
             PyEval_SaveThread();
         }
         if (stop) {

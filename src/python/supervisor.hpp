@@ -36,6 +36,10 @@ class Supervisor {
     // It is to take the GIL once, which heartbeats() then counts.
     void ping();
     std::uint64_t heartbeats() const { return heartbeats_; }
+    // What is idle is to be let go, until the process is below so many bytes.
+    void relieve(std::size_t limit);
+    std::size_t reliefs() const { return reliefs_; }
+    bool relief_helped() const { return relief_helped_; }
     void stop(Clock::time_point deadline);
 
   private:
@@ -58,12 +62,15 @@ class Supervisor {
     Growth& growth_;
     std::atomic<bool> ready_ = false;
     std::atomic<std::uint64_t> heartbeats_ = 0;
+    std::atomic<std::size_t> reliefs_ = 0;
+    std::atomic<bool> relief_helped_ = false;
 
     std::mutex mutex_;
     std::condition_variable changed_;
     std::vector<Task> tasks_;
     bool grow_ = false;
     bool pinged_ = false;
+    std::size_t relieve_ = 0;  // bytes; 0: nobody has asked
     bool stop_requested_ = false;
     Clock::time_point stop_deadline_;
 };

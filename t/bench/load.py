@@ -80,6 +80,11 @@ def drain(server: Server, request: str, size: int = 0, upload: int = 0) -> str:
     return tail
 
 
+def number(server: Server, request: str) -> float:
+    """The answer to `request`, a number."""
+    return float(_client(server, "drain", request)["tail"].rpartition("\r\n")[2])
+
+
 def lags(server: Server, request: str) -> list[float]:
     """Sorted, the seconds from yield to read of each line of the answer."""
     found: list[float] = _client(server, "lag", request)["lags"]

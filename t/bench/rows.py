@@ -14,6 +14,7 @@ from statistics import median
 import echo
 import load
 import measure
+import models
 import peers
 from peers import BenchError, Peer, Server, Tools
 
@@ -353,6 +354,39 @@ def calls(run: Run) -> Iterator[Row]:
     yield Row(f"from call {first:,} to call {done:,}: memory grows by", grown / MB, " MB", goal)
 
 
+def model(run: Run) -> Iterator[Row]:
+    """What stands between a client and a model: threads whose state is cold, and calls that come one by one."""
+    if not run.find("owt-8"):
+        return
+    with run.server(models.SMALL_PEER) as server:
+        load.echo(server, 1, 1)
+        rates, inside = [], []
+        for _ in range(run.sizes.rounds):
+            rates.append(load.echo(server, 1, run.sizes.seconds).rate)
+            inside.append(load.number(server, load.post(models.SMALL, name="owt", calls=2000)))
+    for title, rate in ("over HTTP", median(rates)), ("in process", median(inside)):
+        yield Row(f"small model, one client, default threads: calls a second, {title}", rate, "/s")
+    shares = [rate / most for rate, most in zip(rates, inside, strict=True)]
+    yield Row(
+        "small model, one client, default threads, against in process",
+        median(shares),
+        "x",
+        Goal(0.7, "x", at_least=True),
+    )
+    litserve = models.litserve()
+    batching = [models.BATCHED_PEER, models.BY_HAND_PEER, *([litserve] if litserve else [])]
+    with ExitStack() as stack:
+        servers = [stack.enter_context(run.server(peer)) for peer in batching]
+        taken = echo.take(servers, [64], run.sizes.rounds, run.sizes.seconds, 1)
+    for peer in batching:
+        yield Row(
+            f"batches of up to 32, 64 clients: calls a second, {peer.title}", taken.median(peer.name, 64, "rate"), "/s"
+        )
+    pairs = zip(taken.readings["batched"][64], taken.readings["by-hand"][64], strict=True)
+    share = median(mine.rate / theirs.rate for mine, theirs in pairs)
+    yield Row("batches, 64 clients: calls a second / by hand", share, "x", Goal(0.9, "x", at_least=True))
+
+
 SECTIONS: dict[str, Callable[[Run], Iterator[Row]]] = {
     "echo": echoes,
     "binding": binding,
@@ -363,6 +397,7 @@ SECTIONS: dict[str, Callable[[Run], Iterator[Row]]] = {
     "streams": streams,
     "memory": memory,
     "calls": calls,
+    "model": model,
 }
 
 

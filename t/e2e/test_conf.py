@@ -95,6 +95,10 @@ MISTAKES = {
     "grace: zero": (instance("grace 0;" + HERE), "wants a time"),
     "grace: no time": (instance("grace period;" + HERE), "wants a time"),
     "grace: twice": (instance("grace 1s;", "grace 1s;" + HERE), "duplicate"),
+    "endpoints: none": (instance("endpoints 0;" + HERE), "wants one number from 1 to 1000000"),
+    "idle: no time": (instance("idle long;" + HERE), "wants a time, as in"),
+    "idle: zero": (instance("idle 0;" + HERE), "wants a time, as in"),
+    "env: $index with spare": (instance("spare 1; env GPU=$index;" + HERE), r"\$index does not go with \"spare\""),
     "max_rss: no size": (instance("max_rss big;" + HERE), "wants one size or two"),
     "max_rss: hard below soft": (instance("max_rss 2g 1g;" + HERE), "not less than the first"),
     "max_rss: no second size": (instance("max_rss 2g lots;" + HERE), "wants one size or two"),
@@ -139,7 +143,7 @@ def test_a_virtualenv_of_another_python_is_a_mistake(
 def test_the_confs_that_are_right_are_right(check: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
     http = (
         "owt_timeout off; owt_stream_buffer 64k; owt_traceback off; owt_dir sources;\n"
-        "owt_instance default { threads 1; queue 1; grace 100ms; max_calls 1; max_rss 1g; env A=b C=d; env E=; }\n"
+        "owt_instance default { threads 1; queue 1; grace 100ms; max_calls 1; max_rss 1g; endpoints 1; idle 30m; env A=b C=d I=$index; env E=; }\n"
         "server { listen 127.0.0.1:{port}; owt_timeout 1m; location / { owt; owt_timeout 1s; owt_stream_buffer 1m; } }"
     )
     done = check(http)

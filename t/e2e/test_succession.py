@@ -633,7 +633,7 @@ def test_a_slow_preload_over_max_rss_is_not_cut_off(start: Callable[..., Server]
         with server.hold("look") as hold:
             hold.wait_reached()
     assert ask_pid(server) == loading
-    code = "def run(_):\n    global kept\n    kept = bytearray(b'x') * (400 << 20)\n    return len(kept)\n"
+    code = "import sys\ndef run(_):\n    sys.kept = bytearray(b'x') * (400 << 20)\n    return len(sys.kept)\n"
     assert Asking(server, code).answer().text == str(400 << 20)
     wait_until(lambda: ask_pid(server) != loading, "another process")
 

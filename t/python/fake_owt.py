@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import threading
+import time
 import types
 from collections import deque
 
@@ -29,7 +30,20 @@ bridge.queue_fd = lambda: bridge.fd
 bridge.failures = []
 bridge.failed = lambda: bridge.failures.append("")
 bridge.damaged = lambda why: bridge.failures.append(why)
+bridge.endpoints = lambda: 64
+bridge.idle = lambda: 0.0
+bridge.trim = lambda: None
+bridge.relieved = lambda helped: bridge.failures.append(helped)
+bridge.retire = lambda why: bridge.failures.append(why)
 sys.modules["_owt"] = bridge
+
+
+def wait_until(look):
+    """Looks until it is so, for five seconds at most."""
+    deadline = time.monotonic() + 5
+    while not look():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 class Call:

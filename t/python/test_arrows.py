@@ -13,9 +13,10 @@ ALLOWED = {
     "answer": {"process"},
     "summat": {"process"},
     "lib": {"process", "answer", "summat"},
-    "prelude": {"process", "summat", "lib"},
-    "endpoint": {"process", "asked", "answer", "summat", "prelude"},
-    "engine": {"process", "asked", "answer", "summat", "lib", "prelude", "endpoint"},
+    "models": {"process"},
+    "prelude": {"process", "summat", "lib", "models"},
+    "endpoint": {"process", "asked", "answer", "summat", "models", "prelude"},
+    "engine": {"process", "asked", "answer", "summat", "lib", "models", "prelude", "endpoint"},
     "client": set(),
     "server": {"process"},  # for Server.sing() within a call alone
 }

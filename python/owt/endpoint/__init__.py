@@ -28,6 +28,9 @@ PREFIX = f"{__name__}.sha256_"
 #: anybody else sees the module. The server registers its endpoints so; other processes need not.
 on_load: Callable[[ModuleType, bytes, bool], None] | None = None
 
+#: Is given each endpoint's module before its source runs, once that has been compiled.
+before_run: Callable[[ModuleType], None] | None = None
+
 #: Is told of each endpoint that is dropped.
 on_discard: Callable[[str], None] | None = None
 
@@ -104,6 +107,8 @@ class Loader(SourceFileLoader):
         namespace = vars(module)
         namespace.update({name: getattr(owt, name) for name in owt.__all__})
         _show_lines(self.path, source)
+        if before_run is not None:
+            before_run(module)
         had_flask = "flask" in sys.modules
         if on_load is None:
             children.end_with_parent()

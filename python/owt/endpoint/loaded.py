@@ -7,10 +7,12 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from inspect import isasyncgenfunction, iscoroutinefunction
+from threading import get_ident
+from time import monotonic
 from traceback import format_exception_only
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import owt
@@ -18,15 +20,17 @@ from owt import endpoint
 from owt.asked import arguments, binding
 from owt.endpoint import loading, store
 from owt.endpoint.compiling import EXPRESSION
-from owt.process import borrowed
+from owt.models.batch import Batched
+from owt.process import borrowed, memory
+from owt.process.context import call_threads
 from owt.process.refusal import Refusal
 from owt.summat import Adaptor
 
 if TYPE_CHECKING:
     from _owt import Call
 
-#: So many endpoints stay loaded; beyond that the least recently used ones are dropped.
-MAX_ENDPOINTS = 1024
+#: So many endpoints stay loaded; beyond that the least recently used ones are dropped, those that run excepted.
+most = 64
 #: So many characters of a line are shown on either side of a syntax error.
 NEAR = 200
 #: So many plans are remembered for a function; callers with ever new names start anew.
@@ -37,8 +41,14 @@ def _nobody(code_id: str, fn_name: str) -> None:
     pass
 
 
+def _nothing() -> None:
+    pass
+
+
 #: Is told of each function that is asynchronous, by its endpoint and its name.
 announce: Callable[[str, str], None] = _nobody
+#: Is called when an endpoint has been loaded.
+taken_in: Callable[[], None] = _nothing
 
 
 class Function:
@@ -93,6 +103,8 @@ class Endpoint:
             )
         if isinstance(value, Adaptor):
             value = Adaptor.done(value)
+        elif isinstance(value, Batched):
+            value = value.later
         elif isinstance(value, type) and issubclass(value, Adaptor):
             raise _no_function(f"{name!r} is a class of stages; it has to be an instance: {value.__name__}().")
         if not callable(value):
@@ -135,6 +147,7 @@ def load(call: Call, code_id: str, rest: tuple[Any, dict[str, Any]]) -> Endpoint
     too many calls wait already (503), Cancelled if nobody waits for the call any more once it is loaded,
     and whatever the adaptor's top level raises.
     """
+    running.pop(get_ident(), None)  # which it ran before
     with loading.Claim(endpoint.PREFIX + code_id) as other:
         if other is None:
             found = endpoints.get(code_id) or _load(call, code_id)
@@ -193,16 +206,121 @@ def forget_failed(code_id: str) -> None:
 
 def register(module: ModuleType, source: bytes, imported_flask: bool) -> None:
     """Takes in an endpoint that has just been loaded; others may have to make room."""
+    global ever
     made = Endpoint(module, source, imported_flask)
     with _lock:
         endpoints[made.code_id] = made
-        surplus = len(endpoints) - MAX_ENDPOINTS
-        if surplus > 0:
-            busy = {id(made), *map(id, list(running.values())), *map(id, list(detached.values()))}
-            for old in list(endpoints.values()):
-                if surplus <= 0:
-                    break
-                if id(old) not in busy:
-                    del endpoints[old.code_id]
-                    endpoint.discard(old.code_id)
-                    surplus -= 1
+        _seen[made.code_id] = monotonic()
+        ever = True
+        gone = _drop(_count() - most, spared=made)
+    if gone:
+        memory.dropped()
+    taken_in()
+
+
+# ---- letting go
+
+#: Something has been loaded in this process.
+ever = False
+
+#: Stands in endpoints where it stood at the last look: what comes after it has been called since.
+_MARK = ""
+#: When each endpoint was last seen to have been called.
+_seen: dict[str, float] = {}
+
+
+def make_room(module: ModuleType) -> None:
+    """An endpoint is about to run for the first time, and may need the memory of what is dropped for it."""
+    with _lock:
+        known = module.__name__.removeprefix(endpoint.PREFIX) in endpoints
+        gone = _drop(_count() + (0 if known else 1) - most)
+    if gone:
+        memory.dropped()
+
+
+def count() -> int:
+    """How many endpoints are loaded."""
+    with _lock:
+        return _count()
+
+
+def drop_idle(idle: float) -> int:
+    """Drops what has not been called for so long (seconds), as far as earlier calls of this have seen it."""
+    with _lock:
+        old = _idle_for(idle)
+        gone = _drop(len(old), among=old)
+        endpoints[_MARK] = _mark
+        endpoints.move_to_end(_MARK)
+    return gone
+
+
+def _idle_for(idle: float) -> list[str]:
+    now = monotonic()
+    called = _MARK not in endpoints
+    busy = _busy()
+    old = []
+    for code_id, one in list(endpoints.items()):
+        if one is _mark:
+            called = True
+        elif called or id(one) in busy:
+            _seen[code_id] = now
+        elif now - _seen.get(code_id, now) >= idle:
+            old.append(code_id)
+    return old
+
+
+def drop_half() -> int:
+    """Drops the half of what does not run that has not been called for the longest time. How many it was."""
+    with _lock:
+        busy = _busy()
+        idle = [code_id for code_id, one in endpoints.items() if code_id != _MARK and id(one) not in busy]
+        return _drop((len(idle) + 1) // 2, among=idle)
+
+
+def _count() -> int:
+    return len(endpoints) - (_MARK in endpoints)
+
+
+def _busy() -> set[int]:
+    """The endpoints, by identity, that a call runs in, with a thread or without, or any other thread."""
+    frames = sys._current_frames()
+    # A thread for calls that runs no Python has nothing to do; the event loop's always runs, and ran last what it did.
+    busy = {id(running[thread]) for thread in frames if thread in running and thread in call_threads}
+    busy.update(map(id, list(detached.values())))
+    by_globals = {id(one.globals): id(one) for one in list(endpoints.values()) if one is not _mark}
+    frame: FrameType | None = None
+    for frame in frames.values():
+        while frame is not None:
+            found = by_globals.get(id(frame.f_globals))
+            if found is not None:
+                busy.add(found)
+            frame = frame.f_back
+    frames.clear()  # this very frame is among them, and they hold what others work on
+    return busy
+
+
+def _drop(surplus: int, *, spared: Endpoint | None = None, among: Sequence[str] | None = None) -> int:
+    """Drops so many of those that do not run, the least recently called first. How many it was. With the lock held."""
+    if surplus <= 0:
+        return 0
+    busy = _busy()
+    gone = set()
+    for code_id in list(endpoints if among is None else among):
+        one = endpoints.get(code_id)
+        if one is None or one is _mark or one is spared or id(one) in busy:
+            continue
+        del endpoints[code_id]
+        _seen.pop(code_id, None)
+        endpoint.discard(code_id)
+        gone.add(id(one))
+        surplus -= 1
+        if surplus <= 0:
+            break
+    # Threads that are idle keep what they ran last.
+    for thread, last in list(running.items()):
+        if id(last) in gone:
+            running.pop(thread, None)
+    return len(gone)
+
+
+_mark: Endpoint = object.__new__(Endpoint)

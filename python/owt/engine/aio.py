@@ -125,6 +125,14 @@ def announce(code_id: str, fn_name: str) -> None:
     _owt.asynchronous(code_id, fn_name)
 
 
+def loop_of_calls() -> asyncio.AbstractEventLoop:
+    """The loop of the calls to come. Raises Refusal (503) while the server stops."""
+    with _lock:
+        if _stopping:
+            raise _stops()
+        return _running_loop()
+
+
 def submit(pending: Pending, context: Context) -> None:
     """Hands a call over to the event loop, where its task runs in context (which nobody may be in).
 
@@ -136,7 +144,7 @@ def submit(pending: Pending, context: Context) -> None:
     try:
         with _lock:
             if _stopping:
-                raise Refusal(503, "stopping", "The server is stopping: try again.")
+                raise _stops()
             loop = _enter(pending, _running_loop(), context)
         detached = call.detach()
         if detached:
@@ -149,6 +157,10 @@ def submit(pending: Pending, context: Context) -> None:
         if detached:
             call.release()
         raise
+
+
+def _stops() -> Refusal:
+    return Refusal(503, "stopping", "The server is stopping: try again.")
 
 
 def _give_up(pending: Pending, context: Context) -> None:
@@ -428,6 +440,7 @@ def _end(pending: Pending) -> None:
     try:
         pending.discard()
         _finish(pending)
+        pending.error = None  # whose traceback leads back here
         if borrowed.changed:
             borrowed.end(pending.request)
         if output.partial:

@@ -22,7 +22,8 @@ from owt.answer import stream
 from owt.answer.response import HTML, Answer, File, Later, Stream, Whole, coerce
 from owt.asked import arguments, form, uploads
 from owt.endpoint import advice, loaded, loading
-from owt.engine import aio, flasks, shutdown
+from owt.engine import aio, flasks, letting_go, shutdown
+from owt.models import batch
 from owt.process import borrowed, damage, failure, output, signals, threads
 from owt.process.context import Cancelled, call_threads, current
 from owt.process.refusal import Refusal
@@ -55,6 +56,8 @@ def start() -> None:
     loading.begins, loading.ends = _owt.load_begins, _owt.load_ends
     loaded.announce = aio.announce
     aio.start(_run)
+    batch.loop_of_calls = aio.loop_of_calls
+    letting_go.start()
     os.register_at_fork(after_in_child=_in_child)
     import_module("werkzeug.test")  # runs WSGI callables
 
@@ -270,6 +273,11 @@ def overdue(call: Call) -> bool:
 def resume(call: Call) -> None:
     """There is room again for output of a detached call whose ``offer`` returned False."""
     aio.resume(call)
+
+
+def relieve(limit: int) -> None:
+    """The process has more memory than limit (bytes) and is to let go of what it can, see ``letting_go.relieve``."""
+    letting_go.relieve(limit)
 
 
 def stop(seconds: float) -> None:

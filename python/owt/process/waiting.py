@@ -35,12 +35,17 @@ def apart(work: Callable[[], T]) -> T:
             done.set()
 
     threading.Thread(target=copy_context().run, args=(run,), name="owt-work", daemon=True).start()
-    while not done.wait(_LOOK):
-        if _abandoned():
-            raise Cancelled
+    until(done)
     if errors:
         raise errors[0]
     return results[0]
+
+
+def until(event: threading.Event) -> None:
+    """Waits until the event is set. Raises Cancelled once nobody waits for the running call any more."""
+    while not event.wait(_LOOK):
+        if _abandoned():
+            raise Cancelled
 
 
 def _abandoned() -> bool:

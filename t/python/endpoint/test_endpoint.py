@@ -187,7 +187,7 @@ def test_other_processes_import_it(call, owt_dir):
 
 
 def test_least_recently_used_are_dropped(call, monkeypatch):
-    monkeypatch.setattr(loaded, "MAX_ENDPOINTS", 2)
+    monkeypatch.setattr(loaded, "most", 2)
     a, b = (call(f"def run(): return '{n}'") for n in "ab")
     call("def run(): return 'a'")
     call("def run(): return 'c'")

@@ -1,0 +1,511 @@
+"""``batch``: calls that come at the same time become one call of a function that takes lists.
+
+A plain function runs on a thread of its own, always the same while it is in use, so that what libraries keep per thread
+stays warm; a coroutine function on the event loop. There is one batch of a function at a time, and the next is gathered
+meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections.abc
+import functools
+import inspect
+import re
+import threading
+import time
+import typing
+import weakref
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from contextvars import Context
+from inspect import Parameter, Signature
+from threading import get_ident
+from typing import Any, overload
+
+from owt.models import keep
+from owt.models.twins import twin
+from owt.process import waiting
+
+#: A thread that runs batches ends when none has come for so long (seconds).
+IDLE = 30.0
+
+_Function = Callable[..., Any]
+_Row = tuple[Any, ...]
+
+
+@overload
+def batch(max_size: _Function, /) -> Batched: ...
+
+
+@overload
+def batch(max_size: int = 32, max_wait: float = 0.002) -> Callable[[_Function], Batched]: ...
+
+
+def batch(max_size: int | _Function = 32, max_wait: float = 0.002) -> Batched | Callable[[_Function], Batched]:
+    """Decorates a function that takes lists, one for each parameter, and returns a list; callers pass one item.
+
+    A batch has at most ``max_size`` items, and its first one waits at most ``max_wait`` seconds for others. The call
+    blocks its thread until its result is there; from a coroutine it is awaited. As an endpoint's function it holds no
+    thread meanwhile. An exception among the results is raised to the caller whose item it stands for, one that the
+    function raises to all of the batch. A default value stands for an item that was not given.
+
+    ``@batch`` alone takes the default values. Raises TypeError for what cannot be called with lists: a generator
+    function, ``*args``, ``**kwargs``, no parameters at all.
+    """
+    if callable(max_size):
+        return Batched(max_size, 32, max_wait)
+    if not isinstance(max_size, int) or max_size < 1:
+        raise ValueError(f"batch(max_size={max_size!r}): max_size is how many items a batch has at most, 1 or more")
+    if not max_wait >= 0:
+        raise ValueError(f"batch(max_wait={max_wait!r}): max_wait is a number of seconds")
+    return functools.partial(Batched, max_size=max_size, max_wait=max_wait)
+
+
+class Batched:
+    """What ``batch`` makes of a function."""
+
+    #: The same for the event loop: a coroutine function.
+    later: Callable[..., Coroutine[Any, Any, Any]]
+
+    def __init__(self, fn: _Function, max_size: int, max_wait: float) -> None:
+        if isinstance(fn, Batched):
+            raise TypeError(f"{fn} is batched already")
+        functools.update_wrapper(self, fn)
+        self._fn = fn
+        self._name: str = getattr(fn, "__name__", type(fn).__name__)
+        self._sizes = max_size, max_wait
+        self._whole = _signature(fn, self._name)
+        parameters = list(self._whole.parameters.values())
+        self._names = [p.name for p in parameters]
+        self._by_name = [p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY]
+        self._by_place = len(self._names) - len(self._by_name)
+        self._only_by_place = sum(p.kind is Parameter.POSITIONAL_ONLY for p in parameters)
+        self._asynchronous = _is_asynchronous(fn)
+        self._queue = _Queue(max_size, max_wait)
+        self._task: asyncio.Task[None] | None = None
+        self.__signature__ = _for_one(self._whole)
+        self.later = self._make_later()
+        weakref.finalize(self, self._queue.close).atexit = False
+
+    def _make_later(self) -> Callable[..., Coroutine[Any, Any, Any]]:
+        @functools.wraps(self._fn)
+        async def later(*args: Any, **kwargs: Any) -> Any:
+            return await self._await(self._row(args, kwargs))
+
+        later.__signature__ = self.__signature__  # type: ignore[attr-defined]
+        return later
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        row = self._row(args, kwargs)
+        if asyncio._get_running_loop() is not None:
+            return self._await(row)
+        if self._queue.thread == get_ident():
+            raise RuntimeError(f"{self._name} is batched, and calls itself within a batch: it would wait for itself")
+        item = _Blocked(row)
+        self._put(item)
+        return item.wait()
+
+    def __get__(self, instance: object, owner: type | None = None) -> Batched:
+        """As a method: each instance has batches of its own."""
+        if instance is None:
+            return self
+        bound = Batched(self._fn.__get__(instance, owner), *self._sizes)
+        made: Batched = vars(instance).setdefault(self._name, bound)
+        return made
+
+    def __reduce__(self) -> str:
+        # Found by its name, as the function would be.
+        name: str = self.__qualname__  # type: ignore[attr-defined]
+        return name
+
+    def __repr__(self) -> str:
+        return f"<batched {self._name}{self.__signature__}>"
+
+    def _row(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Row:
+        """One item for each parameter. TypeError if they do not fit."""
+        given = len(args)
+        if given + len(kwargs) == len(self._names) and self._only_by_place <= given <= self._by_place:
+            with suppress(KeyError):
+                return args + tuple([kwargs[name] for name in self._names[given:]])
+        try:
+            bound = self._whole.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self._name}{self.__signature__}: {error}") from None
+        bound.apply_defaults()
+        return tuple(bound.arguments.values())
+
+    async def _await(self, row: _Row) -> Any:
+        item = _Awaited(row)
+        self._put(item)
+        return await item.future
+
+    def _put(self, item: _Item) -> None:
+        if not self._queue.put(item):
+            return
+        context = Context()  # neither is any call's own
+        try:
+            if self._asynchronous:
+                loop = item.loop or loop_of_calls()
+                loop.call_soon_threadsafe(self._begin, loop, context=context)
+            else:
+                arguments = weakref.ref(self), self._queue
+                context.run(threading.Thread(target=_serve, args=arguments, name="owt-batch", daemon=True).start)
+        except BaseException as error:
+            self._queue.fail(error, [])
+            raise
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._task = loop.create_task(self._serve_later(), context=Context())
+
+    async def _serve_later(self) -> None:
+        items: list[_Item] = []
+        mine = asyncio.current_task()
+        try:
+            while items := await self._queue.take_later():
+                used = keep.user.set(_Batch())
+                await self._run_later(items)
+                keep.user.reset(used)
+        except BaseException as error:
+            self._queue.fail(error, items)
+            raise
+        finally:
+            if self._task is mine:
+                self._task = None
+
+    async def _run_later(self, items: list[_Item]) -> None:
+        columns = self._columns(items)
+        try:
+            results: list[Any] = self._results(await self._fn(*columns[0], **columns[1]), len(items))
+        except Exception as error:
+            results = [error, *(twin(error) for _ in items[1:])]
+        self._settle(items, results)
+
+    def _run(self, items: list[_Item]) -> None:
+        """On the thread for that."""
+        keep.user.set(self._queue.batch)
+        columns = self._columns(items)
+        try:
+            results: list[Any] = self._results(self._fn(*columns[0], **columns[1]), len(items))
+        except BaseException as error:
+            results = [error, *(twin(error) for _ in items[1:])]
+        self._settle(items, results)
+
+    def _columns(self, items: list[_Item]) -> tuple[list[list[Any]], dict[str, list[Any]]]:
+        columns = [list(column) for column in zip(*[item.row for item in items], strict=True)]
+        by_place = columns[: self._by_place]
+        return by_place, dict(zip(self._by_name, columns[self._by_place :], strict=True))
+
+    def _results(self, returned: Any, count: int) -> list[Any]:
+        """As many as there are items. Raises TypeError or ValueError for whatever else the function returned."""
+        wanted = f"return a list with one result for each of the {count} items"
+        kind = type(returned).__name__
+        if _is_stream(returned):
+            raise TypeError(f"{self._name} is batched, and returned a {kind}: a batch is answered whole; {wanted}")
+        try:
+            if isinstance(returned, str | bytes | bytearray | dict | set | frozenset):
+                raise TypeError
+            found = len(returned)
+            results = list(returned)
+        except TypeError:
+            raise TypeError(f"{self._name} is batched, and returned {kind}: {wanted}") from None
+        if found != count:
+            raise ValueError(f"{self._name} is batched, and returned {found} results for {count} items: {wanted}")
+        return [self._refuse(result) if _is_stream(result) else result for result in results]
+
+    def _refuse(self, result: Any) -> TypeError:
+        kind = type(result).__name__
+        return TypeError(
+            f"{self._name} is batched, and returned a {kind} for one item: what is batched does not stream;"
+            " return the value itself, or stream from a function that is not batched"
+        )
+
+    def _settle(self, items: list[_Item], results: list[Any]) -> None:
+        loops: dict[asyncio.AbstractEventLoop, list[tuple[_Awaited, Any]]] = {}
+        for item, result in zip(items, results, strict=True):
+            if isinstance(item, _Awaited):
+                loops.setdefault(item.loop, []).append((item, result))
+            else:
+                item.settle(result)
+        for loop, pairs in loops.items():
+            with suppress(RuntimeError):  # it has ended
+                loop.call_soon_threadsafe(_settle_all, pairs)
+
+
+# ---- items
+
+
+class _Item:
+    """What one caller has passed, and its way back to it."""
+
+    __slots__ = ("at", "row")
+    loop: asyncio.AbstractEventLoop | None = None
+
+    def __init__(self, row: _Row) -> None:
+        self.row = row
+        self.at = time.monotonic()
+
+    @property
+    def gone(self) -> bool:
+        """Nobody waits for it any more."""
+        raise NotImplementedError
+
+    def settle(self, result: Any) -> None:
+        """Hands over a result, or an exception to be raised."""
+        raise NotImplementedError
+
+
+class _Blocked(_Item):
+    """Its caller is a thread that waits."""
+
+    __slots__ = ("_done", "_gone", "_result")
+
+    def __init__(self, row: _Row) -> None:
+        super().__init__(row)
+        self._done = threading.Event()
+        self._gone = False
+
+    @property
+    def gone(self) -> bool:
+        return self._gone
+
+    def settle(self, result: Any) -> None:
+        self._result = result
+        self._done.set()
+
+    def wait(self) -> Any:
+        """The result, once it is there. Raises what was settled, or Cancelled."""
+        try:
+            waiting.until(self._done)
+        except BaseException:
+            self._gone = True
+            raise
+        if isinstance(self._result, BaseException):
+            raise self._result
+        return self._result
+
+
+class _Awaited(_Item):
+    """Its caller is a coroutine."""
+
+    __slots__ = ("future", "loop")
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self, row: _Row) -> None:
+        super().__init__(row)
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self.loop.create_future()
+
+    @property
+    def gone(self) -> bool:
+        return self.future.done()
+
+    def settle(self, result: Any) -> None:
+        """On its loop."""
+        if self.future.done():
+            return
+        if isinstance(result, StopIteration | asyncio.CancelledError):
+            self.future.set_exception(RuntimeError(f"the batch raised {type(result).__name__}"))
+        elif isinstance(result, BaseException):
+            self.future.set_exception(result)
+        else:
+            self.future.set_result(result)
+
+
+def _settle_all(pairs: list[tuple[_Awaited, Any]]) -> None:
+    for item, result in pairs:
+        item.settle(result)
+
+
+class _Batch:
+    """Stands for a batch that runs, for what it uses."""
+
+    __slots__ = ("__weakref__",)
+
+
+class _Queue:
+    """The items that wait, and whether somebody serves them."""
+
+    def __init__(self, max_size: int, max_wait: float) -> None:
+        self.max_size = max_size
+        self.max_wait = max_wait
+        self.items: deque[_Item] = deque()
+        #: Of the thread that runs batches.
+        self.thread = 0
+        self.batch: _Batch | None = None
+        self._changed = threading.Condition()
+        self._served = False
+        self._closed = False
+        #: Told that a batch is full, on its loop.
+        self._full: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    def put(self, item: _Item) -> bool:
+        """Takes in an item. True if somebody has to be sent who serves it."""
+        with self._changed:
+            self.items.append(item)
+            if not self._served:
+                self._served = True
+                return True
+            waits = len(self.items)
+            if waits == self.max_size and self._full is not None:
+                self._full[0].call_soon_threadsafe(self._full[1].set)
+            elif waits in (1, self.max_size):
+                self._changed.notify()
+        return False
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def take(self) -> list[_Item]:
+        """The next batch, waited for; none if the thread is to end."""
+        with self._changed:
+            while True:
+                while not self.items:
+                    if self._closed or not (self._changed.wait(IDLE) or self.items):
+                        self._served = False
+                        self.thread = 0
+                        return []
+                end = self.items[0].at + self.max_wait
+                while len(self.items) < self.max_size and (left := end - time.monotonic()) > 0:
+                    self._changed.wait(left)
+                if taken := self._take():
+                    return taken
+
+    async def take_later(self) -> list[_Item]:
+        """The same on a loop; none as soon as none is there."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with self._changed:
+                if not self.items:
+                    self._served = False
+                    return []
+                left = self.items[0].at + self.max_wait - time.monotonic()
+                if len(self.items) >= self.max_size or left <= 0:
+                    if taken := self._take():
+                        return taken
+                    continue
+                full = asyncio.Event()
+                self._full = loop, full
+            timer = loop.call_later(left, full.set)
+            try:
+                await full.wait()
+            finally:
+                timer.cancel()
+                self._full = None
+
+    def _take(self) -> list[_Item]:
+        taken: list[_Item] = []
+        while self.items and len(taken) < self.max_size:
+            item = self.items.popleft()
+            if not item.gone:
+                taken.append(item)
+        return taken
+
+    def fail(self, error: BaseException, items: list[_Item]) -> None:
+        """Nobody serves any more, for this reason."""
+        with self._changed:
+            items = [*items, *self.items]
+            self.items.clear()
+            self._served = False
+        for item in items:
+            if isinstance(item, _Awaited):
+                with suppress(RuntimeError):
+                    item.loop.call_soon_threadsafe(item.settle, twin(error))
+            else:
+                item.settle(RuntimeError(f"the event loop that runs the batch has ended: {error!r}"))
+
+
+def _serve(reference: weakref.ref[Batched], queue: _Queue) -> None:
+    """Runs batches, and keeps the function alive only while it does."""
+    queue.thread = get_ident()
+    while items := queue.take():
+        batched = reference()
+        if batched is None:
+            return  # and who waited is gone too
+        queue.batch = _Batch()
+        Context().run(batched._run, items)
+        queue.batch = None
+        items = []
+        del batched
+
+
+# ---- where coroutine functions run
+
+
+_own: list[asyncio.AbstractEventLoop] = []
+_own_lock = threading.Lock()
+
+
+def _own_loop() -> asyncio.AbstractEventLoop:
+    with _own_lock:
+        if not _own:
+            loop = asyncio.new_event_loop()
+            threading.Thread(target=loop.run_forever, name="owt-batch", daemon=True).start()
+            _own.append(loop)
+        return _own[0]
+
+
+#: The loop for a coroutine function that a thread calls first.
+loop_of_calls: Callable[[], asyncio.AbstractEventLoop] = _own_loop
+
+
+# ---- signatures
+
+
+def _signature(fn: _Function, name: str) -> Signature:
+    if not callable(fn):
+        raise TypeError(f"batch(...) decorates a function, got {fn!r}")
+    called = getattr(fn, "__call__", None)  # noqa: B004 - an object may be a function too
+    for one in (fn, called):
+        if inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one):
+            raise TypeError(
+                f"{name} yields, and what is batched does not stream: return a list with one result for each item, or"
+                " stream from a function that is not batched"
+            )
+    try:
+        signature = inspect.signature(fn)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"what {name} takes is not known: wrap it, as in batch(...)(lambda items: {name}(items))"
+        ) from None
+    variadic = [p for p in signature.parameters.values() if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if variadic or not signature.parameters:
+        raise TypeError(f"{name}{signature} is called with one list for each parameter, so it has to name them")
+    return signature
+
+
+def _is_asynchronous(fn: _Function) -> bool:
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
+
+
+def _is_stream(value: Any) -> bool:
+    return inspect.isgenerator(value) or inspect.isasyncgen(value) or inspect.iscoroutine(value)
+
+
+_LISTS = (
+    list,
+    collections.abc.Sequence,
+    collections.abc.MutableSequence,
+    collections.abc.Collection,
+    collections.abc.Iterable,
+)
+_list_text = re.compile(r"\s*(?:\w+\.)*(?:[Ll]ist|Sequence|MutableSequence|Collection|Iterable)\[(.*)\]\s*", re.DOTALL)
+
+
+def _for_one(signature: Signature) -> Signature:
+    """What a caller passes: of a list one item."""
+    parameters = [p.replace(annotation=_of_item(p.annotation)) for p in signature.parameters.values()]
+    return signature.replace(parameters=parameters, return_annotation=_of_item(signature.return_annotation))
+
+
+def _of_item(annotation: Any) -> Any:
+    """The annotation of one item; none if a list does not say what is in it."""
+    if isinstance(annotation, str):
+        found = _list_text.fullmatch(annotation)
+        return found[1] if found is not None else Parameter.empty
+    inside = typing.get_args(annotation)
+    return inside[0] if len(inside) == 1 and typing.get_origin(annotation) in _LISTS else Parameter.empty

@@ -1,0 +1,305 @@
+"""``keep``: a thing that is loaded once in a process, whatever adaptor asks for it, and let go when idle.
+
+The name alone says what it is, as a key does in a dictionary. What keeps it in use is the call that has asked for it,
+until that ends; in a thread without a call it is the thread. Whoever still holds a thing that was let go holds the very
+one that the next who asks is given again, so that there are never two of them (of objects that can be referred to
+weakly: most can, lists and dictionaries cannot).
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from contextvars import ContextVar
+from threading import get_ident
+from time import monotonic
+from types import CodeType
+from typing import Any, TypeVar
+
+from owt.models.twins import twin
+from owt.process import chores, memory, output, waiting
+from owt.process.context import current
+
+T = TypeVar("T")
+
+#: How long (seconds) a thing is kept after its last use if who asks for it does not say so; None: until memory is
+#: short.
+default_idle: float | None = None
+
+#: What uses a thing in this context if it is neither a call nor a thread.
+user: ContextVar[object] = ContextVar("owt.user")
+
+#: How often (seconds) an idle time is looked after while a thing is in use.
+LOOK = 1.0
+
+
+def _begins() -> int:
+    return 0
+
+
+def _ends(load: int) -> None:
+    pass
+
+
+#: Told of the begin and the end of a load, which nothing interrupts: as those in owt.endpoint.loading.
+begins: Callable[[], int] = _begins
+ends: Callable[[int], None] = _ends
+
+
+class _Thing:
+    """A thing that is kept, or is being loaded."""
+
+    __slots__ = ("__weakref__", "code", "done", "error", "idle", "name", "others", "ready", "thread", "used", "users")
+
+    def __init__(self, name: Hashable) -> None:
+        self.name = name
+        self.ready = False
+        self.thread = get_ident()
+        self.done = threading.Event()
+        self.error: BaseException | None = None
+        #: Of what has loaded it, and of what would have and does not look alike.
+        self.code: CodeType | None = None
+        self.others: set[CodeType] = set()
+        self.idle: float | None = None
+        self.used = monotonic()
+        #: By identity, until they are gone.
+        self.users: dict[int, weakref.ref[object]] = {}
+
+    def use(self) -> None:
+        """By what runs here."""
+        self.used = monotonic()
+        who = _who()
+        if who is None:
+            return
+        key = id(who)
+        known = self.users.get(key)
+        if known is None or known() is not who:
+            mine = weakref.ref(self)
+
+            def gone(reference: weakref.ref[object]) -> None:
+                # Wherever that happens: takes no lock.
+                thing = mine()
+                if thing is not None and thing.users.get(key) is reference:
+                    del thing.users[key]
+                    thing.used = monotonic()
+
+            self.users[key] = weakref.ref(who, gone)
+
+
+_lock = threading.RLock()
+_things: dict[Hashable, _Thing] = {}
+_values: dict[Hashable, Any] = {}
+_waiting: dict[int, _Thing] = {}  # by the thread that waits for its load
+_let_go: weakref.WeakValueDictionary[Hashable, Any] = weakref.WeakValueDictionary()
+
+
+def keep(name: Hashable, load: Callable[[], T], *, idle: float | None = None) -> T:
+    """The thing with this name: what ``load()`` returned to the first who asked, in this process.
+
+    Others that ask while it is loaded wait. If load raises, that is raised to all of them, and the next who asks tries
+    again. It is dropped ``idle`` seconds after its last use, as the last who asked said it (else after ``idle`` of the
+    server's ``owt_instance``, if that has such a line), or when memory is short; never while a call runs that has asked
+    for it. Two loads under one name are taken for the same: put into the name whatever makes a difference, as in
+    ``keep(("whisper", size, device), load)``.
+
+    Raises TypeError for a load that is asynchronous (on an event loop, ``await asyncio.to_thread(keep, name, load)``
+    lets others go on), RuntimeError where a load waits for itself.
+    """
+    if not callable(load) or inspect.iscoroutinefunction(load):
+        raise TypeError(
+            f"keep({name!r}, ...) wants a plain function without arguments that loads it, got {load!r}"
+            " (from a coroutine: await asyncio.to_thread(keep, name, load))"
+        )
+    if idle is not None and not idle >= 0:
+        raise ValueError(f"keep({name!r}, ..., idle={idle!r}): idle is a number of seconds, or None")
+    while True:
+        with _lock:
+            thing = _things.get(name)
+            if thing is None:
+                thing = _Thing(name)
+                _things[name] = thing
+                again = _let_go.pop(name, None)
+                if again is not None:
+                    _values[name] = again
+                    thing.ready = True
+                    thing.done.set()
+                    thing.code = _code(load)
+            elif not thing.ready and thing.thread != get_ident():
+                _begin_to_wait(thing)
+            elif not thing.ready:
+                raise RuntimeError(f"keep({name!r}, ...): its load asks for it again")
+            if thing.ready:
+                thing.use()
+                thing.idle = default_idle if idle is None else idle
+                value: T = _values[name]
+                if thing.code is not None:
+                    _compare(thing, load)
+                if thing.idle is not None:
+                    chores.wake()
+                return value
+            mine = thing.thread == get_ident()
+        if mine:
+            return _load(thing, load, default_idle if idle is None else idle)
+        _wait(thing)
+
+
+def _load(thing: _Thing, load: Callable[[], T], idle: float | None) -> T:
+    number = begins()
+    started = monotonic()
+    try:
+        value = load()
+        with _lock:
+            thing.code = _code(load)
+            _values[thing.name] = value
+            thing.ready = True
+            thing.idle = idle
+            thing.use()
+        output.write(output.INFO, 0, f"keep({thing.name!r}): loaded in {monotonic() - started:.2f} s")
+        if idle is not None:
+            chores.wake()
+        return value
+    except BaseException as error:
+        with _lock:
+            thing.error = error
+            _things.pop(thing.name, None)
+        raise
+    finally:
+        thing.done.set()
+        ends(number)
+
+
+def _begin_to_wait(thing: _Thing) -> None:
+    """With the lock held. RuntimeError if the load in turn waits for what this thread loads."""
+    step: _Thing | None = thing
+    while step is not None:
+        if step.thread == get_ident():
+            raise RuntimeError(f"keep({thing.name!r}, ...): its load waits for what is being loaded here")
+        step = _waiting.get(step.thread)
+    _waiting[get_ident()] = thing
+
+
+def _wait(thing: _Thing) -> None:
+    try:
+        waiting.until(thing.done)
+    finally:
+        with _lock:
+            _waiting.pop(get_ident(), None)
+    if thing.error is not None:
+        raise twin(thing.error)
+
+
+def _who() -> object | None:
+    """What a thing is in use by as long as it is there; None where that would be for ever."""
+    here = user.get(None)
+    if here is not None:
+        return here
+    request = current.get(None)
+    if request is not None:
+        return request
+    asyncio: Any = sys.modules.get("asyncio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        task: object | None = asyncio.current_task()
+        return task
+    thread = threading.current_thread()
+    return None if thread is threading.main_thread() else thread
+
+
+# ---- two loads under one name
+
+
+def _code(load: Any) -> CodeType | None:
+    code = getattr(load, "__code__", None)
+    return code if isinstance(code, CodeType) else None
+
+
+def _compare(thing: _Thing, load: Callable[[], object]) -> None:
+    """Logs, once, that what is kept comes from another function than this, which is easily overlooked."""
+    code = _code(load)
+    if code is None or code is thing.code or code in thing.others or len(thing.others) > 100:
+        return
+    thing.others.add(code)
+    assert thing.code is not None
+    if (code.co_code, code.co_names, _plain(code)) != (thing.code.co_code, thing.code.co_names, _plain(thing.code)):
+        output.write(
+            output.WARN,
+            0,
+            f"keep({thing.name!r}): what is kept was loaded by {_place(thing.code)}; {_place(code)} differs, and gets"
+            " it all the same: the name alone says what it is",
+        )
+
+
+def _plain(code: CodeType) -> list[object]:
+    """Constants without what says where the source lies."""
+    return [(one.co_code, one.co_names) if isinstance(one, CodeType) else one for one in code.co_consts]
+
+
+def _place(code: CodeType) -> str:
+    return f"{code.co_name} in {code.co_filename.rpartition('/')[2]}, line {code.co_firstlineno}"
+
+
+# ---- letting go
+
+
+def count() -> int:
+    """How many things there are, those included that are being loaded."""
+    return len(_things)
+
+
+def drop_idle() -> float | None:
+    """Drops what has not been used for so long. Seconds until the next look; None if nothing has an idle time."""
+    now = monotonic()
+    pauses: list[float] = []
+    gone: list[Hashable] = []
+    with _lock:
+        for thing in list(_things.values()):
+            if not thing.ready or thing.idle is None:
+                continue
+            left = thing.used + thing.idle - now
+            if thing.users:
+                pauses.append(max(min(thing.idle, LOOK), 0.01))
+            elif left > 0:
+                pauses.append(left)
+            else:
+                _drop(thing)
+                gone.append(thing.name)
+    if gone:
+        output.write(output.INFO, 0, f"dropped as idle: {', '.join(f'keep({name!r})' for name in gone)}")
+        memory.collect()
+    return min(pauses, default=None)
+
+
+def drop_half() -> int:
+    """Drops the half of what is not in use that has not been for the longest time. How many things that were."""
+    with _lock:
+        unused = sorted((t for t in list(_things.values()) if t.ready and not t.users), key=lambda t: t.used)
+        some = unused[: (len(unused) + 1) // 2]
+        for thing in some:
+            _drop(thing)
+    return len(some)
+
+
+def _drop(thing: _Thing) -> None:
+    """With the lock held."""
+    del _things[thing.name]
+    value = _values.pop(thing.name)
+    with suppress(TypeError):  # of what cannot be referred to weakly
+        _let_go[thing.name] = value
+
+
+def _after_fork() -> None:
+    """In a child: no other thread holds the lock, waits or loads."""
+    global _lock
+    _lock = threading.RLock()
+    _waiting.clear()
+    for name, thing in list(_things.items()):
+        if not thing.ready and thing.thread != get_ident():
+            del _things[name]
+
+
+os.register_at_fork(after_in_child=_after_fork)
+chores.add(drop_idle)

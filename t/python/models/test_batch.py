@@ -1,0 +1,337 @@
+"""batch: one item in, one result out, and lists in between."""
+
+import asyncio
+import gc
+import inspect
+import pickle
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
+
+import pytest
+from fake_owt import Call, wait_until
+from owt import Cancelled, batch
+from owt.models import keep as keeping
+from owt.process.context import current
+from owt.process.request import Request
+
+EVER = 3600.0
+
+
+def gathered(fn, *items):
+    """What callers get who come at the same time, exceptions included."""
+
+    async def run():
+        return await asyncio.gather(*[fn(item) for item in items], return_exceptions=True)
+
+    return asyncio.run(run())
+
+
+def test_items_become_a_batch_whether_awaited_or_waited_for():
+    sizes = []
+
+    @batch(max_size=4, max_wait=EVER)
+    def double(xs):
+        sizes.append(len(xs))
+        return [2 * x for x in xs]
+
+    assert gathered(double, 1, 2, 3, 4) == [2, 4, 6, 8]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(double, [1, 2, 3, 4])) == [2, 4, 6, 8]
+    assert sizes == [4, 4]
+
+
+def test_a_coroutine_function_is_batched_on_the_loop():
+    loops = []
+
+    @batch(max_size=3, max_wait=EVER)
+    async def double(xs):
+        loops.append(asyncio.get_running_loop())
+        await asyncio.sleep(0)
+        return [2 * x for x in xs]
+
+    assert gathered(double, 1, 2, 3) == [2, 4, 6]
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(double, [1, 2, 3])) == [2, 4, 6]
+    assert len(loops) == 2
+
+
+def test_who_is_alone_waits_no_longer_than_said():
+    for wait in (0, 0.001):
+        assert batch(max_size=9, max_wait=wait)(lambda xs: xs)(1) == 1
+
+
+def test_one_batch_at_a_time_and_the_next_is_gathered_meanwhile():
+    begun, go = threading.Event(), threading.Event()
+    seen = []
+
+    @batch(max_size=8, max_wait=0)
+    def slow(xs):
+        seen.append(list(xs))
+        begun.set()
+        go.wait()
+        return xs
+
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(slow, 0)
+        begun.wait()
+        rest = [pool.submit(slow, n) for n in (1, 2, 3)]
+        wait_until(lambda: len(slow._queue.items) >= 3)
+        go.set()
+        assert [f.result(5) for f in (first, *rest)] == [0, 1, 2, 3]
+    assert [len(xs) for xs in seen] == [1, 3]
+
+
+def test_the_thread_stays_the_same():
+    threads = set()
+
+    @batch(max_wait=0)
+    def where(xs):
+        threads.add(threading.get_ident())
+        return xs
+
+    for _ in range(5):
+        where(1)
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+
+
+def test_parameters_by_place_and_by_name_and_left_out():
+    @batch(max_size=4, max_wait=EVER)
+    def both(a, b=7, *, c="c"):
+        return [(x, y, z) for x, y, z in zip(a, b, c, strict=True)]
+
+    async def run():
+        return await asyncio.gather(both(1), both(1, 2), both(b=3, a=1), both(1, c=4, b=2))
+
+    assert asyncio.run(run()) == [(1, 7, "c"), (1, 2, "c"), (1, 3, "c"), (1, 2, 4)]
+    with pytest.raises(TypeError, match=r"both\(a, b=7, \*, c='c'\): missing a required argument: 'a'"):
+        both()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'd'"):
+        both(1, d=2)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_an_exception_among_the_results_is_its_callers(asynchronous):
+    def plain(xs):
+        return [ValueError(f"no {x}") if x == 2 else x for x in xs]
+
+    async def later(xs):
+        return plain(xs)
+
+    one, two, three = gathered(batch(max_size=3, max_wait=EVER)(later if asynchronous else plain), 1, 2, 3)
+    assert (one, str(two), three) == (1, "no 2", 3)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_an_exception_is_raised_to_all(asynchronous):
+    def plain(xs):
+        raise ValueError("none")
+
+    async def later(xs):
+        plain(xs)
+
+    errors = gathered(batch(max_size=3, max_wait=EVER)(later if asynchronous else plain), 1, 2, 3)
+    assert [str(error) for error in errors] == ["none"] * 3
+    assert len({id(error) for error in errors}) == 3
+    assert all("plain" in str(inspect.getinnerframes(error.__traceback__)) for error in errors)
+
+
+@pytest.mark.parametrize(
+    ("returned", "what"),
+    [
+        ([1], "returned 1 results for 2 items: return a list with one result for each of the 2 items"),
+        ("ab", "returned str: return a list"),
+        ({1: 2, 3: 4}, "returned dict: return a list"),
+        (None, "returned NoneType: return a list"),
+        (5, "returned int: return a list"),
+        ((x for x in "ab"), "returned a generator: a batch is answered whole"),
+        ([iter("a"), (x for x in "b")], "returned a generator for one item: what is batched does not stream"),
+    ],
+)
+def test_what_is_no_list_of_results(returned, what):
+    @batch(max_size=2, max_wait=EVER)
+    def predict(xs):
+        return returned
+
+    assert f"predict is batched, and {what}" in str(gathered(predict, 1, 2)[1])
+
+
+def test_any_sequence_will_do():
+    assert gathered(batch(max_size=2, max_wait=EVER)(tuple_of), 1, 2) == [1, 2]
+
+
+def tuple_of(xs):
+    return tuple(xs)
+
+
+def test_what_yields_is_refused():
+    def generator(xs):
+        yield from xs
+
+    async def later(xs):
+        yield xs
+
+    for one in (generator, later):
+        with pytest.raises(TypeError, match="yields, and what is batched does not stream"):
+            batch(one)
+
+
+def test_what_cannot_be_called_with_lists_is_refused():
+    for one in (lambda *xs: xs, lambda **xs: xs, lambda: 1):
+        with pytest.raises(TypeError, match="one list for each parameter"):
+            batch(one)
+    with pytest.raises(TypeError, match="batched already"):
+        batch(batch(tuple_of))
+    with pytest.raises(ValueError, match="max_size=0"):
+        batch(max_size=0)
+    with pytest.raises(ValueError, match="max_wait=-1"):
+        batch(max_wait=-1)
+    with pytest.raises(TypeError, match="got 'predict'"):
+        batch(max_size=2)("predict")
+
+
+def test_a_cancelled_item_is_left_out():
+    seen = []
+
+    @batch(max_size=3, max_wait=EVER)
+    def predict(xs):
+        seen.append(xs)
+        return xs
+
+    async def run():
+        one, two = (asyncio.ensure_future(predict(n)) for n in (1, 2))
+        await asyncio.sleep(0)
+        two.cancel()
+        three = asyncio.ensure_future(predict(3))
+        return await asyncio.gather(one, two, three, return_exceptions=True)
+
+    one, two, three = asyncio.run(asyncio.wait_for(run(), 5))
+    assert (one, type(two), three) == (1, asyncio.CancelledError, 3)
+    assert seen == [[1, 3]]
+
+
+def test_a_thread_that_leaves_is_left_out():
+    begun, go = threading.Event(), threading.Event()
+    seen = []
+
+    @batch(max_size=8, max_wait=0)
+    def predict(xs):
+        seen.append(list(xs))
+        begun.set()
+        go.wait()
+        return xs
+
+    request = Request.__new__(Request)
+    request._call = Call()
+
+    def call():
+        current.set(request)
+        return predict(2)
+
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(predict, 1)
+        begun.wait()
+        second = pool.submit(Context().run, call)
+        wait_until(lambda: predict._queue.items)
+        request._call.cancelled = True
+        with pytest.raises(Cancelled):
+            second.result(5)
+        third = pool.submit(predict, 3)
+        wait_until(lambda: len(predict._queue.items) >= 2)
+        go.set()
+        assert (first.result(5), third.result(5)) == (1, 3)
+    assert seen == [[1], [3]]
+
+
+def test_calling_itself_is_an_error():
+    @batch(max_wait=0)
+    def predict(xs):
+        return [predict(x) for x in xs]
+
+    with pytest.raises(RuntimeError, match="calls itself within a batch"):
+        predict(1)
+
+
+def test_as_a_method_each_instance_has_its_own():
+    class Model:
+        def __init__(self, factor):
+            self.factor = factor
+
+        @batch(max_wait=0)
+        def predict(self, xs):
+            return [self.factor * x for x in xs]
+
+    two, three = Model(2), Model(3)
+    assert (two.predict(1), three.predict(1)) == (2, 3)
+    assert two.predict is two.predict
+
+
+def test_it_looks_like_a_function_of_one_item():
+    @batch
+    def predict(texts: list[str], n: "list[int]" = 3, more=None) -> list[float]:
+        """What it does."""
+
+    assert str(inspect.signature(predict)) == "(texts: str, n: 'int' = 3, more=None) -> float"
+    assert inspect.signature(predict.later) == inspect.signature(predict)
+    assert inspect.iscoroutinefunction(predict.later)
+    assert predict.__doc__ == "What it does."
+    assert predict.__name__ == "predict"
+    assert pickle.loads(pickle.dumps(named)) is named
+
+
+@batch
+def named(xs):
+    return xs
+
+
+def test_a_function_nobody_has_goes_and_its_thread_with_it():
+    @batch(max_wait=0)
+    def predict(xs):
+        return xs
+
+    predict(1)
+    thread = next(t for t in threading.enumerate() if t.ident == predict._queue.thread)
+    alive = weakref.ref(predict)
+    del predict
+    gc.collect()
+    thread.join(5)
+    assert alive() is None
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_batch_uses_what_is_kept_only_while_it_runs(asynchronous):
+    class Weights:
+        pass
+
+    def predict(xs):
+        keeping.keep("weights", Weights)
+        assert len(keeping._things["weights"].users) == 1
+        return xs
+
+    async def later(xs):
+        return predict(xs)
+
+    batched = batch(max_wait=0)(later if asynchronous else predict)
+    assert batched(1) == 1
+    wait_until(lambda: not keeping._things["weights"].users)
+    keeping.drop_half()
+
+
+def test_as_an_endpoints_function(call):
+    code = """
+from owt import batch
+
+@batch(max_wait=0)
+def run(requests: list, texts: list[str], n: list[int] = 1):
+    return [f"{type(r).__name__} {t * k}" for r, t, k in zip(requests, texts, n)]
+"""
+    assert call(code, kwargs={"texts": "ab", "n": "2"}).text == "Request abab"
+    assert call(code, kwargs={"texts": "ab"}).text == "Request ab"
+    refused = call(code, kwargs={"texts": "ab", "n": "many"})
+    assert refused.status == 400
+    assert "n wants int" in refused.text
+    assert call("run = batch(lambda x: [1 / 0])", kwargs={"x": "1"}).status == 500
+    assert "does not stream" in call("@batch\ndef run(xs):\n    yield 1").text

@@ -1,0 +1,274 @@
+"""keep: loaded once, shared, waited for, let go when nobody uses it."""
+
+import gc
+import sys
+import threading
+import types
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
+
+import pytest
+from fake_owt import Call, bridge, wait_until
+from owt import Cancelled, keep
+from owt.models import keep as keeping
+from owt.process import chores
+from owt.process.context import call_threads, current
+from owt.process.request import Request
+
+
+class Thing:
+    pass
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """A time that passes when a test says so; nothing is kept at first, and nobody but the test looks after it."""
+    now = [1000.0]
+    monkeypatch.setattr(keeping, "monotonic", lambda: now[0])
+    monkeypatch.setattr(chores, "wake", lambda: None)
+    yield now
+    for held in (keeping._things, keeping._values):
+        held.clear()
+
+
+def request():
+    made = Request.__new__(Request)
+    made._call = Call()
+    return made
+
+
+def in_call(work, made=None):
+    """Runs work as a call of its own would."""
+
+    def run():
+        current.set(made or request())
+        return work()
+
+    return Context().run(run)
+
+
+def test_loads_once_whoever_asks():
+    loads = []
+    first = in_call(lambda: keep("a", lambda: loads.append(1) or Thing()))
+    second = in_call(lambda: keep("a", lambda: loads.append(2) or Thing()))
+    assert first is second
+    assert loads == [1]
+    assert keep(("a", 1), Thing) is not first
+
+
+def test_others_wait_for_a_load_and_get_the_same():
+    begun, go = threading.Event(), threading.Event()
+
+    def load():
+        begun.set()
+        go.wait()
+        return Thing()
+
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(keep, "a", load)
+        begun.wait()
+        others = [pool.submit(keep, "a", load) for _ in range(2)]
+        wait_until(lambda: len(keeping._waiting) >= 2)
+        go.set()
+        assert {id(f.result(5)) for f in (first, *others)} == {id(first.result())}
+
+
+def test_a_load_that_fails_fails_for_all_that_waited_and_is_tried_again():
+    begun, go = threading.Event(), threading.Event()
+
+    def load():
+        begun.set()
+        go.wait()
+        raise OSError(2, "no weights")
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(keep, "a", load)
+        begun.wait()
+        second = pool.submit(keep, "a", load)
+        wait_until(lambda: keeping._waiting)
+        go.set()
+        errors = [f.exception(5) for f in (first, second)]
+    assert [str(error) for error in errors] == ["[Errno 2] no weights"] * 2
+    assert errors[0] is not errors[1]
+    assert keep("a", lambda: "loaded") == "loaded"
+
+
+def test_a_load_is_not_interrupted(monkeypatch):
+    seen = []
+    monkeypatch.setattr(keeping, "begins", lambda: seen.append("begins") or 7)
+    monkeypatch.setattr(keeping, "ends", lambda load: seen.append(load))
+    keep("a", lambda: seen.append("loads"))
+    with pytest.raises(ZeroDivisionError):
+        keep("b", lambda: 1 / 0)
+    assert seen == ["begins", "loads", 7, "begins", 7]
+
+
+def test_who_waits_leaves_with_its_client(monkeypatch):
+    begun, go = threading.Event(), threading.Event()
+    made = request()
+
+    def load():
+        begun.set()
+        go.wait()
+        return Thing()
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(keep, "a", load)
+        begun.wait()
+        waits = pool.submit(in_call, lambda: keep("a", load), made)
+        wait_until(lambda: keeping._waiting)
+        made._call.cancelled = True
+        with pytest.raises(Cancelled):
+            waits.result(5)
+        assert not keeping._waiting
+        go.set()
+        assert first.result(5)
+    assert not call_threads
+
+
+def test_a_load_that_waits_for_itself_is_an_error():
+    with pytest.raises(RuntimeError, match="asks for it again"):
+        keep("a", lambda: keep("a", Thing))
+    a, b = threading.Event(), threading.Event()
+
+    def load_a():
+        a.set()
+        b.wait()
+        return keep("b", Thing)
+
+    def load_b():
+        b.set()
+        a.wait()
+        wait_until(lambda: keeping._waiting)
+        return keep("a", Thing)
+
+    with ThreadPoolExecutor(2) as pool:
+        errors = [f.exception(5) for f in (pool.submit(keep, "a", load_a), pool.submit(keep, "b", load_b))]
+    assert any("waits for what is being loaded here" in str(error) for error in errors)
+    assert keep("a", Thing)
+
+
+def test_idle_things_go_and_what_is_used_stays(clock):
+    made = request()
+    alive = weakref.ref(in_call(lambda: keep("a", Thing, idle=10), made))
+    clock[0] += 100
+    assert keeping.drop_idle() == keeping.LOOK
+    assert alive() is not None
+    clock[0] += 1
+    del made
+    assert keeping.drop_idle() == 10  # since the call has ended
+    clock[0] += 9
+    assert keeping.drop_idle() == 1
+    assert alive() is not None
+    clock[0] += 1
+    assert keeping.drop_idle() is None
+    assert alive() is None
+    assert keeping.count() == 0
+
+
+def test_what_is_part_of_a_cycle_is_freed(clock):
+    class Cyclic:
+        def __init__(self):
+            self.me = self
+
+    alive = weakref.ref(in_call(lambda: keep("a", Cyclic, idle=1)))
+    clock[0] += 1
+    gc.disable()
+    try:
+        keeping.drop_idle()
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
+def test_the_last_who_asks_says_how_long(clock, monkeypatch):
+    in_call(lambda: keep("a", Thing, idle=10))
+    in_call(lambda: keep("a", Thing))
+    assert keeping.drop_idle() is None
+    monkeypatch.setattr(keeping, "default_idle", 5)
+    in_call(lambda: keep("a", Thing))
+    assert keeping.drop_idle() == 5
+
+
+def test_who_holds_what_was_let_go_holds_what_the_next_gets(clock):
+    held = in_call(lambda: keep("a", Thing, idle=1))
+    clock[0] += 2
+    keeping.drop_idle()
+    assert keeping.count() == 0
+    assert in_call(lambda: keep("a", Thing)) is held
+
+
+def test_a_thread_without_a_call_uses_it_until_it_ends(clock):
+    go = threading.Event()
+    asked = threading.Event()
+
+    def work():
+        keep("a", Thing, idle=1)
+        asked.set()
+        go.wait()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    asked.wait()
+    clock[0] += 10
+    keeping.drop_idle()
+    assert keeping.count() == 1
+    go.set()
+    thread.join()
+    del thread
+    gc.collect()
+    clock[0] += 10
+    keeping.drop_idle()
+    assert keeping.count() == 0
+
+
+def test_half_goes_first_what_was_used_last_stays(clock):
+    made = request()
+    for name in "abc":
+        in_call(lambda name=name: keep(name, Thing))
+        clock[0] += 1
+    in_call(lambda: keep("used", Thing), made)
+    assert keeping.drop_half() == 2
+    assert set(keeping._things) == {"c", "used"}
+    assert keeping.drop_half() == 1
+    assert keeping.drop_half() == 0
+    assert set(keeping._things) == {"used"}
+
+
+def test_a_gpus_cache_is_emptied(clock, monkeypatch):
+    emptied = []
+    torch = types.SimpleNamespace(cuda=types.SimpleNamespace(empty_cache=lambda: emptied.append(1)))
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    in_call(lambda: keep("a", Thing, idle=0))
+    keeping.drop_idle()
+    assert emptied == [1]
+
+
+def test_another_load_under_the_same_name_is_told_once(log):
+    def load():
+        return 1
+
+    def same():
+        return 1
+
+    def other():
+        return 2
+
+    for one in (load, same, other, other):
+        assert keep("a", one) == 1
+    told = [text for level, _, text in bridge.lines if level == 5]
+    assert len(told) == 1
+    assert "loaded by load in test_keep.py" in told[0]
+    assert "the name alone says what it is" in told[0]
+
+
+def test_what_cannot_be_kept():
+    async def load():
+        pass
+
+    for wrong in (load, None):
+        with pytest.raises(TypeError, match=r"wants a plain function.*asyncio\.to_thread\(keep, name, load\)"):
+            keep("a", wrong)
+    with pytest.raises(ValueError, match="idle is a number of seconds"):
+        keep("a", Thing, idle=-1)
