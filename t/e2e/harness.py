@@ -131,13 +131,13 @@ def title(pid: int) -> str:
 def children(pid: int) -> list[int]:
     """The processes that a process has started and that still run."""
     found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for name in filter(str.isdigit, os.listdir("/proc")):
         try:
-            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            state, parent = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[:2]
         except OSError:
             continue
         if int(parent) == pid and state != "Z":
-            found.append(int(stat.parent.name))
+            found.append(int(name))
     return sorted(found)
 
 

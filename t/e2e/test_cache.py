@@ -1030,7 +1030,7 @@ def test_a_zone_goes_and_comes(start: Callable[..., Server], code: str) -> None:
 
 def test_workers_share_results(start: Callable[..., Server], code: str) -> None:
     server = start(zone(), main="worker_processes 3;")
-    assert len(server.workers()) == 3
+    wait_until(lambda: len(server.workers()) == 3, "three workers")
     source = fresh("import os\ndef run(_): return str(os.getpid())")
     first = cached(server, source).text
     for _ in range(30):

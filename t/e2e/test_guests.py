@@ -845,10 +845,11 @@ ODD_EXCEPTIONS = [
 
 
 @pytest.mark.parametrize("kind", ["def", "async def"])
-@pytest.mark.parametrize("error", ODD_EXCEPTIONS)
+@pytest.mark.parametrize("base", ["OSError", "SystemExit"])
+@pytest.mark.parametrize("error", [*ODD_EXCEPTIONS, "code = property(lambda self: exit())"])
 @pytest.mark.usefixtures("whole")
-def test_an_odd_exception_is_its_adaptors_failure(server: Server, error: str, kind: str) -> None:
-    code = fresh(f"class Odd(OSError):\n    {error}\n{kind} run(_): raise Odd('mine')\n")
+def test_an_odd_exception_is_its_adaptors_failure(server: Server, error: str, base: str, kind: str) -> None:
+    code = fresh(f"class Odd({base}):\n    {error}\n{kind} run(_): raise Odd('mine')\n")
     for _ in range(4):
         answer = server.run(code)
         assert answer.status_code == 500

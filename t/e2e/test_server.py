@@ -320,7 +320,7 @@ def test_with_a_login_other_machines_may_ask(sing: Sings, own_address: str, ever
 
 
 def test_without_a_login_it_does_not_listen_for_other_machines() -> None:
-    told = fails("--address", "0.0.0.0")
+    told = fails("--port", "0", "--address", "0.0.0.0")
     assert "0.0.0.0 can be reached from other machines" in told
     assert "--auth user:sha256" in told
 

@@ -68,18 +68,28 @@ def log(call: Call, error: BaseException, path: str) -> str:
 def said_before(error: BaseException) -> str:
     """What the running call had written when it exited; empty where it did not exit."""
     request = current.get(None)
-    if request is None or not isinstance(error, SystemExit):
+    if request is None or not _is_exit(error):
         return ""
     return output.said(request)
 
 
 def is_usage(error: BaseException) -> bool:
     """Whether this is how argparse, optparse or click (with its kin) exit when they do not take what they are given."""
-    if not isinstance(error, SystemExit) or error.code != 2:
+    if not _is_exit(error):
         return False
-    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    try:
+        if error.code != 2:  # type: ignore[attr-defined]
+            return False
+        modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    except BaseException:  # its own attributes
+        return False
     packages = [module.partition(".")[0] for module in modules]
     return not _PARSERS.isdisjoint(packages) or not _COMMANDS.isdisjoint(packages[-1:])
+
+
+def _is_exit(error: BaseException) -> bool:
+    """Whatever its ``__class__`` does."""
+    return issubclass(type(error), SystemExit)
 
 
 def describe(error: BaseException, path: str) -> str:
