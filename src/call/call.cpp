@@ -172,7 +172,7 @@ void Call::loaded(double seconds) {
 void Call::bound() {
     Params& params = asked.params;
     params.code = {};
-    params.kwargs = {};
+    params.kwargs.reset();
     params.fields = {};
     params.beside = {};
     params.unused = {};

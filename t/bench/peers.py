@@ -1,5 +1,6 @@
 """What is compared, and how each is started: one process that serves, on a free port of the loopback interface."""
 
+import base64
 import http.client
 import importlib.util
 import json
@@ -22,6 +23,16 @@ _ECHO = {"code": 'def run(request, name): return f"Hello, {name}!"', "name": "ow
 ECHO = json.dumps(_ECHO)
 #: The same, answered with a result that is kept.
 KEPT = json.dumps(_ECHO | {"use_cache": True, "cache_kwargs": True})
+
+
+def _encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+_LONG = {"code_b64": _encoded(_ECHO["code"]), "kwargs_b64": _encoded(json.dumps({"name": "owt"}))}
+#: Both in the spelling that carries everything as base64.
+LONG = json.dumps(_LONG)
+LONG_KEPT = json.dumps(_LONG | {"use_cache": True, "cache_kwargs": True})
 REPLY = b"Hello, owt!"
 
 # Idle connections and their events take memory too; a server that has to hold many is asked for as many.
@@ -105,7 +116,9 @@ PEERS = [
     Peer("lua", "nginx+Lua, reads the body", nginx("lua", "ndk_http_module.so", "ngx_http_lua_module.so")),
     owt(1),
     owt(),
+    Peer("owt-b64", "owt, 1 thread, base64", nginx("owt", "owt", threads=1), LONG),
     Peer("kept", "owt, a kept result", nginx("owt", "owt", threads=8), KEPT),
+    Peer("kept-b64", "owt, a kept result, base64", nginx("owt", "owt", threads=8), LONG_KEPT),
     Peer("starlette", "uvicorn+Starlette, h11+asyncio", uvicorn("h11", "asyncio")),
     Peer("flask", "gunicorn+Flask, sync", gunicorn),
 ]

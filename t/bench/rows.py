@@ -130,7 +130,11 @@ ECHO_RATIOS = [
         "owt-1",
         64,
     ),
+    Ratio(
+        "warm echo, 1 thread, 64 connections, code_b64 and kwargs_b64: CPU per call / nginx+Lua", "owt-b64", "lua", 64
+    ),
     Ratio("kept result, 64 connections: CPU per call / nginx+Lua", "kept", "lua", 64, Goal(1.5, "x", aim=1.2)),
+    Ratio("kept result, 64 connections, code_b64 and kwargs_b64: CPU per call / nginx+Lua", "kept-b64", "lua", 64),
 ]
 
 
