@@ -240,7 +240,9 @@ class _Binder:
         if surplus:
             what.append(f"not taken: {', '.join(n if n.isidentifier() else repr(n) for n in surplus)}")
         text += f" {'; '.join(what)}."
-        if missing:
+        if "request" in missing:
+            text += " The request is given to the first parameter, def run(request, ...)."
+        if missing != ["request"] and missing:
             text += " Send each argument under its parameter's name, as a field or in kwargs."
         if not all(map(str.isidentifier, surplus)):
             text += (

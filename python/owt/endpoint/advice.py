@@ -21,6 +21,8 @@ from owt.endpoint.source import stages
 _NO_JSON = "is not JSON serializable"
 #: How input() fails.
 _NO_INPUT = "EOF when reading a line"
+#: Where modules may lie that are no packages.
+_OWN = " Modules of your own are found by python_path DIR; in the server's owt_instance."
 #: A source that is the name of a file, perhaps with curl's @ or < before it; and no longer than that.
 _FILE = re.compile(r"\s*[@<]?((?:[A-Za-z]:)?[\w.~/\\-]+\.py)\s*")
 _MAX_NAME = 1024
@@ -78,12 +80,12 @@ def _missing_module(name: str) -> str:
             f"{name!r} is not in this server's Python {version} ({sys.prefix}, the system's own). To add it: install"
             " the system's package for it; or make a virtualenv (python3 -m venv --system-site-packages DIR),"
             " install it there, and start the server with it: python_home DIR; in its owt_instance, or"
-            " owt-server --venv DIR\n"
+            f" owt-server --venv DIR.{_OWN}\n"
         )
     return (
         f"{name!r} is not in this server's virtualenv {sys.prefix} (Python {version}). To add what provides it:"
         f" {Path(sys.prefix, 'bin', 'pip')} install PACKAGE; or let the adaptor do so, once:"
-        " pipe().installing('PACKAGE').importing(...).\n"
+        f" pipe().installing('PACKAGE').importing(...).{_OWN}\n"
     )
 
 
