@@ -187,6 +187,8 @@ def test_a_missing_module_is_told_with_the_ways_to_get_it(server: Server, code: 
         r"ModuleNotFoundError: No module named 'no_such_thing'\n'no_such_thing' is not in this", answer.text
     )
     assert "python_home DIR;" in answer.text
+    assert "owt-server --venv DIR" in answer.text
+    assert "python_path DIR;" in answer.text
 
 
 def test_a_block_in_a_module_is_led_on(server: Server) -> None:

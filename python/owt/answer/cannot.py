@@ -57,6 +57,8 @@ def instead(value: object, within_json: bool = False) -> str:
     for base in type(value).__mro__:
         if base.__name__ == "Adaptor" and library(base) == "owt":
             return "a pipeline is what runs, run = pipe()...; its value comes from .done()(**kwargs)"
+        if base.__name__ == "FileStorage" and library(base) == "werkzeug":
+            return "it is an upload: .read() are its bytes, .stream is a file"
         found = _OF_LIBRARIES.get(library(base))
         if found is not None:
             return found

@@ -238,10 +238,17 @@ class _Binder:
         if missing:
             what.append(f"missing: {', '.join(missing)}")
         if surplus:
-            what.append(f"not taken: {', '.join(surplus)}")
+            what.append(f"not taken: {', '.join(n if n.isidentifier() else repr(n) for n in surplus)}")
         text += f" {'; '.join(what)}."
-        if missing:
+        if "request" in missing:
+            text += " The request is given to the first parameter, def run(request, ...)."
+        if missing != ["request"] and missing:
             text += " Send each argument under its parameter's name, as a field or in kwargs."
+        if not all(map(str.isidentifier, surplus)):
+            text += (
+                " A name with other signs may be what came after an & in a form or a query: curl --data-urlencode"
+                " encodes that."
+            )
 
         def refuse(function: Callable[..., Any], request: Any, kwargs: dict[str, Any]) -> NoReturn:
             raise Refusal(400, "bad-arguments", text)

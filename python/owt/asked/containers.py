@@ -138,7 +138,13 @@ class Many(Container):
 
     def one(self, value: Any) -> Any:
         """A list of one."""
-        return self.made([convert(self.item, value, "[0]")], value)
+        try:
+            return self.made([convert(self.item, value, "[0]")], value)
+        except Misfit as misfit:
+            if isinstance(value, str) and "," in value:
+                several = f"{misfit.wants}, several as so many fields or as a JSON array"
+                raise Misfit(several, misfit.came, misfit.where) from None
+            raise
 
     def walk(self, value: Any) -> Any:
         item = self.item

@@ -100,7 +100,8 @@ def _decode(name: str, content: bytes, headers: Headers) -> str:
 def not_text(name: str, encoding: str = "utf-8", where: str = "") -> Refusal:
     """What to say of a part that is not in the encoding it should be in."""
     shown = "UTF-8" if encoding.lower() in ("utf-8", "utf8") else encoding
-    return _refusal(f"its part {name!r} is not {shown}{where}. Text is sent as UTF-8, anything else as a file")
+    what_to_do = "Save it as UTF-8" if name == "code" else "Text is sent as UTF-8, anything else as a file"
+    return _refusal(f"its part {name!r} is not {shown}{where}. {what_to_do}")
 
 
 def _refusal(what: str) -> Refusal:

@@ -81,6 +81,10 @@ class Image(Upload):
         return image
 
 
+#: With what .npy, .npz and pickles begin; pickles are refused by numpy, with a reason.
+_NUMPYS = (b"", b"\x93", b"P", b"\x80")
+
+
 class Array(Wanted):
     """numpy.ndarray: a .npy file, or numbers as JSON; of dtype, if that is given."""
 
@@ -107,6 +111,9 @@ class Array(Wanted):
             raise Misfit(f"{self.text}; {error}", shown(value)) from None
 
     def load(self, numpy: Any, file: FileStorage) -> Any:
+        file.stream.seek(0)
+        if file.stream.read(1) not in _NUMPYS:
+            raise Misfit(f"{self.text}; of a picture: PIL.Image.Image, then numpy.asarray(...) of it", shown(file))
         file.stream.seek(0)
         try:
             array = numpy.load(file.stream, allow_pickle=False)

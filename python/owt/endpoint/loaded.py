@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import re
 import sys
 import threading
 import time
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import owt
 from owt import endpoint
 from owt.asked import arguments, binding
-from owt.endpoint import loading, store
+from owt.endpoint import advice, loading, store
 from owt.endpoint.compiling import EXPRESSION
 from owt.models.batch import Batched
 from owt.process import borrowed, memory
@@ -35,6 +36,8 @@ most = 64
 NEAR = 200
 #: So many plans are remembered for a function; callers with ever new names start anew.
 MAX_PLANS = 256
+
+_names_code = re.compile("(?:^|&)code=")
 
 
 def _nobody(code_id: str, fn_name: str) -> None:
@@ -96,10 +99,14 @@ class Endpoint:
             raise _no_function(f"The adaptor is an expression, whose only function is run; it has no {name!r}.")
         value = self.globals.get(name)
         if name not in self.globals or (name in owt.__all__ and value is getattr(owt, name)):
-            there = ", ".join(self._public()) or "none"
+            there = list(self._public())
+            what_to_do = "fn_name says which one to call; without it, run is called."
+            if not there:
+                what_to_do = "Put what it does into def run(): and return the answer."
+            elif len(there) == 1:
+                what_to_do = f"Name it {name}, or send fn_name={there[0]} too."
             raise _no_function(
-                f"The adaptor has no function {name!r}. Its functions: {there}."
-                " fn_name says which one to call; without it, run is called."
+                f"The adaptor has no function {name!r}. Its functions: {', '.join(there) or 'none'}. {what_to_do}"
             )
         if isinstance(value, Adaptor):
             value = Adaptor.done(value)
@@ -109,7 +116,12 @@ class Endpoint:
             raise _no_function(f"{name!r} is a class of stages; it has to be an instance: {value.__name__}().")
         if not callable(value):
             what = "The adaptor is an expression whose value" if is_expression else f"{name!r}"
-            raise _no_function(f"{what} is of type {type(value).__name__}: it has to be a callable or a pipeline.")
+            text = f"{what} is of type {type(value).__name__}: it has to be a callable or a pipeline."
+            if is_expression and value is None:
+                text += " An answer is returned, not printed: def run(): return ..."
+            elif is_expression:
+                text += " To answer with that value, put lambda: in front of the expression."
+            raise _no_function(text)
         made = self.functions[name] = Function(name, value, self.globals)
         if made.asynchronous:
             announce(self.code_id, name)
@@ -182,7 +194,8 @@ def _load(call: Call, code_id: str) -> Endpoint:
                 endpoint.discard(code_id)
     except SyntaxError as error:
         if error.filename == endpoint.path_of(code_id):
-            raise Refusal(400, "syntax-error", _describe(error)) from None
+            text = _describe(error) + advice.of_sending(source.decode(errors="replace"), _form(call))
+            raise Refusal(400, "syntax-error", text) from None
         raise
     finally:
         call.loaded(time.perf_counter() - started)
@@ -196,6 +209,17 @@ def _describe(error: SyntaxError) -> str:
         error.offset = (error.offset or 1) - at
         error.end_offset = error.end_lineno = None
     return "The adaptor is not Python:\n" + "".join(format_exception_only(type(error), error))
+
+
+def _form(call: Call) -> bytes:
+    """The urlencoded form or query that the parameters came in, as it came; empty if they came otherwise."""
+    environ = call.environ()
+    query = environ.get("QUERY_STRING", "")
+    if _names_code.search(query):
+        return query.encode("latin-1")
+    urlencoded = environ.get("CONTENT_TYPE", "").lower().startswith("application/x-www-form-urlencoded")
+    body = call.body() if urlencoded else b""
+    return b"" if body.lstrip().startswith(b"{") else body
 
 
 def forget_failed(code_id: str) -> None:

@@ -276,7 +276,8 @@ MISFITS = [
     ("timedelta", "x", ["seconds"]),
     ("int | None", "x", ["int (a whole number) or None", "'x' came"]),
     ("int | list[int]", ["x"], ["x[0] wants int"]),
-    ("list[int]", "x", ["x[0] wants int"]),
+    ("list[int]", "x", ["x[0] wants int (a whole number), and 'x' came"]),
+    ("list[int]", "1,2", ["(a whole number), several as so many fields or as a JSON array, and '1,2' came"]),
     ("list[int]", ["1", "b"], ["x[1] wants int (a whole number), and 'b' came"]),
     ("list[list[int]]", "[1, 2]", ["x[0] wants list[int], and 1 came"]),
     ("set[int]", {"a": 1}, []),
@@ -664,7 +665,7 @@ def test_an_array(call):
     archive = io.BytesIO()
     numpy.savez(archive, a=data, b=data)
     for annotation, came, part in [
-        ("np.ndarray", upload(b"\x89PNG", "a.png"), "a .npy file"),
+        ("np.ndarray", upload(b"\x89PNG", "a.png"), "of a picture: PIL.Image.Image, then numpy.asarray(...)"),
         ("np.ndarray", upload(b"", "a.npy"), "a .npy file"),
         ("np.ndarray", npy(numpy.array([{}]), allow_pickle=True), "allow_pickle"),
         ("np.ndarray", upload(archive.getvalue(), "a.npz"), "archive"),

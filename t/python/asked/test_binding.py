@@ -38,6 +38,7 @@ FAIL = [
     ("def run(request): 1/0", {"name": "a", "b": 1}, ["run(request)", "not taken: b, name"]),
     ("def run(request): 1/0", {"request": "a"}, ["not taken: request"]),
     ("def run(request, **kw): 1/0", {"request": "a"}, ["not taken: request"]),
+    ("def run(name, request): 1/0", {"name": "a"}, ["missing: request. The request is given to the first parameter"]),
     ("def run(request, a=1, b=2): 1/0", {"__last__": "v"}, ["not clear"]),
     ("def run(): 1/0", {"__last__": "v"}, ["no parameter is free"]),
 ]

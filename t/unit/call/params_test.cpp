@@ -264,7 +264,7 @@ void code_test(void**) {
 
 void no_code_test(void**) {
     string text = no_code_text();
-    for (const char* part : {"code", "JSON", "code_b64", "curl ", "--form-string", "9876"}) {
+    for (const char* part : {"code", "JSON", "code_b64", "curl ", "-F code=@", "--form-string", "9876"}) {
         assert_non_null(strstr(text.c_str(), part));
     }
     for (string_view query : {"", "code", "code=", "code=+%0A%09", "code_b64=", "code_b64=++",

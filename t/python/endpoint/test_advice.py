@@ -1,0 +1,173 @@
+"""What newcomers get wrong, and what the answer says of it."""
+
+from pathlib import Path
+
+import pytest
+from owt.endpoint import advice
+from owt.process import failure
+
+FORM = "application/x-www-form-urlencoded"
+#: Python needs the spaces round the + that curl -d sends as it is.
+PLUS = "code=def run(a): return int(a) + int(a)&a=1"
+
+
+@pytest.fixture(autouse=True)
+def advised(monkeypatch):
+    """As the server does when it starts."""
+    monkeypatch.setattr(failure, "advise", advice.advise)
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "name"),
+    [
+        ("examples/echo/echo.py", 500, "examples/echo/echo.py"),
+        ("echo.py", 500, "echo.py"),
+        ("/tmp/echo.py\n", 400, "/tmp/echo.py"),
+        ("./my-echo.py", 400, "./my-echo.py"),
+        ("@echo.py", 400, "echo.py"),
+        ("C:\\code\\echo.py", 400, "C:\\code\\echo.py"),
+    ],
+)
+def test_the_name_of_a_file_in_place_of_what_is_in_it(call, source, status, name):
+    done = call(source)
+    assert done.status == status
+    assert done.text.endswith(f"With an @ curl sends that: -F code=@{name}\n")
+
+
+@pytest.mark.parametrize("source", ["echo", "ech.oh", "import echo; echo.py", "nothing.py()", "def run(:\n    a.py"])
+def test_other_names_are_no_files(call, source):
+    assert "-F code=@" not in call(source).text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"environ": {"CONTENT_TYPE": FORM}, "body": PLUS.encode()},
+        {"environ": {"CONTENT_TYPE": f"{FORM}; charset=utf-8"}, "body": PLUS.encode()},
+        {"environ": {"QUERY_STRING": "code=lambda:1+1"}},
+    ],
+)
+def test_a_form_that_was_not_encoded(call, options):
+    done = call("def run(a): return int(a)   int(a)", **options)
+    assert (done.status, done.type) == (400, "syntax-error")
+    assert done.text.endswith("--data-urlencode; --form-string sends text as it is.\n")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"environ": {"CONTENT_TYPE": FORM}, "body": b"code=def+run%28%3A&a=1"},
+        {"environ": {"CONTENT_TYPE": FORM}, "body": b"code=def run(:"},
+        {"environ": {"CONTENT_TYPE": FORM}, "body": b' {"code": "def run(: + &"}'},
+        {"environ": {"CONTENT_TYPE": "application/json"}, "body": b'{"code": "def run(: + &"}'},
+        {"environ": {"CONTENT_TYPE": FORM, "QUERY_STRING": "code=def+run%28%3A&a=1"}, "body": PLUS.encode()},
+    ],
+)
+def test_a_form_that_was_encoded_is_not_blamed(call, options):
+    done = call("def run(:", **options)
+    assert (done.status, done.type) == (400, "syntax-error")
+    assert "--data-urlencode" not in done.text
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "kind"),
+    [
+        ("def run(n): return n + 1", "3", "int"),
+        ("def run(request, n): return [0] * n", "3", "int"),
+        ("def run(n): return round(n)", "0.5", "float"),
+        ("lambda n: n + 1", "3", "int"),
+        ("def run(n):\n    return n['a']", '{"a": 1}', "dict"),
+        ("def run(n):\n    import math\n    return math.floor(sum(n))", "[1, 2]", "list"),
+        ("def run(*, n): return n.keys()", "{}", "dict"),
+        ("async def run(n): return n + 1", "3", "int"),
+    ],
+)
+def test_what_came_as_text_and_was_to_be_something_else(call, source, text, kind):
+    done = call(source, kwargs={"n": text})
+    assert done.status == 500
+    assert done.text.endswith(
+        f"n came as text, {text!r}, as fields do unless an annotation says what they are: def run(n: {kind}).\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "kwargs"),
+    [
+        ("def run(n): return n + 1", {"n": "word"}),
+        ("def run(n: str): return n + 1", {"n": "3"}),
+        ("def run(n): return '' + 1", {"n": 3}),
+        ("def run(n): raise ValueError('str')", {"n": "3"}),
+        ("def run(n): return n + 1", {"n": "null"}),
+        ("def other(n): return n + 1\ndef run(): return len(5)", {}),
+    ],
+)
+def test_other_mistakes_with_text_are_shown_as_they_are(call, source, kwargs):
+    done = call(source, kwargs=kwargs)
+    assert done.status == 500
+    assert "came as text" not in done.text
+
+
+def test_a_name_where_a_file_was_wanted(call):
+    done = call("def run(file): return file.read()", kwargs={"file": "photo.png"})
+    assert done.status == 500
+    assert done.text.endswith("file came as text, 'photo.png'. A file is sent with an @: -F file=@PATH\n")
+
+
+def test_a_file_of_the_clients(call):
+    done = call("def run(): return open('data.csv').read()")
+    assert done.status == 500
+    assert (
+        f"It was looked for in {Path.cwd()}, where the server runs. Send the file along, -F file=@data.csv" in done.text
+    )
+    assert "looked for" not in call("def run(): return open('/nowhere/data.csv').read()").text
+
+
+def test_a_program_that_is_not_there(call):
+    done = call("import subprocess\ndef run(): subprocess.run(['no-such-program', 'x'])")
+    assert done.status == 500
+    assert "There is no program 'no-such-program' in the PATH of this server (" in done.text
+    done = call("import subprocess\ndef run(): subprocess.run(['ls'], cwd='nowhere')")
+    assert done.status == 500
+    assert "There is no program" not in done.text
+
+
+def test_nobody_types_there(call, monkeypatch):
+    monkeypatch.setattr("builtins.input", _nothing)
+    done = call("def run(): return input('name? ')")
+    assert done.status == 500
+    assert "Nobody types where the server runs: let run take an argument" in done.text
+
+
+def _nothing(prompt=""):
+    raise EOFError("EOF when reading a line")
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("def main(name): return name", "Its functions: main. Name it run, or send fn_name=main too."),
+        ("def a(): pass\ndef b(): pass", "Its functions: a, b. fn_name says which one to call; without it, run is"),
+        ("if __name__ == '__main__':\n    pass", "none. Put what it does into def run(): and return the answer."),
+        ("print('hello')", "An answer is returned, not printed: def run(): return ..."),
+        ("1 + 1", "To answer with that value, put lambda: in front of the expression."),
+    ],
+)
+def test_a_program_that_is_no_adaptor(call, source, text):
+    done = call(source)
+    assert (done.status, done.type) == (400, "no-such-function")
+    assert text in done.text
+
+
+def test_an_upload_is_no_answer(call):
+    done = call(
+        "def run():\n    from werkzeug.datastructures import FileStorage\n    return FileStorage()\n",
+        environ={"HTTP_ACCEPT": "application/json"},
+    )
+    assert done.status == 500
+    assert ".read() are its bytes, .stream is a file" in done.text
+
+
+def test_what_came_after_an_ampersand(call):
+    done = call("lambda a: int(a)", kwargs={"a": "1", " 3": ""})
+    assert (done.status, done.type) == (400, "bad-arguments")
+    assert "not taken: ' 3'. A name with other signs may be what came after an & in a form" in done.text
