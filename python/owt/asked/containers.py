@@ -138,7 +138,12 @@ class Many(Container):
 
     def one(self, value: Any) -> Any:
         """A list of one."""
-        return self.made([convert(self.item, value, "[0]")], value)
+        try:
+            return self.made([convert(self.item, value, "[0]")], value)
+        except Misfit as misfit:
+            if isinstance(value, str) and "," in value and not misfit.where.strip("[0]"):
+                raise Misfit(f"{misfit.wants}, {_HOW_MANY}", misfit.came, misfit.where) from None
+            raise
 
     def walk(self, value: Any) -> Any:
         item = self.item
@@ -156,6 +161,9 @@ class Many(Container):
             raise Misfit(f"{self.text} ({error})", shown(value)) from None
 
 
+_HOW_MANY = "each as a field of its own, or all as a JSON array"
+
+
 def _is_many(value: object) -> bool:
     if type(value) is list:
         return True
@@ -168,7 +176,7 @@ class Fixed(Container):
     __slots__ = ()
 
     def __init__(self, text: str, annotation: Any, items: list[Wanted | None]) -> None:
-        super().__init__(text, annotation, items)
+        super().__init__(f"{text} ({_HOW_MANY})", annotation, items)
         self.many = True
         self.file = any(item is None or item.file for item in items)
 

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import owt
 from owt import endpoint
 from owt.asked import arguments, binding
+from owt.asked.annotations import signature_of
 from owt.endpoint import loading, store
+from owt.endpoint.advice import advise_syntax
 from owt.endpoint.compiling import EXPRESSION
 from owt.process import borrowed
 from owt.process.refusal import Refusal
@@ -86,11 +88,7 @@ class Endpoint:
             raise _no_function(f"The adaptor is an expression, whose only function is run; it has no {name!r}.")
         value = self.globals.get(name)
         if name not in self.globals or (name in owt.__all__ and value is getattr(owt, name)):
-            there = ", ".join(self._public()) or "none"
-            raise _no_function(
-                f"The adaptor has no function {name!r}. Its functions: {there}."
-                " fn_name says which one to call; without it, run is called."
-            )
+            raise _no_function(f"The adaptor has no function {name!r}. {self._instead()}")
         if isinstance(value, Adaptor):
             value = Adaptor.done(value)
         elif isinstance(value, type) and issubclass(value, Adaptor):
@@ -98,10 +96,25 @@ class Endpoint:
         if not callable(value):
             what = "The adaptor is an expression whose value" if is_expression else f"{name!r}"
             raise _no_function(f"{what} is of type {type(value).__name__}: it has to be a callable or a pipeline.")
+        if _is_application(value):
+            value = _serving(value)
         made = self.functions[name] = Function(name, value, self.globals)
         if made.asynchronous:
             announce(self.code_id, name)
         return made
+
+    def _instead(self) -> str:
+        flask = getattr(sys.modules.get("flask"), "Flask", ())
+        for name, value in list(self.globals.items()):
+            if isinstance(value, flask):
+                return f"It has a Flask application: fn_name={name} serves that, and so does a line run = {name}."
+        there = ", ".join(self._public())
+        if there:
+            return f"Its functions: {there}. fn_name says which one to call; without it, run is called."
+        return (
+            "Its functions: none. What a call is to do has to be in one, def run(): ..., and what that returns is the"
+            " answer; what is printed goes to the server's error log."
+        )
 
     def _public(self) -> Iterable[str]:
         for name, value in list(self.globals.items()):
@@ -111,6 +124,23 @@ class Endpoint:
                 and getattr(value, "__module__", None) == self.globals["__name__"]
             ):
                 yield name
+
+
+def _is_application(value: Callable[..., Any]) -> bool:
+    """Whether a callable is meant as a WSGI application: the names of what it takes say so."""
+    if hasattr(type(value), "wsgi_app"):  # Flask's
+        return True
+    signature = signature_of(value)
+    return signature is not None and list(signature.parameters)[1:] == ["start_response"]
+
+
+def _serving(application: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that answers with what the application does; fields are the application's own."""
+
+    def serve(request: Any, **_: Any) -> Any:
+        return application
+
+    return serve
 
 
 def _no_function(detail: str) -> Refusal:
@@ -182,7 +212,7 @@ def _describe(error: SyntaxError) -> str:
         error.text = error.text[at : at + 2 * NEAR]
         error.offset = (error.offset or 1) - at
         error.end_offset = error.end_lineno = None
-    return "The adaptor is not Python:\n" + "".join(format_exception_only(type(error), error))
+    return "The adaptor is not Python:\n" + "".join(format_exception_only(type(error), error)) + advise_syntax(error)
 
 
 def forget_failed(code_id: str) -> None:

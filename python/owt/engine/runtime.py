@@ -15,10 +15,9 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import _owt
-from werkzeug.exceptions import HTTPException
 
 from owt import endpoint
-from owt.answer import stream
+from owt.answer import foreign, stream
 from owt.answer.response import HTML, Answer, File, Later, Stream, Whole, coerce
 from owt.asked import arguments, form, uploads
 from owt.endpoint import advice, loaded, loading
@@ -166,8 +165,10 @@ def _run(
         plan = function.plans.get(names) or function.plan(names)
         try:
             value = plan(function.fn, request, kwargs)
-        except HTTPException as error:  # abort(404)
-            value = error.get_response(request.environ)
+        except Exception as error:
+            value = foreign.raised(error, request)
+            if value is None:
+                raise
         if type(value) is str and value.isascii():
             return 200, HTML, value
         kwargs.clear()  # a stream may live long
@@ -211,8 +212,10 @@ def _run_in_flask(
         plan = function.plans.get(names) or function.plan(names)
         try:
             value = plan(function.fn, request, kwargs)
-        except HTTPException as error:
-            value = error.get_response(request.environ)
+        except Exception as error:
+            value = foreign.raised(error, request)
+            if value is None:
+                raise
         finalize = None if context is None else partial(flasks.finalize, context)
         kwargs.clear()
         result = _send(request, found, function, value, finalize)
