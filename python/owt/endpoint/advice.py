@@ -49,7 +49,7 @@ def advise_syntax(error: SyntaxError) -> str:
     return ""
 
 
-_LINES = (
+_LINES: tuple[tuple[str | tuple[str, ...], str], ...] = (
     ("```", "Lines of ``` mark code in a text: send what is between them."),
     (("!", "%"), "That is a notebook's, not Python's: leave it out; subprocess.run(...) runs a command."),
 )
@@ -146,7 +146,8 @@ _NO_TEXT = re.compile(r"should return strings, not bytes|a bytes-like object is 
 
 def _is_content(error: BaseException, value: str | bytes) -> bool:
     if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
-        return error.filename == value and ("\n" if isinstance(value, str) else b"\n") in value
+        lines = "\n" in value if isinstance(value, str) else b"\n" in value
+        return bool(error.filename == value) and lines
     return isinstance(error, ValueError) and "embedded null byte" in str(error) and type(value) is bytes
 
 
