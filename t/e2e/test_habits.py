@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness import ROOT, Server
@@ -659,3 +660,75 @@ def test_trees_of_lxml_are_no_objects(server: Server) -> None:
     pytest.importorskip("lxml")
     code = "from lxml import etree\ndef run(): return [etree.fromstring('<a x=\"1\"><b/></a>')]"
     assert "lxml.etree.tostring(...) of it" in server.run(code).text
+
+
+# ---- pyplot ----------------------------------------------------------------------------------------------------------
+
+DRAWS = """
+import io, threading
+from concurrent.futures import ThreadPoolExecutor
+import matplotlib.pyplot as plt
+
+def run(request, times: int = 1):
+    for _ in range(times):
+        plt.plot([1, 2])
+    plt.savefig(io.BytesIO(), format="png")
+    return [len(plt.gca().lines), plt.get_fignums()]
+async def later(request): return run(request)
+def within_threads(request):
+    thread = threading.Thread(target=plt.plot, args=[[1, 2]])
+    thread.start(); thread.join()
+    return run(request)
+def shows(request):
+    plt.plot([1, 2])
+    plt.show()
+def saves(request, status: int):
+    plt.plot([1, 2])
+    return None, status
+def closes(request):
+    plt.plot([1, 2])
+    plt.close()
+def holds(request, own: bool, barrier=threading.Barrier(2)):
+    plt.plot([1, 2])
+    barrier.wait()
+    return [len(plt.gca().lines), plt.get_fignums()]
+"""
+
+
+def test_what_a_call_draws_is_its_own(server: Server) -> None:
+    pytest.importorskip("matplotlib")
+    for function, lines in (("run", 1), ("later", 1), ("within_threads", 2)):
+        assert [server.run(DRAWS, fn_name=function).json() for _ in range(3)] == [[lines, [1]]] * 3
+    assert server.run(DRAWS + "\n# another", times=2).json() == [2, [1]]
+
+
+def test_calls_at_once_draw_on_figures_of_their_own(server: Server) -> None:
+    pytest.importorskip("matplotlib")
+    with ThreadPoolExecutor(2) as pool:
+        answers = pool.map(
+            lambda own: server.client().post("/", json={"code": DRAWS, "fn_name": "holds", "own": own}), (0, 1)
+        )
+        assert [answer.json() for answer in answers] == [[1, [1]]] * 2
+
+
+def test_what_is_shown_is_the_answer(server: Server) -> None:
+    pytest.importorskip("matplotlib")
+    answer = server.run(DRAWS, fn_name="shows")
+    assert (answer.headers["Content-Type"], answer.content[:4]) == ("image/png", b"\x89PNG")
+    assert server.run(DRAWS, fn_name="saves", status=204).status_code == 204
+    assert server.run(DRAWS, fn_name="closes").content == b""
+    assert server.run("def run(): pass").content == b""
+
+
+def test_figures_of_the_top_level_are_there_in_each_call(server: Server) -> None:
+    pytest.importorskip("matplotlib")
+    code = """
+import matplotlib.pyplot as plt
+figure, axes = plt.subplots(num="made once")
+def run(request):
+    plt.cla()
+    plt.plot([1, 2])
+    return [plt.gcf() is figure, len(axes.lines), plt.get_figlabels()]
+"""
+    assert [server.run(code).json() for _ in range(3)] == [[True, 1, ["made once"]]] * 3
+    assert server.run("import matplotlib.pyplot as plt\ndef run(): return plt.get_figlabels()").json() == []

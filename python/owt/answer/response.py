@@ -19,6 +19,7 @@ from werkzeug.wrappers import Response
 from owt.answer import files, foreign, jsons, rich, sound, wsgi
 from owt.answer.cannot import CannotSend, mimetype_of, named
 from owt.answer.pictures import is_encoded
+from owt.process import figures
 
 if TYPE_CHECKING:
     from owt.process.request import Request
@@ -91,6 +92,9 @@ def coerce(value: object, request: Request, name: str = "run") -> Answer:
         return 200, JSON, jsons.dumps(value, f"{name} returned")
     if kind is tuple:
         return _from_tuple(value, request, name)  # type: ignore[arg-type]
+    if value is None:
+        # As notebooks do: plt.plot(...), plt.show() and nothing more shows the figure.
+        value = figures.current(request)
     return _from_object(value, request, name)
 
 

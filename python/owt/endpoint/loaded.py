@@ -20,7 +20,7 @@ from owt.asked.annotations import signature_of
 from owt.endpoint import loading, store
 from owt.endpoint.advice import advise_syntax
 from owt.endpoint.compiling import EXPRESSION
-from owt.process import borrowed
+from owt.process import borrowed, figures
 from owt.process.refusal import Refusal
 from owt.summat import Adaptor
 
@@ -67,7 +67,17 @@ class Function:
 class Endpoint:
     """A loaded adaptor."""
 
-    __slots__ = ("code_id", "flask", "functions", "globals", "path", "recursion_limit", "texts", "uses_flask")
+    __slots__ = (
+        "code_id",
+        "figures",
+        "flask",
+        "functions",
+        "globals",
+        "path",
+        "recursion_limit",
+        "texts",
+        "uses_flask",
+    )
 
     def __init__(self, module: ModuleType, source: bytes, imported_flask: bool) -> None:
         self.code_id = module.__name__.removeprefix(endpoint.PREFIX)
@@ -78,6 +88,8 @@ class Endpoint:
         self.uses_flask = imported_flask or b"flask" in source
         #: That its top level has set, for its calls; 0 if it has not.
         self.recursion_limit = borrowed.recursion_limit()
+        #: That its top level has made with pyplot.
+        self.figures = figures.made()
         #: Its Flask application, made when the first call needs it.
         self.flask: Any = None
 
@@ -155,6 +167,12 @@ running: dict[int, Endpoint] = {}
 detached: dict[Any, Endpoint] = {}
 
 _lock = threading.Lock()
+
+
+def figures_of_running() -> figures.Figures | None:
+    """What the top level of the adaptor that this thread runs has made with pyplot."""
+    found = running.get(threading.get_ident())
+    return None if found is None else found.figures
 
 
 def load(call: Call, code_id: str, rest: tuple[Any, dict[str, Any]]) -> Endpoint | None:

@@ -22,7 +22,7 @@ from owt.answer.response import HTML, Answer, File, Later, Stream, Whole, coerce
 from owt.asked import arguments, form, uploads
 from owt.endpoint import advice, loaded, loading
 from owt.engine import aio, flasks, shutdown
-from owt.process import borrowed, damage, failure, output, signals, threads
+from owt.process import borrowed, damage, failure, figures, output, signals, threads
 from owt.process.context import Cancelled, call_threads, current
 from owt.process.refusal import Refusal
 from owt.process.request import Request
@@ -47,6 +47,8 @@ def start() -> None:
     tempfile.gettempdir()
     output.install(_owt.log)
     threads.install()
+    figures.install()
+    figures.of_adaptor = loaded.figures_of_running
     signals.guard(frozenset(_owt.reserved_signals()))
     endpoint.on_load = loaded.register
     failure.advise = advice.advise
