@@ -285,7 +285,7 @@ def test_a_refused_call_leaves_no_file(server: Server, uploads: Path) -> None:
         "n": (None, "x"),
     }
     assert server.post(files=form).status_code == 400
-    assert not list(uploads.iterdir())
+    wait_until(lambda: not list(uploads.iterdir()), "the file to go")
 
 
 def test_a_child_leaves_its_parents_files(server: Server, uploads: Path) -> None:
