@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import pty
@@ -729,3 +730,30 @@ def test_a_head_has_no_body(server: Server) -> None:
 def test_a_file_without_a_length_is_uploaded(server: Server) -> None:
     answer = Client(server.url).call("lambda file: str(len(file.read()))", {"file": Path("/proc/self/status")})
     assert int(answer.text()) > 100
+
+
+class Number:
+    """As NumPy's are."""
+
+    def tolist(self) -> int:
+        return 3
+
+
+def test_files_and_numbers_as_programs_have_them(server: Server, tmp_path: Path) -> None:
+    code = "def run(request, f, n=0): return [f.filename, f.read().decode(), n]"
+    client = Client(server.url)
+    (tmp_path / "a.txt").write_text("some text")
+    with (tmp_path / "a.txt").open("rb") as file:
+        assert client.call(code, {"f": file, "n": Number()}).json() == ["a.txt", "some text", 3]
+    with (tmp_path / "a.txt").open() as file:
+        assert client.call(code, {"f": file}).json() == ["a.txt", "some text", 0]
+    for content in (b"bytes", bytearray(b"bytes"), io.BytesIO(b"bytes")):
+        assert client.call(code, {"f": content}).json() == ["f", "bytes", 0]
+    assert client.call("def run(f: bytes): return len(f)", {"f": b""}).text() == "0"
+
+
+def test_what_cannot_be_sent_is_named(server: Server) -> None:
+    with pytest.raises(TypeError, match="an argument of type object cannot be sent: send what is JSON"):
+        Client(server.url).call("lambda f: f", {"f": [object()]})
+    with pytest.raises(TypeError, match="not function; of a function"):
+        Client(server.url).call(lambda: 1)  # type: ignore[arg-type]

@@ -2,9 +2,13 @@
 
 import json
 import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness import ROOT, Server
+
+Starts = Callable[..., Server]
 
 CONF = """
 server {
@@ -500,3 +504,233 @@ def run(place: str):
 def test_shell_run_is_a_function(server: Server, code: str) -> None:
     fields = {} if "def run" in code else {"cmd": "echo $((1 + 1))"}
     assert server.run(code, **fields).text == "2\n"
+
+
+# ---- Flask's and FastAPI's ways ---------------------------------------------------------------------------------------
+
+APPLICATION = """
+from flask import Flask, jsonify, request
+app = Flask(__name__)
+@app.route("/form", methods=["POST"])
+def form(): return jsonify(name=request.form["name"], size=len(request.files["file"].read()))
+@app.route("/json", methods=["POST"])
+def json(): return jsonify(name=request.json["name"])
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [environ["wsgi.input"].read()[:4]]
+"""
+
+
+@pytest.mark.parametrize("size", [3, 3_000_000])
+def test_an_application_reads_the_form_that_it_came_in(start: Starts, size: int) -> None:
+    server = start("client_max_body_size 8m; server { listen 127.0.0.1:{port}; location / { owt; } }")
+    for name, code in (("app", APPLICATION), ("run", APPLICATION + "run = app")):
+        files = {"code": ("", code), "fn_name": ("", name), "name": ("", "a"), "file": ("a.bin", b"x" * size)}
+        assert server.post("/form", files=files).json() == {"name": "a", "size": size}
+
+
+def test_an_application_may_be_called_by_its_name(server: Server) -> None:
+    assert server.run(APPLICATION, "/json", fn_name="app", name="a").json() == {"name": "a"}
+    assert server.run(APPLICATION, fn_name="application", name="a").text.startswith('{"co')
+    assert "fn_name=app serves that" in server.run(APPLICATION, name="a").text
+
+
+RAISES = """
+from starlette.exceptions import HTTPException
+def run(status: int): raise HTTPException(status, detail="no such item", headers={"X-Hint": "b"})
+async def later(status: int): raise HTTPException(status, detail="no such item", headers={"X-Hint": "b"})
+"""
+
+
+@pytest.mark.parametrize("function", ["run", "later"])
+def test_starlettes_exceptions_have_their_status(server: Server, function: str) -> None:
+    pytest.importorskip("starlette")
+    answer = server.run(RAISES, fn_name=function, status=404)
+    assert (answer.status_code, answer.text, answer.headers["X-Hint"]) == (404, "no such item", "b")
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert server.run(RAISES, fn_name=function, status=304).status_code == 304
+
+
+def test_starlettes_uploads(server: Server) -> None:
+    pytest.importorskip("starlette")
+    code = """
+from starlette.datastructures import UploadFile
+async def run(file: UploadFile):
+    text = await file.read()
+    return [file.filename, file.content_type, len(text)]
+def several(file: list[UploadFile]): return [one.file.read().decode() for one in file]
+"""
+    files = [("code", ("", code)), ("file", ("a.txt", b"some", "text/plain")), ("file", ("b.txt", b"more"))]
+    assert server.post("/", files=files[:2]).json() == ["a.txt", "text/plain", 4]
+    assert server.post("/", files=[*files, ("fn_name", ("", "several"))]).json() == ["some", "more"]
+    assert "file wants" in server.run(code, file="text").text
+
+
+def test_a_field_of_pydantics_is_a_default(server: Server) -> None:
+    pytest.importorskip("pydantic")
+    code = """
+from pydantic import Field
+def run(n: int = Field(10, ge=1), name: str = Field(...), seen: list = Field(default_factory=list)):
+    seen.append(n)
+    return [n, name, seen]
+"""
+    assert [server.run(code, name="a").json() for _ in range(2)] == [[10, "a", [10]]] * 2
+    assert server.run(code, name="a", n="3").json() == [3, "a", [3]]
+    assert "missing: name" in server.run(code).text
+    assert "n wants int (" in server.run(code, name="a", n="x").text
+
+
+# ---- what to type instead --------------------------------------------------------------------------------------------
+
+UPLOAD = {"file": ("d.csv", b"a,b\n1,2\n")}
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("(file): return open(file).read()", "file is an upload as it came. "),
+        ("(file): return open(file.filename).read()", "file: Path a file with a name"),
+        ("(file):\n import csv\n return list(csv.reader(file))", "TextIO or BinaryIO an open file"),
+        ("(file): return helper(file)\ndef helper(it): return open(it)", "file is an upload as it came. "),
+        ("(file: str): return open(file).read()", "file is what is in the file that came, not its name. file: Path"),
+        ("(file: bytes): return open(file + b'\\0').read()", "io.BytesIO(file) an open file"),
+        ("(): return 1", "not taken: file. A parameter of that name takes it, run(file), and **others takes"),
+        ("(request, n=1): return 1", "run(..., file)"),
+    ],
+)
+def test_who_mistakes_an_upload_is_told(server: Server, body: str, told: str) -> None:
+    answer = server.post("/", files={"code": ("", f"def run{body}"), **UPLOAD})
+    assert answer.status_code in (400, 500)
+    assert told in answer.text
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("def run(n, t): return n * t", "write n: int, t: float among the parameters"),
+        ("def run(n, t): return 1 + n", "What comes as a field is text"),
+        ("def run(n, t): import os; return os.environ['NO_SUCH']", "owt_instance: env NO_SUCH=...;"),
+        ("def run(n, t): return input('? ')", "Nobody can be asked by input()"),
+        ("import asyncio\nasync def run(n, t): asyncio.run(asyncio.sleep(0))", "on an event loop already: await it"),
+        ("import asyncio\ndef run(n, t): asyncio.get_running_loop()", "made within async def run()"),
+        ("import subprocess as s\ndef run(n, t): s.run('echo no >&2; exit 3', shell=True, check=True)", "status 3."),
+        (
+            "import subprocess as s\ndef run(n, t):\n s.run('echo no >&2; exit 3', shell=True, check=True, stderr=-1)",
+            "It wrote to stderr:\nno\n",
+        ),
+        ("def run(n, t):\n if n == '2': return {'a': 1}\n yield n", "run is a generator, as it has a yield"),
+        ("import subprocess\ndef run(n, t): return subprocess.run('true')", "return what it has written, .stdout"),
+        ("import tempfile, pathlib\ndef run(n, t): return pathlib.Path(tempfile.mktemp())", "with block ends"),
+        ("def run(n, t): return 'a', {'b': {'c': 1}}", "whose headers have a dict, 'b'"),
+        ("import numpy as np\ndef run(n, t): return np.arange(2), np.arange(2)", "whose status is an ndarray"),
+        ("import numpy as np\ndef run(n, t): return True, np.zeros(3, np.uint8)", "imencode() returns the second"),
+        ("x = 1\ny = 2", "Its functions: none. What a call is to do has to be in one, def run(): ..."),
+        ("```python\ndef run(): return 1\n```", "send what is between them"),
+        ("!pip install numpy\ndef run(): return 1", "That is a notebook's"),
+        ("return 1", "has to be in a function: def run(): ..."),
+        ("def run():\n await f()", "Only async def may await"),
+    ],
+)
+def test_a_habit_that_fails_is_told_what_to_type(server: Server, code: str, told: str) -> None:
+    answer = server.run(code, n="2", t="0.5")
+    assert answer.status_code in (400, 500)
+    assert told in answer.text
+
+
+def test_advice_is_given_to_nobody_else(server: Server) -> None:
+    for code in (
+        "def run(n): return len(3)",
+        "def run(n: int): return n + 'a'",
+        "def run(n): return open('/no/such')",
+        "def run(n): return {}['a']",
+    ):
+        last = server.run(code, n="2").text.splitlines()[-1]
+        assert re.match(r"\w+Error: ", last), last
+    assert server.run("def run(n):\n if n == '2': return\n yield n", n="2").text == ""
+
+
+def test_what_shows_itself_as_notebooks_ask_for_it(server: Server) -> None:
+    code = """
+class Table:  # as rich has them
+    def _repr_mimebundle_(self, include, exclude, **kwargs): return {"text/html": "<b>a</b>", "text/plain": "a"}
+def run(): return Table()
+"""
+    assert server.run(code).text == "<b>a</b>"
+
+
+def test_trees_of_lxml_are_no_objects(server: Server) -> None:
+    pytest.importorskip("lxml")
+    code = "from lxml import etree\ndef run(): return [etree.fromstring('<a x=\"1\"><b/></a>')]"
+    assert "lxml.etree.tostring(...) of it" in server.run(code).text
+
+
+# ---- pyplot ----------------------------------------------------------------------------------------------------------
+
+DRAWS = """
+import io, threading
+from concurrent.futures import ThreadPoolExecutor
+import matplotlib.pyplot as plt
+
+def run(request, times: int = 1):
+    for _ in range(times):
+        plt.plot([1, 2])
+    plt.savefig(io.BytesIO(), format="png")
+    return [len(plt.gca().lines), plt.get_fignums()]
+async def later(request): return run(request)
+def within_threads(request):
+    thread = threading.Thread(target=plt.plot, args=[[1, 2]])
+    thread.start(); thread.join()
+    return run(request)
+def shows(request):
+    plt.plot([1, 2])
+    plt.show()
+def saves(request, status: int):
+    plt.plot([1, 2])
+    return None, status
+def closes(request):
+    plt.plot([1, 2])
+    plt.close()
+def holds(request, own: bool, barrier=threading.Barrier(2)):
+    plt.plot([1, 2])
+    barrier.wait()
+    return [len(plt.gca().lines), plt.get_fignums()]
+"""
+
+
+def test_what_a_call_draws_is_its_own(server: Server) -> None:
+    pytest.importorskip("matplotlib")
+    for function, lines in (("run", 1), ("later", 1), ("within_threads", 2)):
+        assert [server.run(DRAWS, fn_name=function).json() for _ in range(3)] == [[lines, [1]]] * 3
+    assert server.run(DRAWS + "\n# another", times=2).json() == [2, [1]]
+
+
+def test_calls_at_once_draw_on_figures_of_their_own(server: Server) -> None:
+    pytest.importorskip("matplotlib")
+    with ThreadPoolExecutor(2) as pool:
+        answers = pool.map(
+            lambda own: server.client().post("/", json={"code": DRAWS, "fn_name": "holds", "own": own}), (0, 1)
+        )
+        assert [answer.json() for answer in answers] == [[1, [1]]] * 2
+
+
+def test_what_is_shown_is_the_answer(server: Server) -> None:
+    pytest.importorskip("matplotlib")
+    answer = server.run(DRAWS, fn_name="shows")
+    assert (answer.headers["Content-Type"], answer.content[:4]) == ("image/png", b"\x89PNG")
+    assert server.run(DRAWS, fn_name="saves", status=204).status_code == 204
+    assert server.run(DRAWS, fn_name="closes").content == b""
+    assert server.run("def run(): pass").content == b""
+
+
+def test_figures_of_the_top_level_are_there_in_each_call(server: Server) -> None:
+    pytest.importorskip("matplotlib")
+    code = """
+import matplotlib.pyplot as plt
+figure, axes = plt.subplots(num="made once")
+def run(request):
+    plt.cla()
+    plt.plot([1, 2])
+    return [plt.gcf() is figure, len(axes.lines), plt.get_figlabels()]
+"""
+    assert [server.run(code).json() for _ in range(3)] == [[True, 1, ["made once"]]] * 3
+    assert server.run("import matplotlib.pyplot as plt\ndef run(): return plt.get_figlabels()").json() == []

@@ -54,6 +54,8 @@ _UNSAID = ("builtins", "owt", "numpy", "collections", "datetime", "pathlib", "_i
 
 def instead(value: object, within_json: bool = False) -> str:
     """What to return in the place of value, which cannot be sent."""
+    if type(value).__module__ == "matplotlib.animation":
+        return "return its .to_jshtml(), or .save('made.gif') and the path, pathlib.Path('made.gif')"
     for base in type(value).__mro__:
         if base.__name__ == "Adaptor" and library(base) == "owt":
             return "a pipeline is what runs, run = pipe()...; its value comes from .done()(**kwargs)"
@@ -108,6 +110,9 @@ _OF_LIBRARIES = {
     "django": "return what it holds: (r.content, r.status_code, dict(r.headers))",
     "PIL": _PICTURE.format(encoding=_ENCODING),
     "matplotlib": _PICTURE.format(encoding=_ENCODING) + "; of several axes or lines return the figure",
+    "bs4": "str(...) of it is HTML, .get_text() the text; of several [str(tag) for tag in tags]",
+    "lxml": "lxml.etree.tostring(...) of it is XML or HTML",
+    "subprocess": "return what it has written, .stdout, with capture_output=True",
     "networkx": "networkx.node_link_data(graph) is a dict of it",
     "scipy": "its .toarray() or .tolist() has a JSON form",
     "sympy": "str(...) of it is text, sympy.latex(...) LaTeX",

@@ -1,12 +1,35 @@
-"""Responses of Starlette and FastAPI, which adaptors return that were written for those."""
+"""What is answered by objects of others: exceptions that say a status, and responses of Starlette and FastAPI."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.exceptions import HTTPException
 
 from owt.answer.cannot import CannotSend, named
+
+if TYPE_CHECKING:
+    from owt.process.request import Request
+
+
+def raised(error: Exception, request: Request) -> object:
+    """What to answer with where an adaptor raised that: abort(404), Starlette's and FastAPI's HTTPException.
+
+    None for any other exception.
+    """
+    if isinstance(error, HTTPException):
+        return error.get_response(request.environ)
+    if not isinstance(error, getattr(sys.modules.get("starlette.exceptions"), "HTTPException", ())):
+        return None
+    known: Any = error
+    headers = dict(known.headers or {})
+    if known.status_code in (204, 304):
+        return b"", known.status_code, headers
+    if type(known).__module__.partition(".")[0] == "fastapi":
+        return {"detail": known.detail}, known.status_code, headers
+    return str(known.detail), known.status_code, {"Content-Type": "text/plain; charset=utf-8", **headers}
 
 
 def is_starlette(value: object) -> bool:

@@ -36,10 +36,15 @@ _FIGURES = {
 def figure_of(value: object) -> Any:
     """The Matplotlib figure that value is, or is drawn on; None if there is none."""
     figures, artists = sys.modules.get("matplotlib.figure"), sys.modules.get("matplotlib.artist")
-    if isinstance(value, getattr(artists, "Artist", ())):
+    if isinstance(value, getattr(artists, "Artist", ())) or _is_seaborn(value):
         figure = getattr(value, "figure", None)
         value = figure if figure is not None else value
     return value if isinstance(value, getattr(figures, "FigureBase", ())) and hasattr(value, "savefig") else None
+
+
+def _is_seaborn(value: object) -> bool:
+    """Whether value is one of seaborn's grids, which are several axes on a figure."""
+    return isinstance(value, getattr(sys.modules.get("seaborn.axisgrid"), "_BaseGrid", ()))
 
 
 def figure(made: Any) -> dict[str, Make]:
@@ -75,6 +80,13 @@ def is_picture(value: Any) -> bool:
     if value.dtype != "uint8" or 0 in value.shape:
         return False
     return value.ndim == 2 or (value.ndim == 3 and value.shape[2] in (1, 3, 4))
+
+
+def is_encoded(value: Any) -> bool:
+    """Whether value is an array of bytes in a row, as OpenCV's imencode() makes one of a picture's file."""
+    if not isinstance(value, getattr(sys.modules.get("numpy"), "ndarray", ())):
+        return False
+    return bool(value.dtype == "uint8" and value.ndim == 1)
 
 
 def image_of(value: Any) -> Any:

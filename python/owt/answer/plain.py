@@ -254,6 +254,10 @@ def _msgspec(value: Any) -> Any:
     return msgspec.to_builtins(value, builtin_types=ours, enc_hook=plain)
 
 
+def _no_json(value: Any) -> Any:
+    raise NoJson
+
+
 def _sqlite3(value: Any) -> Any:
     return {name: value[name] for name in value.keys()} if hasattr(type(value), "keys") else NotImplemented  # noqa: SIM118
 
@@ -269,6 +273,7 @@ _BY_LIBRARY: dict[str, Callable[[Any], Any]] = {
     "pydantic_core": _pydantic,
     "msgspec": _msgspec,
     "sqlite3": _sqlite3,
+    "lxml": _no_json,  # its elements have keys, those of their attributes
     "ipaddress": str,
     "zoneinfo": str,
 }

@@ -18,6 +18,8 @@ from werkzeug.wrappers import Response
 
 from owt.answer import files, foreign, jsons, rich, sound, wsgi
 from owt.answer.cannot import CannotSend, mimetype_of, named
+from owt.answer.pictures import is_encoded
+from owt.process import figures
 
 if TYPE_CHECKING:
     from owt.process.request import Request
@@ -90,6 +92,9 @@ def coerce(value: object, request: Request, name: str = "run") -> Answer:
         return 200, JSON, jsons.dumps(value, f"{name} returned")
     if kind is tuple:
         return _from_tuple(value, request, name)  # type: ignore[arg-type]
+    if value is None:
+        # As notebooks do: plt.plot(...), plt.show() and nothing more shows the figure.
+        value = figures.current(request)
     return _from_object(value, request, name)
 
 
@@ -157,7 +162,7 @@ def _from_object(value: object, request: Request, name: str, wanted: str = "") -
     if isinstance(value, Response):
         return from_response(value, request, name)
     if isinstance(value, os.PathLike):
-        return File(200, NOTHING, *files.open_path(Path(os.fsdecode(value))))
+        return File(200, NOTHING, *_open(Path(os.fsdecode(value)), said))
     if isinstance(value, io.BytesIO):
         return 200, OCTETS, value.getvalue()
     if isinstance(value, io.StringIO):
@@ -180,12 +185,27 @@ def _from_object(value: object, request: Request, name: str, wanted: str = "") -
         return from_response(wsgi.run(value, request, said), request, name)
     answer = 200, JSON, jsons.dumps(value, said)
     if wanted.startswith(_NOT_JSON):
+        if is_encoded(value):
+            raise CannotSend(
+                f"{said} an array of bytes in a row with the Content-Type {wanted}, and there is only JSON of it: if"
+                " it is encoded already, as by OpenCV's imencode(), return its .tobytes()"
+            )
         raise CannotSend(
             f"{said} {named(value)} with the Content-Type {wanted}, and there is only JSON of it."
             " A picture is an image, a figure or an array of uint8, (rows, columns) or (rows, columns, 3); sound is"
             " (rate, samples)"
         )
     return answer
+
+
+def _open(path: Path, said: str) -> tuple[int, str]:
+    try:
+        return files.open_path(path)
+    except FileNotFoundError:
+        raise CannotSend(
+            f"{said} the path {path}, and no such file is there (any more): what lies in a temporary directory is gone"
+            " when its with block ends, so return what it holds, .read_bytes(), or the file, open(path, 'rb')"
+        ) from None
 
 
 def from_response(response: Response, request: Request, name: str = "run") -> Whole | Stream:
@@ -235,10 +255,14 @@ def _status(status: object, name: str, body: object = None) -> int:
     except (ValueError, TypeError, IndexError):
         pass
     shown = repr(status) if isinstance(status, int | float | str | bytes) else named(status)
-    is_sound = hasattr(type(body), "__array__") and hasattr(type(status), "__index__")
+    is_sound = hasattr(type(body), "__array__") and isinstance(status, int)
+    if isinstance(body, bool) and is_encoded(status):
+        advice = "; of what OpenCV's imencode() returns the second, .tobytes()"
+    else:
+        advice = ", or (rate, samples) for sound" if is_sound else ""
     raise CannotSend(
         f"{name} returned a tuple whose status is {shown}: in (body, status) that is a number from 200 to 599;"
-        f" return one of the two, or a list or a dict for JSON{', or (rate, samples) for sound' if is_sound else ''}"
+        f" return one of the two, or a list or a dict for JSON{advice}"
     )
 
 
@@ -247,6 +271,11 @@ def _pairs(headers: object, name: str) -> list[tuple[str, str]]:
     pairs = []
     try:
         for key, value in items:
+            if isinstance(value, dict):
+                raise CannotSend(
+                    f"{name} returned a tuple whose headers have a dict, {str(key)[:40]!r}: in (body, headers) these"
+                    " are text; return a list or a dict for JSON"
+                )
             values = value if isinstance(value, list | tuple) else (value,)
             pairs += [(str(key), str(one)) for one in values]
     except (TypeError, ValueError):

@@ -127,7 +127,7 @@ def _of_array(array: Any) -> tuple[Shows, Shows]:
 def _of_notebook(value: Any) -> Shows:
     offers: Shows = {}
     if hasattr(type(value), "_repr_mimebundle_"):
-        made: Any = value._repr_mimebundle_()
+        made: Any = value._repr_mimebundle_(include=None, exclude=None)
         bundle = made[0] if isinstance(made, tuple) else made
         for mimetype, data in (bundle or {}).items():
             offers[mimetype] = _Shown(data, mimetype)

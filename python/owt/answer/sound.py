@@ -60,9 +60,10 @@ def array_pcm16(samples: Any) -> bytes:
 
 def is_sound(value: object) -> bool:
     """Whether value is a tuple of a sampling rate and an array, which is neither a status nor headers."""
-    if type(value) is not tuple or len(value) != 2 or not hasattr(type(value[0]), "__index__"):
+    if type(value) is not tuple or len(value) != 2 or not _is_array(value[1]):
         return False
-    return _is_array(value[1])
+    # An array has the method too, for when it holds one number. (True, buffer) is what OpenCV's imencode() returns.
+    return hasattr(type(value[0]), "__index__") and not isinstance(value[0], bool) and not _is_array(value[0])
 
 
 def _is_array(value: object) -> bool:

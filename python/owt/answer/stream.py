@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, cast
 
 from owt.answer import chunks
+from owt.answer.cannot import CannotSend, named
 from owt.answer.chunks import Framing
 from owt.answer.response import Chunk, File, Stream, Whole, typed
 from owt.process import failure
@@ -32,18 +33,18 @@ def run(call: Call, stream: Stream, path: str) -> None:
     items = cast("Iterator[object]", stream.chunks)
     framing: Framing | None = None
     try:
+        try:
+            first = next(items)
+        except StopIteration as stop:
+            send(call, empty(stream, stop.value))
+            return
+        framing, piece = begin(call, stream, first)
+        call.write(piece)
         for item in items:
-            if framing is None:
-                framing, piece = begin(call, stream, item)
-                call.write(piece)
-                continue
             piece = framing.encode(item)
             if piece:
                 call.write(piece)
-        if framing is None:
-            send(call, empty(stream))
-        else:
-            finish(call, framing, call.write)
+        finish(call, framing, call.write)
     except Cancelled:
         raise
     except BaseException as error:
@@ -81,8 +82,13 @@ def finish(call: Call, framing: Framing, write: Callable[[Chunk], object]) -> No
     call.finish()
 
 
-def empty(stream: Stream) -> Whole:
-    """The answer of a stream without chunks."""
+def empty(stream: Stream, returned: object = None) -> Whole:
+    """The answer of a stream without chunks. CannotSend if its generator has returned what would be lost."""
+    if returned is not None:
+        raise CannotSend(
+            f"{stream.name} is a generator, as it has a yield, and returned {named(returned)} without a yield: yield"
+            " that, or put what yields into a function of its own and return what that one returns"
+        )
     return stream.status, typed(stream.headers, ()), b"[]\n" if stream.mimetype == "application/json" else b""
 
 

@@ -41,6 +41,8 @@ _BY_PLACE = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 def run(application: Any, request: Request, said: str) -> Response:
     """The application's response. What it raises says why it was called at all; said is what that begins with."""
     try:
+        # A form has been read already, to find the adaptor in it; the application reads it once more.
+        request.environ["wsgi.input"].seek(0)
         return Response.from_app(application, request.environ)
     except Exception as error:
         error.add_note(f"{said} {named(application)}, which was called as WSGI is, with (environ, start_response)")

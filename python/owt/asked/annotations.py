@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import sys
@@ -31,6 +32,61 @@ def _signature_as_written(function: Callable[..., Any]) -> Signature | None:
         return inspect.signature(function, annotation_format=forward)
     except Exception:
         return None
+
+
+#: Makes a parameter's default anew for each call.
+Default = Callable[[], Any]
+
+
+def fields_of(signature: Signature) -> tuple[Signature, dict[str, Any], dict[str, Default]]:
+    """What defaults say that are pydantic's Field(...), or FastAPI's Query, Form, File, Body.
+
+    The signature with the defaults that they mean; by the parameter's name the fields that have constraints, and what
+    makes their defaults.
+    """
+    kind = getattr(sys.modules.get("pydantic.fields"), "FieldInfo", None)
+    found = [p for p in signature.parameters.values() if kind is not None and isinstance(p.default, kind)]
+    if not found:
+        return signature, {}, {}
+    parameters, fields, defaults = dict(signature.parameters), {}, {}
+    for parameter in found:
+        field: Any = parameter.default
+        default = field.default
+        if field.default_factory is not None:
+            defaults[parameter.name], default = field.default_factory, ...
+            shown: Any = parameter.default
+        elif default is ... or type(default).__name__ in _UNDEFINED:
+            shown = Parameter.empty
+        else:
+            defaults[parameter.name], shown = (lambda made=default: made), default
+        parameters[parameter.name] = parameter.replace(default=shown)
+        if is_constraint(field):
+            fields[parameter.name] = _without_default(field)
+    # In any order: for FastAPI parameters with a default may come before those without.
+    made = Signature(
+        list(parameters.values()),
+        return_annotation=signature.return_annotation,
+        __validate_parameters__=False,
+    )
+    return made, fields, defaults
+
+
+_UNDEFINED = ("UndefinedType", "PydanticUndefinedType")
+
+
+def is_constraint(field: Any) -> bool:
+    """Whether one of pydantic's fields says more of a value than a default and words."""
+    old = getattr(field, "get_constraints", None)
+    return bool(old() if old is not None else field.metadata)
+
+
+def _without_default(field: Any) -> Any:
+    """In Annotated a field must not have one."""
+    made = copy.copy(field)
+    undefined = getattr(sys.modules["pydantic.fields"], "Undefined", None)
+    made.default = undefined if undefined is not None else sys.modules["pydantic_core"].PydanticUndefined
+    made.default_factory = None
+    return made
 
 
 def annotations_of(function: Callable[..., Any], signature: Signature, names: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from werkzeug.sansio.request import Request as AnyRequest
 
-from owt.asked.annotations import hidden_by, signature_of
+from owt.asked.annotations import Default, fields_of, hidden_by, signature_of
 from owt.asked.wanted import Misfit, without_endpoint
 from owt.process.refusal import Refusal
 
@@ -35,6 +35,8 @@ class Takes:
     signature: Signature | None
     hidden: Signature | None = None
     wanted: dict[str, Wanted] = field(default_factory=dict)
+    #: What makes defaults that Python does not know as such.
+    defaults: dict[str, Default] = field(default_factory=dict)
 
 
 def taken_by(function: Callable[..., Any], names: dict[str, Any]) -> Takes:
@@ -43,12 +45,13 @@ def taken_by(function: Callable[..., Any], names: dict[str, Any]) -> Takes:
     if signature is None:
         return Takes(None)
     hidden = hidden_by(function, signature)
-    takes = Takes(signature, None if hidden is None else signature_of(hidden))
+    signature, fields, defaults = fields_of(signature)
+    takes = Takes(signature, None if hidden is None else signature_of(hidden), defaults=defaults)
     for one, its in ((hidden, takes.hidden), (function, signature)):
         if one is not None and its is not None and any(p.annotation is not p.empty for p in its.parameters.values()):
             from owt.asked.convert import wanted_by  # and msgspec, which others do without
 
-            takes.wanted |= wanted_by(one, its, names)
+            takes.wanted |= wanted_by(one, its, names, fields if one is function else {})
     return takes
 
 
@@ -95,9 +98,16 @@ class _Binder:
         if self.extras:
             clash = self.request is not None and self.request.kind is _EITHER
             surplus = [name for name in surplus if clash and name == self._request_name()]
+        if needs := [p for p in self.parameters if p.name not in bound and _is_dependency(p.default)]:
+            return self._depending(needs[0])
         if missing or surplus:
             return self._refusing(missing, surplus)
         call = self._calling(target)
+        left = {
+            name: make for name, make in self.takes.defaults.items() if name not in bound and name in self._by_name()
+        }
+        if left:
+            call = _filling(call, left)
         if hint := self._hint():
             call = _hinting(call, *hint)
         wanted = self._wanted(target)
@@ -163,6 +173,25 @@ class _Binder:
             return call(function, request, kwargs)
 
         return converted
+
+    def _depending(self, parameter: Parameter) -> Plan:
+        wanted = getattr(parameter.default, "dependency", None)
+        its = getattr(wanted, "__name__", "the dependency")
+        text = (
+            f"{parameter.name} of {self.name} has a default that only FastAPI can make, Depends({its}): call {its}()"
+            f" within {self.name}, with arguments that {self.name} takes."
+        )
+
+        def refuse(function: Callable[..., Any], request: Any, kwargs: dict[str, Any]) -> NoReturn:
+            raise Refusal(400, "bad-arguments", text)
+
+        return refuse
+
+    def _by_name(self) -> set[str]:
+        return {p.name for p in self.parameters if p.kind is not Parameter.POSITIONAL_ONLY}
+
+    def _with(self, name: str) -> str:
+        return f"..., {name}" if self.signature.parameters else name
 
     def _target(self) -> Parameter | None:
         """The parameter that the single value goes to if not to one of its own name."""
@@ -249,11 +278,21 @@ class _Binder:
                 " A name with other signs may be what came after an & in a form or a query: curl --data-urlencode"
                 " encodes that."
             )
+        elif surplus and not self.extras:
+            text += (
+                f" A parameter of that name takes it, {self.name}({self._with(surplus[0])}), and **others takes what"
+                " else comes; the request has it as well."
+            )
 
         def refuse(function: Callable[..., Any], request: Any, kwargs: dict[str, Any]) -> NoReturn:
             raise Refusal(400, "bad-arguments", text)
 
         return refuse
+
+
+def _is_dependency(default: object) -> bool:
+    kind = type(default)
+    return kind.__module__ == "fastapi.params" and kind.__name__ in ("Depends", "Security")
 
 
 def _first(takes: Takes, parameters: list[Parameter]) -> Parameter | None:
@@ -276,6 +315,16 @@ def _hinting(call: Plan, hint: str, kinds: tuple[type, ...]) -> Plan:
         return call(function, request, kwargs)
 
     return hinting
+
+
+def _filling(call: Plan, defaults: dict[str, Default]) -> Plan:
+    def filling(function: Callable[..., Any], request: Any, kwargs: dict[str, Any]) -> Any:
+        for name, make in defaults.items():
+            if name not in kwargs:
+                kwargs[name] = make()
+        return call(function, request, kwargs)
+
+    return filling
 
 
 def _gather(repeated: dict[str, list[str]], names: list[str], kwargs: dict[str, Any]) -> None:

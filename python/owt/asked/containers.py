@@ -141,9 +141,8 @@ class Many(Container):
         try:
             return self.made([convert(self.item, value, "[0]")], value)
         except Misfit as misfit:
-            if isinstance(value, str) and "," in value:
-                several = f"{misfit.wants}, several as so many fields or as a JSON array"
-                raise Misfit(several, misfit.came, misfit.where) from None
+            if isinstance(value, str) and "," in value and not misfit.where.strip("[0]"):
+                raise Misfit(f"{misfit.wants}, {_HOW_MANY}", misfit.came, misfit.where) from None
             raise
 
     def walk(self, value: Any) -> Any:
@@ -162,6 +161,9 @@ class Many(Container):
             raise Misfit(f"{self.text} ({error})", shown(value)) from None
 
 
+_HOW_MANY = "each as a field of its own, or all as a JSON array"
+
+
 def _is_many(value: object) -> bool:
     if type(value) is list:
         return True
@@ -174,7 +176,7 @@ class Fixed(Container):
     __slots__ = ()
 
     def __init__(self, text: str, annotation: Any, items: list[Wanted | None]) -> None:
-        super().__init__(text, annotation, items)
+        super().__init__(f"{text} ({_HOW_MANY})", annotation, items)
         self.many = True
         self.file = any(item is None or item.file for item in items)
 

@@ -25,12 +25,17 @@ from owt.asked.scalars import PLAIN, Bytes, Instance, Made, Member, Nothing, Num
 from owt.asked.wanted import Misfit, Wanted, name_of, shown
 
 
-def wanted_by(function: Callable[..., Any], signature: Signature, names: dict[str, Any]) -> dict[str, Wanted]:
-    """What each annotated parameter of a function wants; names are the endpoint's.
+def wanted_by(
+    function: Callable[..., Any], signature: Signature, names: dict[str, Any], fields: dict[str, Any]
+) -> dict[str, Wanted]:
+    """What each annotated parameter of a function wants; names are the endpoint's, fields pydantic's of parameters.
 
     What no conversion is known for is left out: it gets what came, as it came.
     """
-    found = {name: wanted(value) for name, value in annotations_of(function, signature, names).items()}
+    annotations = annotations_of(function, signature, names)
+    for name in fields.keys() & annotations.keys():
+        annotations[name] = operator.getitem(typing.Annotated, (annotations[name], fields[name]))  # type: ignore[call-overload]
+    found = {name: wanted(value) for name, value in annotations.items()}
     return {name: one for name, one in found.items() if one is not None}
 
 

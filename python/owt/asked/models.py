@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from werkzeug.datastructures import FileStorage
 
+from owt.asked.annotations import is_constraint
 from owt.asked.containers import Many
 from owt.asked.wanted import Misfit, Wanted, is_blank, name_of, shown, text_of
 
@@ -24,6 +26,9 @@ def is_pydantic(annotation: Any) -> bool:
             hasattr(annotation, name)
             for name in ("__get_pydantic_core_schema__", "__pydantic_validator__", "__get_validators__")
         )
+    field = getattr(sys.modules.get("pydantic.fields"), "FieldInfo", ())
+    if isinstance(annotation, field) and type(annotation).__module__.partition(".")[0] == "fastapi":
+        return is_constraint(annotation)  # Form(...) says where a value comes from, mostly
     return type(annotation).__module__.partition(".")[0] in _MAKERS
 
 
@@ -33,7 +38,8 @@ class Model(Wanted):
     __slots__ = ("shape", "validate")
 
     def __init__(self, annotation: Any, shape: Wanted | None, is_object: bool) -> None:
-        super().__init__(f"{name_of(annotation)}{' (a JSON object)' if is_object else ''}")
+        shown = typing.get_args(annotation)[0] if typing.get_origin(annotation) is typing.Annotated else annotation
+        super().__init__(f"{name_of(shown)}{' (a JSON object)' if is_object else ''}")
         self.validate = _validator(annotation)
         self.shape = shape
         self.many = shape is not None and shape.many

@@ -386,7 +386,10 @@ class Instance(Wanted):
 
     def __init__(self, kind: type) -> None:
         name = name_of(kind)
-        super().__init__(f"an instance of {name}, which text and JSON cannot be (an expression in kwargs can)")
+        super().__init__(
+            f"an instance of {name}, which text and JSON cannot be (an expression in kwargs can): take what it is"
+            " made of, as Path, bytes, str, list or dict, and make it in the function"
+        )
         self.kind = kind
 
     def __call__(self, value: Any) -> Any:

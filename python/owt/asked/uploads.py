@@ -116,6 +116,10 @@ class Array(Wanted):
             raise Misfit(f"{self.text}; of a picture: PIL.Image.Image, then numpy.asarray(...) of it", shown(file))
         file.stream.seek(0)
         try:
+            if file.stream.read(4) in _PICTURES:
+                how = "a picture is taken by PIL.Image.Image, and numpy.asarray() makes an array of that"
+                raise Misfit(f"{self.text}; {how}", shown(file))
+            file.stream.seek(0)
             array = numpy.load(file.stream, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise Misfit(f"{self.text}; {error}", shown(file)) from None
@@ -133,6 +137,10 @@ class Array(Wanted):
         if array.dtype.kind not in "biufc":
             raise self.misfit(value)
         return array
+
+
+#: How PNG, JPEG and GIF begin.
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xe1", b"\xff\xd8\xff\xdb", b"GIF8")
 
 
 def stored(file: FileStorage) -> Path:
@@ -219,7 +227,20 @@ def as_file(kind: Any) -> Wanted | None:
         return Opened(kind, lambda file: io.BytesIO(content_of(file)))
     if kind is tempfile.SpooledTemporaryFile:
         return Opened(kind, lambda file: file.stream)
+    if any(base.__module__ == "starlette.datastructures" and base.__name__ == "UploadFile" for base in _bases(kind)):
+        return Upload(kind, lambda file: _starlettes(kind, file))
     return None
+
+
+def _bases(kind: Any) -> tuple[type, ...]:
+    return getattr(kind, "__mro__", ())
+
+
+def _starlettes(kind: Any, file: FileStorage) -> Any:
+    """Starlette's and FastAPI's UploadFile, for adaptors that were written for those: ``await file.read()``."""
+    headers = sys.modules["starlette.datastructures"].Headers(dict(file.headers.items()))
+    file.stream.seek(0)
+    return kind(file=file.stream, filename=file.filename, headers=headers)
 
 
 _TEXTS = (io.TextIOBase, io.TextIOWrapper, TextIO)

@@ -171,18 +171,29 @@ class Client:
         """Calls an adaptor; returns its answer as soon as the head of it has come.
 
         code is the source, or the path of a file that holds it. kwargs are the arguments: values are
-        sent as JSON, a Path as the file that it names; or a Python expression as text, which the
-        server evaluates. Raises CallError if the call fails, OSError if the server cannot be reached
-        or a file not read, TypeError for values that JSON does not have.
+        sent as JSON; a Path as the file that it names, bytes and open files (from where they are) as
+        files too; or a Python expression as text, which the server evaluates. Raises CallError if the
+        call fails, OSError if the server cannot be reached or a file not read, TypeError for values
+        that JSON does not have.
         """
+        if not isinstance(code, str | Path):
+            raise TypeError(
+                f"an adaptor is its source, as str, or the Path of a file, not {type(code).__name__}; of a function"
+                " that needs nothing else inspect.getsource(...) is the source, whose name goes as fn_name"
+            )
         source = code.read_bytes() if isinstance(code, Path) else code.encode()
         uploads: list[tuple[str, bytes | Upload]] = []
         if not isinstance(kwargs, str):
             import json
 
-            uploads = [(name, Upload(value)) for name, value in kwargs.items() if isinstance(value, Path)]
-            rest = {name: value for name, value in kwargs.items() if not isinstance(value, Path)}
-            kwargs = json.dumps(rest) if rest else ""
+            rest: dict[str, object] = {}
+            for name, value in kwargs.items():
+                upload = _upload(name, value)
+                if upload is not None:
+                    uploads.append((name, upload))
+                else:
+                    rest[name] = value
+            kwargs = json.dumps(rest, default=_plain) if rest else ""
         headers = self._headers | dict(headers or {})
         call = Call(
             *(source, kwargs, uploads),
@@ -196,6 +207,33 @@ class Client:
         if not answer.ok:
             raise answer.error()
         return answer
+
+
+def _upload(name: str, value: object) -> Upload | None:
+    """The argument as a file, if it is one; what has no name of its own gets the argument's."""
+    if isinstance(value, Path):
+        return Upload(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return Upload(Path(name), bytes(value))
+    read = getattr(value, "read", None)
+    if not callable(read):
+        return None
+    content = read()
+    named = getattr(value, "name", None)
+    path = Path(named) if isinstance(named, str) else Path(name)
+    return Upload(path, content.encode() if isinstance(content, str) else content)
+
+
+def _plain(value: object) -> object:
+    """What JSON knows instead of a value of NumPy, pandas or datetime."""
+    for method in ("tolist", "isoformat"):
+        made = getattr(value, method, None)
+        if callable(made):
+            return made()
+    raise TypeError(
+        f"an argument of type {type(value).__name__} cannot be sent: send what is JSON (dict, list, str, numbers), or a"
+        " file, as a Path, bytes or an open file; kwargs may also be a Python expression, as text"
+    )
 
 
 def authorization(auth: str) -> dict[str, str]:

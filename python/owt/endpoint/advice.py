@@ -4,23 +4,27 @@ not sent as it was meant.
 
 from __future__ import annotations
 
+import errno
 import json
 import linecache
 import os
 import re
 import shutil
+import subprocess
 import sys
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
-from traceback import walk_tb
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import Any
+
+from werkzeug.datastructures import FileStorage
 
 from owt import endpoint
 from owt.endpoint.source import stages
 
 #: How Python's json, and others like it, refuse a value.
 _NO_JSON = "is not JSON serializable"
-#: How input() fails.
-_NO_INPUT = "EOF when reading a line"
 #: Where modules may lie that are no packages.
 _OWN = " Modules of your own are found by python_path DIR; in the server's owt_instance."
 #: A source that is the name of a file, perhaps with curl's @ or < before it; and no longer than that.
@@ -49,13 +53,14 @@ def advise(error: BaseException) -> str:
         return f"{error.name}() begins a pipeline. In a module, write pipe().{error.name}(...).\n"
     if isinstance(error, NameError):
         return _file_meant(error)
-    if isinstance(error, FileNotFoundError):
-        return _missing_file(error)
-    if isinstance(error, EOFError) and str(error) == _NO_INPUT:
-        return "Nobody types where the server runs: let run take an argument, and send it as a field.\n"
-    if isinstance(error, TypeError | AttributeError) and "str" in str(error):
-        return _came_as_text(error)
-    return ""
+    if isinstance(error, FileNotFoundError) and (said := _missing_file(error)):
+        return said
+    for part, text in _WORDS.get(type(error), ()):
+        if part in str(error):
+            return f"{text}\n"
+    if isinstance(error, TypeError | AttributeError) and "str" in str(error) and (said := _came_as_text(error)):
+        return said
+    return _environment(error) or _written(error) or _as_it_came(error)
 
 
 def of_sending(source: str, form: bytes) -> str:
@@ -71,6 +76,135 @@ def of_sending(source: str, form: bytes) -> str:
             " curl encodes what comes after --data-urlencode; --form-string sends text as it is.\n"
         )
     return ""
+
+
+def advise_syntax(error: SyntaxError) -> str:
+    """The same for source that is no Python, but something that often stands beside it."""
+    line = (error.text or "").strip()
+    for begin, text in _LINES:
+        if line.startswith(begin):
+            return f"{text}\n"
+    for said, text in _SAID:
+        if said in str(error.msg):
+            return f"{text}\n"
+    return ""
+
+
+_LINES: tuple[tuple[str | tuple[str, ...], str], ...] = (
+    ("```", "Lines of ``` mark code in a text: send what is between them."),
+    (("!", "%"), "That is a notebook's, not Python's: leave it out; subprocess.run(...) runs a command."),
+)
+_SAID = (
+    ("'return' outside function", "What a call is to do has to be in a function: def run(): ..."),
+    ("'yield' outside function", "What a call is to do has to be in a function: def run(): ..."),
+    ("outside async function", "Only async def may await: async def run(): ..."),
+    ("outside function", "What a call is to do has to be in a function: async def run(): ..."),
+)
+
+#: What exceptions of a type say, and what to do about it.
+_WORDS: dict[type[BaseException], tuple[tuple[str, str], ...]] = {
+    RuntimeError: (
+        ("cannot be called from a running event loop", "async def run is on an event loop already: await it."),
+        ("This event loop is already running", "async def run is on an event loop already: await it."),
+        (
+            "There is no current event loop",
+            "asyncio.run(f()) makes one; async def run(): ... has one, await f() there.",
+        ),
+        (
+            "no running event loop",
+            "What needs an event loop is made within async def run(): ..., not at the top and not in a plain function.",
+        ),
+        (
+            "Working outside of request context",
+            "A thread has no request of its own: read what it needs before it starts, and give it that.",
+        ),
+    ),
+    EOFError: (("reading a line", "Nobody can be asked by input(): take it as an argument, def run(name): ..."),),
+}
+
+
+def _environment(error: BaseException) -> str:
+    if not isinstance(error, KeyError) or not error.args:
+        return ""
+    *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
+    if frame.f_globals.get("__name__") != "os" or frame.f_code.co_name != "__getitem__":
+        return ""
+    name = error.args[0]
+    return (
+        f"The server's environment has no {name}: nginx hands nothing of its own on. To add it, in the server's"
+        f" owt_instance: env {name}=...;\n"
+    )
+
+
+def _written(error: BaseException) -> str:
+    """What a command had to say, which subprocess keeps to itself."""
+    if not isinstance(error, subprocess.CalledProcessError) or not error.stderr:
+        return ""
+    text = error.stderr if isinstance(error.stderr, str) else bytes(error.stderr).decode(errors="replace")
+    return f"It wrote to stderr:\n{text[-_MOST_WRITTEN:].rstrip()}\n"
+
+
+_MOST_WRITTEN = 8000
+
+
+# ---- arguments as they came ------------------------------------------------------------------------------------------
+
+
+def _as_it_came(error: BaseException) -> str:
+    """Arguments that an adaptor has taken for what no annotation has made of them."""
+    if not isinstance(error, TypeError | OSError) and "bytes" not in str(error) and "null byte" not in str(error):
+        return ""
+    for name, value in _arguments(error.__traceback__):
+        if isinstance(value, FileStorage):
+            said = str(error)
+            if "FileStorage" in said or getattr(error, "filename", None) == value.filename or _NO_TEXT(said):
+                return (
+                    f"{name} is an upload as it came. An annotation makes of it what is wanted: {name}: Path a file"
+                    " with a name, str or bytes what is in it, TextIO or BinaryIO an open file, PIL.Image.Image a"
+                    " picture.\n"
+                )
+        elif isinstance(value, str | bytes) and _is_content(error, value):
+            return (
+                f"{name} is what is in the file that came, not its name. {name}: Path is a name; io.StringIO({name}) or"
+                f" io.BytesIO({name}) an open file.\n"
+            )
+    numbers = [
+        f"{name}: {'int' if value.strip().lstrip('+-').isdecimal() else 'float'}"
+        for name, value in _arguments(error.__traceback__)
+        if isinstance(value, str) and _NUMBER(value)
+    ]
+    if isinstance(error, TypeError) and re.search(r"\bstr\b", str(error)) and numbers:
+        return (
+            "What comes as a field is text until an annotation says what it is: write"
+            f" {', '.join(numbers)} among the parameters.\n"
+        )
+    return ""
+
+
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", re.IGNORECASE).fullmatch
+_NO_TEXT = re.compile(r"should return strings, not bytes|a bytes-like object is required|not 'bytes'").search
+
+
+def _is_content(error: BaseException, value: str | bytes) -> bool:
+    if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
+        lines = "\n" in value if isinstance(value, str) else b"\n" in value
+        return bool(error.filename == value) and lines
+    return isinstance(error, ValueError) and "embedded null byte" in str(error) and type(value) is bytes
+
+
+def _arguments(trace: TracebackType | None) -> Iterator[tuple[str, Any]]:
+    """The arguments of the adaptor's first function in a traceback, as they are now."""
+    for frame, _ in traceback.walk_tb(trace):
+        if _is_adaptors(frame) and frame.f_code.co_name != "<module>":
+            code = frame.f_code
+            for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+                if name in frame.f_locals:
+                    yield name, frame.f_locals[name]
+            return
+
+
+def _is_adaptors(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).startswith("owt.endpoint.sha256_")
 
 
 def _missing_module(name: str) -> str:
@@ -94,7 +228,7 @@ def _send_file(name: str) -> str:
 
 
 def _file_meant(error: NameError) -> str:
-    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if not frames or frames[-1].f_code.co_name != "<module>":
         return ""
     found = _FILE.fullmatch("".join(linecache.getlines(frames[-1].f_code.co_filename)), endpos=_MAX_NAME)
@@ -105,7 +239,7 @@ def _missing_file(error: FileNotFoundError) -> str:
     name = error.filename
     if not isinstance(name, str) or not name or Path(name).is_absolute():
         return ""
-    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     starting = [frame for frame in frames if frame.f_globals.get("__name__") == "subprocess"]
     if starting:
         # It may be the directory that was to be its own.
@@ -119,7 +253,7 @@ def _missing_file(error: FileNotFoundError) -> str:
 
 
 def _came_as_text(error: TypeError | AttributeError) -> str:
-    for frame, _ in walk_tb(error.__traceback__):
+    for frame, _ in traceback.walk_tb(error.__traceback__):
         for name, value in _plain_texts(frame):
             if isinstance(error, AttributeError) and error.obj is value and error.name in _OF_FILES:
                 return f"{name} came as text, {_short(value)}. A file is sent with an @: -F {name}=@PATH\n"

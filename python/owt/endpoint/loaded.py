@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import owt
 from owt import endpoint
 from owt.asked import arguments, binding
+from owt.asked.annotations import signature_of
 from owt.endpoint import advice, loading, store
 from owt.endpoint.compiling import EXPRESSION
 from owt.models.batch import Batched
-from owt.process import borrowed, memory
+from owt.process import borrowed, figures, memory
 from owt.process.context import call_threads
 from owt.process.refusal import Refusal
 from owt.summat import Adaptor
@@ -78,7 +79,7 @@ class Function:
 class Endpoint:
     """A loaded adaptor."""
 
-    __slots__ = ("code_id", "flask", "functions", "globals", "path", "texts", "uses_flask", "wishes")
+    __slots__ = ("code_id", "figures", "flask", "functions", "globals", "path", "texts", "uses_flask", "wishes")
 
     def __init__(self, module: ModuleType, source: bytes, imported_flask: bool) -> None:
         self.code_id = module.__name__.removeprefix(endpoint.PREFIX)
@@ -89,6 +90,8 @@ class Endpoint:
         self.uses_flask = imported_flask or b"flask" in source
         #: What its top level has set for its calls.
         self.wishes = borrowed.wishes()
+        #: What it has made with pyplot.
+        self.figures = figures.made()
         #: Its Flask application, made when the first call needs it.
         self.flask: Any = None
 
@@ -99,15 +102,7 @@ class Endpoint:
             raise _no_function(f"The adaptor is an expression, whose only function is run; it has no {name!r}.")
         value = self.globals.get(name)
         if name not in self.globals or (name in owt.__all__ and value is getattr(owt, name)):
-            there = list(self._public())
-            what_to_do = "fn_name says which one to call; without it, run is called."
-            if not there:
-                what_to_do = "Put what it does into def run(): and return the answer."
-            elif len(there) == 1:
-                what_to_do = f"Name it {name}, or send fn_name={there[0]} too."
-            raise _no_function(
-                f"The adaptor has no function {name!r}. Its functions: {', '.join(there) or 'none'}. {what_to_do}"
-            )
+            raise _no_function(f"The adaptor has no function {name!r}. {self._instead(name)}")
         if isinstance(value, Adaptor):
             value = Adaptor.done(value)
         elif isinstance(value, Batched):
@@ -122,10 +117,27 @@ class Endpoint:
             elif is_expression:
                 text += " To answer with that value, put lambda: in front of the expression."
             raise _no_function(text)
+        if _is_application(value):
+            value = _serving(value)
         made = self.functions[name] = Function(name, value, self.globals)
         if made.asynchronous:
             announce(self.code_id, name)
         return made
+
+    def _instead(self, wanted: str) -> str:
+        flask = getattr(sys.modules.get("flask"), "Flask", ())
+        for name, value in list(self.globals.items()):
+            if isinstance(value, flask):
+                return f"It has a Flask application: fn_name={name} serves that, and so does a line run = {name}."
+        there = list(self._public())
+        if len(there) == 1:
+            return f"Its functions: {there[0]}. Name it {wanted}, or send fn_name={there[0]} too."
+        if there:
+            return f"Its functions: {', '.join(there)}. fn_name says which one to call; without it, run is called."
+        return (
+            "Its functions: none. What a call is to do has to be in one, def run(): ..., and what that returns is the"
+            " answer; what is printed goes to the server's error log."
+        )
 
     def _public(self) -> Iterable[str]:
         for name, value in list(self.globals.items()):
@@ -135,6 +147,23 @@ class Endpoint:
                 and getattr(value, "__module__", None) == self.globals["__name__"]
             ):
                 yield name
+
+
+def _is_application(value: Callable[..., Any]) -> bool:
+    """Whether a callable is meant as a WSGI application: the names of what it takes say so."""
+    if hasattr(type(value), "wsgi_app"):  # Flask's
+        return True
+    signature = signature_of(value)
+    return signature is not None and list(signature.parameters)[1:] == ["start_response"]
+
+
+def _serving(application: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that answers with what the application does; fields are the application's own."""
+
+    def serve(request: Any, **_: Any) -> Any:
+        return application
+
+    return serve
 
 
 def _no_function(detail: str) -> Refusal:
@@ -149,6 +178,12 @@ running: dict[int, Endpoint] = {}
 detached: dict[Any, Endpoint] = {}
 
 _lock = threading.Lock()
+
+
+def figures_of_running() -> figures.Figures | None:
+    """What the top level of the adaptor that this thread runs has made with pyplot."""
+    found = running.get(threading.get_ident())
+    return None if found is None else found.figures
 
 
 def load(call: Call, code_id: str, rest: tuple[Any, dict[str, Any]]) -> Endpoint | None:
@@ -208,7 +243,8 @@ def _describe(error: SyntaxError) -> str:
         error.text = error.text[at : at + 2 * NEAR]
         error.offset = (error.offset or 1) - at
         error.end_offset = error.end_lineno = None
-    return "The adaptor is not Python:\n" + "".join(format_exception_only(type(error), error))
+    shown = "".join(format_exception_only(type(error), error))
+    return f"The adaptor is not Python:\n{shown}{advice.advise_syntax(error)}"
 
 
 def _form(call: Call) -> bytes:

@@ -20,9 +20,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import _owt
-from werkzeug.exceptions import HTTPException
 
-from owt.answer import chunks, stream
+from owt.answer import chunks, foreign, stream
 from owt.answer.chunks import Framing
 from owt.answer.response import Answer, Chunk, Later, Stream, coerce
 from owt.asked import uploads
@@ -496,8 +495,10 @@ async def _answer(pending: Pending) -> None:
     while isinstance(answer, Later):
         try:
             value = await answer.value
-        except HTTPException as error:
-            value = error.get_response(pending.request.environ)
+        except Exception as error:
+            value = foreign.raised(error, pending.request)
+            if value is None:
+                raise
         coerced = coerce(value, pending.request, pending.name)
         if pending.finalize is not None:
             coerced = pending.finalize(coerced, pending.request)

@@ -15,16 +15,15 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import _owt
-from werkzeug.exceptions import HTTPException
 
 from owt import endpoint
-from owt.answer import stream
+from owt.answer import foreign, stream
 from owt.answer.response import HTML, Answer, File, Later, Stream, Whole, coerce
 from owt.asked import arguments, form, uploads
 from owt.endpoint import advice, loaded, loading
 from owt.engine import aio, flasks, letting_go, shutdown
 from owt.models import batch
-from owt.process import borrowed, damage, failure, output, signals, threads
+from owt.process import borrowed, damage, failure, figures, output, signals, threads
 from owt.process.context import Cancelled, call_threads, current
 from owt.process.refusal import Refusal
 from owt.process.request import Request
@@ -49,6 +48,8 @@ def start() -> None:
     tempfile.gettempdir()
     output.install(_owt.log)
     threads.install()
+    figures.install()
+    figures.of_adaptor = loaded.figures_of_running
     signals.guard(frozenset(_owt.reserved_signals()))
     endpoint.on_load = loaded.register
     failure.advise = advice.advise
@@ -171,8 +172,10 @@ def _run(
         plan = function.plans.get(names) or function.plan(names)
         try:
             value = plan(function.fn, request, kwargs)
-        except HTTPException as error:  # abort(404)
-            value = error.get_response(request.environ)
+        except Exception as error:
+            value = foreign.raised(error, request)
+            if value is None:
+                raise
         if type(value) is str and value.isascii():
             return 200, HTML, value
         kwargs.clear()  # a stream may live long
@@ -216,8 +219,10 @@ def _run_in_flask(
         plan = function.plans.get(names) or function.plan(names)
         try:
             value = plan(function.fn, request, kwargs)
-        except HTTPException as error:
-            value = error.get_response(request.environ)
+        except Exception as error:
+            value = foreign.raised(error, request)
+            if value is None:
+                raise
         finalize = None if context is None else partial(flasks.finalize, context)
         kwargs.clear()
         result = _send(request, found, function, value, finalize)

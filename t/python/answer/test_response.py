@@ -56,7 +56,7 @@ def test_coercion(call, expression, status, type, text):
         ("('x', 99)", "99"),
         ("('x', {'a': 'b\\nc'})", "control character"),
         ("__import__('pathlib').Path('/')", "a directory"),
-        ("__import__('pathlib').Path('/nowhere')", "FileNotFoundError"),
+        ("__import__('pathlib').Path('/nowhere')", "the path /nowhere, and no such file is there"),
         ("{'a': object()}", "answer['a'] is an object"),
         ("'\\ud800'", "UnicodeEncodeError"),
         ("iter([1])", "run yielded an int, which cannot be streamed"),
