@@ -131,13 +131,15 @@ def title(pid: int) -> str:
 def children(pid: int) -> list[int]:
     """The processes that a process has started and that still run."""
     found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
         try:
-            state, parent = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[:2]
+            state, parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
         except OSError:
             continue
         if int(parent) == pid and state != "Z":
-            found.append(int(name))
+            found.append(int(process.name))
     return sorted(found)
 
 

@@ -607,10 +607,13 @@ def test_who_mistakes_an_upload_is_told(server: Server, body: str, told: str) ->
 @pytest.mark.parametrize(
     ("code", "told"),
     [
-        ("def run(n, t): return n * t", "write n: int, t: float among the parameters"),
-        ("def run(n, t): return 1 + n", "What comes as a field is text"),
+        (
+            "def run(n, t): return n * t",
+            "as fields do unless an annotation says what they are: def run(n: int, t: float).",
+        ),
+        ("def run(n, t): return 1 + n", "n came as text, "),
         ("def run(n, t): import os; return os.environ['NO_SUCH']", "owt_instance: env NO_SUCH=...;"),
-        ("def run(n, t): return input('? ')", "Nobody can be asked by input()"),
+        ("def run(n, t): return input('? ')", "Nobody types where the server runs"),
         ("import asyncio\nasync def run(n, t): asyncio.run(asyncio.sleep(0))", "on an event loop already: await it"),
         ("import asyncio\ndef run(n, t): asyncio.get_running_loop()", "made within async def run()"),
         ("import subprocess as s\ndef run(n, t): s.run('echo no >&2; exit 3', shell=True, check=True)", "status 3."),

@@ -278,7 +278,7 @@ class _Binder:
                 " A name with other signs may be what came after an & in a form or a query: curl --data-urlencode"
                 " encodes that."
             )
-        elif surplus and not self.extras:
+        elif surplus and not missing and not self.extras:
             text += (
                 f" A parameter of that name takes it, {self.name}({self._with(surplus[0])}), and **others takes what"
                 " else comes; the request has it as well."

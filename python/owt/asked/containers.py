@@ -161,7 +161,7 @@ class Many(Container):
             raise Misfit(f"{self.text} ({error})", shown(value)) from None
 
 
-_HOW_MANY = "each as a field of its own, or all as a JSON array"
+_HOW_MANY = "several as so many fields or as a JSON array"
 
 
 def _is_many(value: object) -> bool:

@@ -53,14 +53,12 @@ def advise(error: BaseException) -> str:
         return f"{error.name}() begins a pipeline. In a module, write pipe().{error.name}(...).\n"
     if isinstance(error, NameError):
         return _file_meant(error)
-    if isinstance(error, FileNotFoundError) and (said := _missing_file(error)):
-        return said
     for part, text in _WORDS.get(type(error), ()):
         if part in str(error):
             return f"{text}\n"
     if isinstance(error, TypeError | AttributeError) and "str" in str(error) and (said := _came_as_text(error)):
         return said
-    return _environment(error) or _written(error) or _as_it_came(error)
+    return _environment(error) or _written(error) or _as_it_came(error) or _missing_file(error)
 
 
 def of_sending(source: str, form: bytes) -> str:
@@ -119,7 +117,12 @@ _WORDS: dict[type[BaseException], tuple[tuple[str, str], ...]] = {
             "A thread has no request of its own: read what it needs before it starts, and give it that.",
         ),
     ),
-    EOFError: (("reading a line", "Nobody can be asked by input(): take it as an argument, def run(name): ..."),),
+    EOFError: (
+        (
+            "reading a line",
+            "Nobody types where the server runs: let run take an argument, def run(name), and send it as a field.",
+        ),
+    ),
 }
 
 
@@ -168,20 +171,9 @@ def _as_it_came(error: BaseException) -> str:
                 f"{name} is what is in the file that came, not its name. {name}: Path is a name; io.StringIO({name}) or"
                 f" io.BytesIO({name}) an open file.\n"
             )
-    numbers = [
-        f"{name}: {'int' if value.strip().lstrip('+-').isdecimal() else 'float'}"
-        for name, value in _arguments(error.__traceback__)
-        if isinstance(value, str) and _NUMBER(value)
-    ]
-    if isinstance(error, TypeError) and re.search(r"\bstr\b", str(error)) and numbers:
-        return (
-            "What comes as a field is text until an annotation says what it is: write"
-            f" {', '.join(numbers)} among the parameters.\n"
-        )
     return ""
 
 
-_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", re.IGNORECASE).fullmatch
 _NO_TEXT = re.compile(r"should return strings, not bytes|a bytes-like object is required|not 'bytes'").search
 
 
@@ -235,8 +227,8 @@ def _file_meant(error: NameError) -> str:
     return _send_file(found[1]) if found else ""
 
 
-def _missing_file(error: FileNotFoundError) -> str:
-    name = error.filename
+def _missing_file(error: BaseException) -> str:
+    name = error.filename if isinstance(error, FileNotFoundError) else None
     if not isinstance(name, str) or not name or Path(name).is_absolute():
         return ""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
@@ -254,14 +246,14 @@ def _missing_file(error: FileNotFoundError) -> str:
 
 def _came_as_text(error: TypeError | AttributeError) -> str:
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        for name, value in _plain_texts(frame):
+        texts = _plain_texts(frame)
+        for name, value in texts:
             if isinstance(error, AttributeError) and error.obj is value and error.name in _OF_FILES:
                 return f"{name} came as text, {_short(value)}. A file is sent with an @: -F {name}=@PATH\n"
-            if kind := _meant(value):
-                return (
-                    f"{name} came as text, {_short(value)}, as fields do unless an annotation says what they are:"
-                    f" def run({name}: {kind}).\n"
-                )
+        if meant := [(name, _short(value), kind) for name, value in texts if (kind := _meant(value))]:
+            came = "; ".join(f"{name} came as text, {value}" for name, value, _ in meant)
+            declared = ", ".join(f"{name}: {kind}" for name, _, kind in meant)
+            return f"{came}, as fields do unless an annotation says what they are: def run({declared}).\n"
     return ""
 
 

@@ -147,7 +147,7 @@ def _nothing(prompt=""):
     [
         ("def main(name): return name", "Its functions: main. Name it run, or send fn_name=main too."),
         ("def a(): pass\ndef b(): pass", "Its functions: a, b. fn_name says which one to call; without it, run is"),
-        ("if __name__ == '__main__':\n    pass", "none. Put what it does into def run(): and return the answer."),
+        ("if __name__ == '__main__':\n    pass", "none. What a call is to do has to be in one, def run(): ..."),
         ("print('hello')", "An answer is returned, not printed: def run(): return ..."),
         ("1 + 1", "To answer with that value, put lambda: in front of the expression."),
     ],
