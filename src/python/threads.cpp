@@ -82,10 +82,11 @@ void Threads::serve(const SlotPtr& slot) {
         slot->id = ::gettid();
         thread.attach();
         python::thread_started(slot->index);
-        CallPtr call = next(thread, false);
-        while (call != nullptr) {
+        // What a call holds, a spooled body perhaps, goes before the thread sleeps.
+        bool ran = false;
+        while (CallPtr call = slot->lost() ? nullptr : next(thread, ran)) {
             run(*slot, call);
-            call = slot->lost() ? nullptr : next(thread, true);
+            ran = true;
         }
         python::thread_ended();
         thread.detach();
