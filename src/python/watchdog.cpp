@@ -82,9 +82,7 @@ void Watchdog::look_for_heartbeat(const Deadline& deadline) {
             call->finished();
         }
         threads_.decline(Pool::Health::worn_out, "Python cannot be had");
-        push({.patience = std::max(settings_.grace, least_patience),
-              .heartbeats = deadline.heartbeats,
-              .last = true});
+        push({.patience = std::max(settings_.grace, least_patience), .heartbeats = deadline.heartbeats, .last = true});
         return;
     }
     for (const CallPtr& call : threads_.running()) {
