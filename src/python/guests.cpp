@@ -328,11 +328,15 @@ initproc replace_init(const py::object& type, initproc init) {
 template <typename Init>
 int guarded(Init init) noexcept {
     try {
-        return init();
-    } catch (py::error_already_set& error) {
-        error.restore();
+        try {
+            return init();
+        } catch (py::error_already_set& error) {
+            error.restore();
+        }
     } catch (const std::exception& error) {
         PyErr_SetString(PyExc_RuntimeError, error.what());
+    } catch (...) {
+        PyErr_SetString(PyExc_RuntimeError, "an exception of C++ that is none of its library's");
     }
     return -1;
 }
