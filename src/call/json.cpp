@@ -283,7 +283,12 @@ class JsonReader {
             size_t column = before.size() - (before.rfind('\n') + 1) + 1;
             text += ", near line " + std::to_string(line) + ", column " + std::to_string(column);
         }
-        return text + ".";
+        text += ".";
+        std::string_view rest = trim(without_mark({buffer_.data(), size_}));
+        if (rest.starts_with('{') && trim(rest.substr(1)).starts_with('\'')) {
+            text += " In JSON names and strings stand in double quotes, as in '{\"code\": \"lambda: 1\"}'.";
+        }
+        return text;
     }
 
     ondemand::parser parser_;

@@ -630,6 +630,8 @@ void bad_json_test(void**) {
                              "{'code': 'x'}"sv, "\xEF\xBB\xBF"sv}) {
         refuse_json(body, {"JSON"});
     }
+    refuse_json("{'code': 'x'}", {"not valid JSON", "double quotes"});
+    refuse_json("{ 'code': \"x\"}", {"double quotes"});
     refuse_json("{\"code\": \"x\",\n \"a\": 1\n \"b\": 2}", {"line 3, column"});
 
     string deep(2000, '[');
