@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from werkzeug.exceptions import HTTPException
 
@@ -19,11 +19,12 @@ def raised(error: Exception, request: Request) -> object:
 
     None for any other exception.
     """
-    if isinstance(error, HTTPException):
-        return error.get_response(request.environ)
-    if not isinstance(error, getattr(sys.modules.get("starlette.exceptions"), "HTTPException", ())):
+    kind = type(error)  # whatever its __class__ says, or does
+    known = cast(Any, error)
+    if issubclass(kind, HTTPException):
+        return known.get_response(request.environ)
+    if not issubclass(kind, getattr(sys.modules.get("starlette.exceptions"), "HTTPException", ())):
         return None
-    known: Any = error
     headers = dict(known.headers or {})
     if known.status_code in (204, 304):
         return b"", known.status_code, headers
