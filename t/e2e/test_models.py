@@ -107,6 +107,7 @@ def test_who_waits_for_a_load_may_leave(server: Server, tmp_path: Path) -> None:
     assert first.answer().text == "loaded"
 
 
+@pytest.mark.skipif(bool(PRELOAD), reason="a sanitizer keeps freed memory")
 def test_an_idle_thing_goes_and_its_memory(start: Callable[..., Server]) -> None:
     server = start(one_process())
     code = f"from owt import keep\ndef run(_): keep('weights', lambda: [bytearray({SIZE})], idle=0.2)\n"
