@@ -130,7 +130,8 @@ def relieved(helped: bool) -> None:
     """Says that what ``runtime.relieve`` was asked for has been done, and whether the process is below that now."""
 
 def retire(why: str) -> None:
-    """The process is to be replaced once its calls have ended, though nothing is wrong with it. why: for the log."""
+    """The process is to be replaced once its calls have ended: the interpreter is damaged beyond repair, or nothing is
+    loaded in it any more. why: for the log."""
 
 def reserved_signals() -> list[int]:
     """The signals that nginx itself uses in this process."""
@@ -141,7 +142,3 @@ def after_fork_in_child() -> None:
 def failed() -> None:
     """The call that this thread runs has failed for a reason that is not its own. Several in a row replace the
     process."""
-
-def damaged(why: str) -> None:
-    """The interpreter is damaged beyond repair: the process is to be replaced once its calls have ended. why: for the
-    log."""

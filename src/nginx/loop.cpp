@@ -61,7 +61,8 @@ void close(ngx_connection_t* connection) {
 void accepted(ngx_connection_t* connection) noexcept {
     // A datagram's "connection" is the listening socket.
     if (connection->shared || take(*connection)) {
-        handler_of (*connection->listening)(connection);
+        ngx_connection_handler_pt handler = handler_of(*connection->listening);
+        handler(connection);
     } else {
         close(connection);
     }

@@ -67,21 +67,12 @@ char* set_threads(const Line& line, Settings& settings) {
     return NGX_CONF_OK;
 }
 
-char* set_grace(const Line& line, Settings& settings) {
+char* set_time(const Line& line, const char* example, std::chrono::milliseconds& value) {
     ngx_int_t time = line.size == 2 ? ngx_parse_time(&line.values[1], 0) : NGX_ERROR;
     if (time == NGX_ERROR || time == 0) {
-        return line.fail("wants a time, as in \"grace 10s;\"");
+        return line.fail("wants a time, as in \"" + std::string(example) + ";\"");
     }
-    settings.grace = std::chrono::milliseconds(time);
-    return NGX_CONF_OK;
-}
-
-char* set_idle(const Line& line, Settings& settings) {
-    ngx_int_t time = line.size == 2 ? ngx_parse_time(&line.values[1], 0) : NGX_ERROR;
-    if (time == NGX_ERROR || time == 0) {
-        return line.fail("wants a time, as in \"idle 30m;\"");
-    }
-    settings.idle = std::chrono::milliseconds(time);
+    value = std::chrono::milliseconds(time);
     return NGX_CONF_OK;
 }
 
@@ -203,13 +194,13 @@ char* set(const Line& line, Block& block) {
         return set_count(line, 1, any, settings.max_calls);
     }
     if (line.name() == "grace") {
-        return set_grace(line, settings);
+        return set_time(line, "grace 10s", settings.grace);
     }
     if (line.name() == "endpoints") {
         return set_count(line, 1, 1'000'000, settings.endpoints);
     }
     if (line.name() == "idle") {
-        return set_idle(line, settings);
+        return set_time(line, "idle 30m", settings.idle);
     }
     if (line.name() == "max_rss") {
         return set_max_rss(line, settings);

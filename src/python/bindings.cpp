@@ -532,7 +532,6 @@ OWT_MODULE(_owt, module) {
         }
     });
     module.def("failed", [] { sound = false; });
-    module.def("damaged", &retire);
     module.def("retire", &retire);
     module.def("relieved", &relieved);
     module.def("endpoints", &endpoints);

@@ -6,10 +6,17 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import SLOW
+from harness import SLOW, Server
 
 if TYPE_CHECKING:
     from selenium import webdriver
+
+
+@pytest.fixture(scope="module")
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """nginx with the file's CONF."""
+    with Server(request.module.CONF) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from asking import wait_access
 from harness import ROOT, Server, wait_until
-from standing_in import CODE, CONF, SAMPLE_RATE, SPEAKERS, StandIn, duration, pitch, samples
+from standing_in import CODE, SAMPLE_RATE, SPEAKERS, StandIn, duration, pitch, samples
+from standing_in import CONF as CONF  # which the fixture "server" reads
 
 pytest.importorskip("selenium", reason="package python3-selenium")
 from selenium import webdriver
@@ -35,12 +35,6 @@ setInterval(() => {
   loudest = Math.max(loudest, ...wave.map(Math.abs));
 }, 20);
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(CONF) as server:
-        yield server
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from gate import Gate
@@ -33,12 +32,6 @@ server {
     location /examples/ { root {root}; charset utf-8; }
 }
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(CONF) as server:
-        yield server
 
 
 class Page:

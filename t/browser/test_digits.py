@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import pytest
 from harness import Server, wait_until
@@ -49,12 +48,6 @@ STROKES: dict[int, list[Stroke]] = {
     8: [arc(0.5, 0.27, 0.22, 0.2, 90, 450) + arc(0.5, 0.72, 0.28, 0.24, -90, 270)],
     9: [[*arc(0.48, 0.3, 0.24, 0.24, 0, -360), (0.68, 0.5), (0.6, 0.95)]],
 }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(CONF) as server:
-        yield server
 
 
 class Page:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -42,12 +41,6 @@ return [...context.getImageData(4, 4, 1, 1).data].map(value => value > 127).join
 """
 RED, BLUE = "true,false,false,true", "false,false,true,true"
 LOADED = "return document.images[0].complete && performance.getEntriesByType('resource').some(e => e.name.includes('/frames'))"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(CONF) as server:
-        yield server
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])  # JPEG, PNG

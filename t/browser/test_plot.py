@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -26,12 +25,6 @@ server {
 """
 
 LOADED = "return [...document.images].filter(image => image.complete && image.naturalWidth > 0).length"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(CONF) as server:
-        yield server
 
 
 def wait_loaded(browser: webdriver.Chrome) -> None:

@@ -188,15 +188,20 @@ def _arguments(trace: TracebackType | None) -> Iterator[tuple[str, Any]]:
     """The arguments of the adaptor's first function in a traceback, as they are now."""
     for frame, _ in traceback.walk_tb(trace):
         if _is_adaptors(frame) and frame.f_code.co_name != "<module>":
-            code = frame.f_code
-            for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+            for name in _names(frame):
                 if name in frame.f_locals:
                     yield name, frame.f_locals[name]
             return
 
 
 def _is_adaptors(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__")).startswith("owt.endpoint.sha256_")
+    return str(frame.f_globals.get("__name__")).startswith(endpoint.PREFIX)
+
+
+def _names(frame: FrameType) -> tuple[str, ...]:
+    """Of the arguments."""
+    code = frame.f_code
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
 def _missing_module(name: str) -> str:
@@ -261,10 +266,9 @@ def _plain_texts(frame: FrameType) -> list[tuple[str, str]]:
     """The arguments that are text, and not said to be, if this is the frame of an endpoint's function."""
     code, names = frame.f_code, frame.f_globals
     function = names.get("run" if code.co_name == "<lambda>" else code.co_name)
-    if not str(names.get("__name__")).startswith(endpoint.PREFIX) or getattr(function, "__code__", None) is not code:
+    if not _is_adaptors(frame) or getattr(function, "__code__", None) is not code:
         return []
-    arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    values = [(name, frame.f_locals.get(name)) for name in arguments if name not in function.__annotations__]
+    values = [(name, frame.f_locals.get(name)) for name in _names(frame) if name not in function.__annotations__]
     return [(name, value) for name, value in values if isinstance(value, str)]
 
 

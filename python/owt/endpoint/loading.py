@@ -7,26 +7,13 @@ and pools that pickle its functions by name, find its module in ``sys.modules`` 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Container
+from collections.abc import Container
 from importlib.machinery import ModuleSpec
 from threading import get_ident
 from types import TracebackType
 
+from owt.process import loads
 from owt.process.context import call_threads
-
-
-def _begins() -> int:
-    return 0
-
-
-def _ends(load: int) -> None:
-    pass
-
-
-#: Told that the calling thread begins to load, and gives the load's number, and that it has ended. The
-#: server lets nothing interrupt a load; other processes need not be told.
-begins: Callable[[], int] = _begins
-ends: Callable[[int], None] = _ends
 
 
 class Load:
@@ -81,7 +68,7 @@ class Claim:
         self._load: Load | None = None
 
     def __enter__(self) -> Load | None:
-        self._number = begins()
+        self._number = loads.begins()
         with _lock:
             other = _loads.get(self._name)
             if other is None:
@@ -97,7 +84,7 @@ class Claim:
             with _lock:
                 del _loads[self._name]
             self._load.end()
-        ends(self._number)
+        loads.ends(self._number)
 
 
 class Spec(ModuleSpec):
@@ -107,9 +94,9 @@ class Spec(ModuleSpec):
     def _initializing(self) -> bool:
         load = _loads.get(self.name)
         if load is not None and load.thread != get_ident() and get_ident() in load.strangers:
-            number = begins()
+            number = loads.begins()
             load.wait()
-            ends(number)
+            loads.ends(number)
         return False
 
     @_initializing.setter

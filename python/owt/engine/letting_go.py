@@ -29,7 +29,6 @@ def start() -> None:
     loaded.most = _owt.endpoints()
     endpoint.before_run = loaded.make_room
     memory.trim = _owt.trim
-    keep.begins, keep.ends = _owt.load_begins, _owt.load_ends
     _idle = _owt.idle()
     keep.default_idle = _idle or None
     if _idle:

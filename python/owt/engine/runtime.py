@@ -20,10 +20,10 @@ from owt import endpoint
 from owt.answer import foreign, stream
 from owt.answer.response import HTML, Answer, File, Later, Stream, Whole, coerce
 from owt.asked import arguments, form, uploads
-from owt.endpoint import advice, loaded, loading
+from owt.endpoint import advice, loaded
 from owt.engine import aio, flasks, letting_go, shutdown
 from owt.models import batch
-from owt.process import borrowed, damage, failure, figures, output, signals, threads
+from owt.process import borrowed, damage, failure, figures, loads, output, signals, threads
 from owt.process.context import Cancelled, call_threads, current
 from owt.process.refusal import Refusal
 from owt.process.request import Request
@@ -54,7 +54,7 @@ def start() -> None:
     endpoint.on_load = loaded.register
     failure.advise = advice.advise
     endpoint.on_discard = _owt.forget
-    loading.begins, loading.ends = _owt.load_begins, _owt.load_ends
+    loads.begins, loads.ends = _owt.load_begins, _owt.load_ends
     loaded.announce = aio.announce
     aio.start(_run)
     batch.loop_of_calls = aio.loop_of_calls
@@ -206,7 +206,7 @@ def _look_for_damage(error: BaseException, path: str) -> None:
     """A call has failed: it may be because of what another adaptor has done to the process."""
     why = damage.repair(error, path)
     if why:
-        _owt.damaged(why)
+        _owt.retire(why)
 
 
 def _run_in_flask(

@@ -22,7 +22,7 @@ from types import CodeType
 from typing import Any, TypeVar
 
 from owt.models.twins import twin
-from owt.process import chores, memory, output, waiting
+from owt.process import chores, loads, memory, output, waiting
 from owt.process.context import current
 
 T = TypeVar("T")
@@ -36,19 +36,6 @@ user: ContextVar[object] = ContextVar("owt.user")
 
 #: How often (seconds) an idle time is looked after while a thing is in use.
 LOOK = 1.0
-
-
-def _begins() -> int:
-    return 0
-
-
-def _ends(load: int) -> None:
-    pass
-
-
-#: Told of the begin and the end of a load, which nothing interrupts: as those in owt.endpoint.loading.
-begins: Callable[[], int] = _begins
-ends: Callable[[int], None] = _ends
 
 
 class _Thing:
@@ -149,7 +136,7 @@ def keep(name: Hashable, load: Callable[[], T], *, idle: float | None = None) ->
 
 
 def _load(thing: _Thing, load: Callable[[], T], idle: float | None) -> T:
-    number = begins()
+    number = loads.begins()
     started = monotonic()
     try:
         value = load()
@@ -170,7 +157,7 @@ def _load(thing: _Thing, load: Callable[[], T], idle: float | None) -> T:
         raise
     finally:
         thing.done.set()
-        ends(number)
+        loads.ends(number)
 
 
 def _begin_to_wait(thing: _Thing) -> None:

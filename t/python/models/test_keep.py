@@ -12,7 +12,7 @@ import pytest
 from fake_owt import Call, bridge, wait_until
 from owt import Cancelled, keep
 from owt.models import keep as keeping
-from owt.process import chores
+from owt.process import chores, loads
 from owt.process.context import call_threads, current
 from owt.process.request import Request
 
@@ -96,8 +96,8 @@ def test_a_load_that_fails_fails_for_all_that_waited_and_is_tried_again():
 
 def test_a_load_is_not_interrupted(monkeypatch):
     seen = []
-    monkeypatch.setattr(keeping, "begins", lambda: seen.append("begins") or 7)
-    monkeypatch.setattr(keeping, "ends", lambda load: seen.append(load))
+    monkeypatch.setattr(loads, "begins", lambda: seen.append("begins") or 7)
+    monkeypatch.setattr(loads, "ends", lambda load: seen.append(load))
     keep("a", lambda: seen.append("loads"))
     with pytest.raises(ZeroDivisionError):
         keep("b", lambda: 1 / 0)
