@@ -196,6 +196,7 @@ void start(const Settings& settings, Doorbell& doorbell) {
         guard_process(settings);
         extend_path(settings);
         start_faulthandler();
+        py::module_::import("sys").attr("setswitchinterval")(std::chrono::duration<double>(switch_interval).count());
         py::module_::import("_owt");
         py::module_::import("owt.engine.runtime").attr("start")();
         state.runtime = look_up();

@@ -4,6 +4,7 @@
 
 #include <Python.h>
 
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <string>
@@ -55,6 +56,10 @@ class Detached {
   private:
     PyThreadState* state_;
 };
+
+// How long a thread that asks for the GIL waits before it interrupts the one that has it. Python's own 5 ms are long
+// beside most calls.
+constexpr auto switch_interval = std::chrono::milliseconds(1);
 
 // All below need the GIL and let no exception out.
 
