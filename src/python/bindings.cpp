@@ -181,7 +181,7 @@ py::dict keywords(const Params& params) {
         py::object value = py::str(field.value);
         if (field.json) {
             try {
-                value = py::handle(runtime().json_loads)(value);
+                value = py::handle(runtime().read_json)(value);
             } catch (py::error_already_set& error) {
                 bad_value("the JSON field '" + field.name +
                           "' cannot be read: " + py::str(error.value()).cast<std::string>());

@@ -148,7 +148,7 @@ Runtime look_up() {
         .stop = keep(owt.attr("stop")),
         .relieve = keep(owt.attr("relieve")),
         .cancelled = keep(py::module_::import("owt").attr("Cancelled")),
-        .json_loads = keep(py::module_::import("json").attr("loads")),
+        .read_json = keep(py::module_::import("owt.asked.arguments").attr("read_json")),
         .name_run = keep(py::str("run")),
     };
 }

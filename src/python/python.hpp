@@ -121,7 +121,7 @@ struct Runtime {
     PyObject* stop;
     PyObject* relieve;
     PyObject* cancelled;  // the exception owt.Cancelled
-    PyObject* json_loads;
+    PyObject* read_json;
     PyObject* name_run;  // 'run'
 };
 const Runtime& runtime();
