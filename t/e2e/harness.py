@@ -5,6 +5,7 @@ The environment says what is tested; without it, what plain `make` has built:
     OWT_BUILD    the directory with the module, and with hooks/ (`make hooks`)
     OWT_NGINX    the nginx to run; one with the module linked in is known by its configure arguments
     OWT_PRELOAD  libraries of a sanitizer
+    OWT_SLOW     how many times longer everything may take: 5 with a sanitizer, more on a machine that has other work
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ NGINX = os.environ.get("OWT_NGINX", "/usr/sbin/nginx")
 PRELOAD = os.environ.get("OWT_PRELOAD", "")
 
 # How much longer everything may take.
-SLOW = 5 if PRELOAD else 1
+SLOW = int(os.environ.get("OWT_SLOW", 5 if PRELOAD else 1))
+
+# ThreadSanitizer runs a signal's handler when the thread next comes to the C library, and in a forked child never.
+HOLDS_SIGNALS = "libtsan" in PRELOAD
 
 # What no error log may hold.
 BAD = re.compile(r"\[(alert|emerg)\]|(Address|Thread)Sanitizer|runtime error:|SUMMARY:")
@@ -246,7 +250,8 @@ class Server:
                 # CPython leaks by design; faulthandler brings a signal stack, which the sanitizer takes for its own.
                 "ASAN_OPTIONS": "detect_leaks=0:use_sigaltstack=0",
                 "UBSAN_OPTIONS": "print_stacktrace=1",
-                "TSAN_OPTIONS": f"suppressions={Path(__file__).with_name('tsan.supp')}",
+                # A process that an adaptor forked may start threads.
+                "TSAN_OPTIONS": f"die_after_fork=0:suppressions={Path(__file__).with_name('tsan.supp')}",
             }
         return env
 
