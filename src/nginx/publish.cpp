@@ -57,12 +57,14 @@ const char* complain_of(const std::string& path, bool directory) {
 }
 
 // Takes a last argument "lazy" off.
-bool takes_lazy(ngx_conf_t* cf, ngx_uint_t least) {
-    bool lazy = cf->args->nelts > least && to_view(arguments(cf)[cf->args->nelts - 1]) == "lazy";
-    if (lazy) {
+Publication of_kind(ngx_conf_t* cf, Publication::Kind kind) {
+    Publication publication;
+    publication.kind = kind;
+    publication.lazy = cf->args->nelts > 2 && to_view(arguments(cf)[cf->args->nelts - 1]) == "lazy";
+    if (publication.lazy) {
         cf->args->nelts--;
     }
-    return lazy;
+    return publication;
 }
 
 char* publish(ngx_conf_t* cf, LocationConf& location, Publication publication) {
@@ -97,7 +99,7 @@ char* refuse(ngx_conf_t* cf, const std::string& place, const char* why) {
 
 char* set_owt_file(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
     try {
-        Publication publication{.kind = Publication::Kind::file, .lazy = takes_lazy(cf, 2)};
+        Publication publication = of_kind(cf, Publication::Kind::file);
         publication.path = full_path(cf, arguments(cf)[1]);
         if (const char* complaint = complain_of(publication.path, false)) {
             return fail(cf, publication.path + " " + complaint +
@@ -131,7 +133,7 @@ char* set_owt_root(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
                         "the names of functions are what follows the location's own: "
                         "write it as in \"location /api/ { owt_root /srv/api; }\"");
         }
-        Publication publication{.kind = Publication::Kind::root, .lazy = takes_lazy(cf, 2)};
+        Publication publication = of_kind(cf, Publication::Kind::root);
         if (cf->args->nelts > 2) {
             return fail(cf, "wants a directory, and perhaps \"lazy\"");
         }
@@ -151,7 +153,7 @@ char* set_owt_root(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
 
 char* set_owt_mcp(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
     try {
-        Publication publication{.kind = Publication::Kind::tools, .lazy = takes_lazy(cf, 2)};
+        Publication publication = of_kind(cf, Publication::Kind::tools);
         if (cf->args->nelts > 2) {
             return fail(cf, "wants a directory, and perhaps \"lazy\"");
         }
