@@ -1,0 +1,1 @@
+"""Functions that the configuration publishes: how they describe themselves to people and to programs."""
