@@ -376,6 +376,7 @@ install: all
 	install -m 644 conf/site.conf $(etc)/sites-available/owt
 	install -m 644 conf/instances.conf $(etc)/sites-available/owt-instances
 	install -m 644 conf/tls.conf $(etc)/sites-available/owt-tls
+	install -m 644 conf/published.conf $(etc)/sites-available/owt-published
 	rm -rf $(package)/python/*
 	tar -C python --exclude=__pycache__ -c owt | tar --no-same-owner -C $(package)/python -x
 	$(imported) | while read -r dir; do case $$dir in \

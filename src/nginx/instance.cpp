@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "nginx/publish.hpp"
 #include "nginx/settings.hpp"
 #include "nginx/sockets.hpp"
 
@@ -135,6 +136,9 @@ ngx_int_t init_instances(ngx_conf_t* cf) noexcept {
     auto& core = *static_cast<ngx_http_core_main_conf_t*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module));
     try {
         ngx_int_t result = assign_servers(cf, main, core);
+        if (result == NGX_OK) {
+            assign_publications(main);
+        }
         return result == NGX_OK ? check_sockets(cf, main, core) : result;
     } catch (const std::exception& error) {
         return fail(cf, error.what(), "the configuration");
@@ -172,6 +176,11 @@ const Instance& become_instance(ngx_cycle_t* cycle, MainConf& main) {
                       "owt: with \"master_process off\" one process serves all, with the settings of "
                       "\"owt_instance default\"");
         instances[0].hosts_python = std::ranges::any_of(instances, &Instance::hosts_python);
+        auto& published = instances[0].settings.published;
+        for (std::size_t i = 1; i < instances.size(); i++) {
+            const auto& more = instances[i].settings.published;
+            published.insert(published.end(), more.begin(), more.end());
+        }
         return instances[0];
     }
     std::size_t own = 0;

@@ -1,1 +1,1 @@
-"""Functions that the configuration publishes: how they describe themselves to people and to programs."""
+"""What locations publish: functions of files that the configuration names, and pages that tell of them."""

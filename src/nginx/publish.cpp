@@ -1,0 +1,260 @@
+#include "nginx/publish.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "call/text.hpp"
+#include "nginx/handler.hpp"
+#include "nginx/state.hpp"
+
+namespace owt {
+
+namespace {
+
+ngx_str_t* arguments(ngx_conf_t* cf) {
+    return static_cast<ngx_str_t*>(cf->args->elts);
+}
+
+bool is_identifier(std::string_view text) {
+    return !text.empty() && is_utf8(text) && !(text[0] >= '0' && text[0] <= '9') &&
+           std::ranges::all_of(text, [](char c) {
+               return static_cast<unsigned char>(c) >= 0x80 || c == '_' ||
+                      letters_and_digits.find(to_lower(c)) != std::string_view::npos;
+           });
+}
+
+std::string in_quotes(std::string_view text) {
+    return "\"" + std::string(text) + "\"";
+}
+
+// Absolute, without a slash at its end. nginx reads it relative to its prefix, as paths of `root`.
+std::string full_path(ngx_conf_t* cf, ngx_str_t given) {
+    if (ngx_conf_full_name(cf->cycle, &given, 0) != NGX_OK) {
+        throw std::bad_alloc();
+    }
+    std::string path(to_view(given));
+    while (path.size() > 1 && path.ends_with('/')) {
+        path.pop_back();
+    }
+    if (!is_utf8(path)) {
+        throw std::invalid_argument("the path is not UTF-8");
+    }
+    return path;
+}
+
+const char* complain_of(const std::string& path, bool directory) {
+    struct stat found {};
+    if (::stat(path.c_str(), &found) != 0) {
+        return ngx_errno == NGX_ENOENT ? "is not there" : "cannot be looked at";
+    }
+    if (directory ? !S_ISDIR(found.st_mode) : !S_ISREG(found.st_mode)) {
+        return directory ? "is no directory" : "is no file";
+    }
+    return nullptr;
+}
+
+// Takes a last argument "lazy" off.
+bool takes_lazy(ngx_conf_t* cf, ngx_uint_t least) {
+    bool lazy = cf->args->nelts > least && to_view(arguments(cf)[cf->args->nelts - 1]) == "lazy";
+    if (lazy) {
+        cf->args->nelts--;
+    }
+    return lazy;
+}
+
+char* publish(ngx_conf_t* cf, LocationConf& location, Publication publication) {
+    auto* core = static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
+    auto* server = static_cast<ngx_http_core_srv_conf_t*>(ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module));
+    bool is_tools = publication.kind == Publication::Kind::tools;
+    if (location.published != nullptr || (location.owt != nullptr && !is_tools)) {
+        return fail(cf, "the location has another one of owt, owt_file, owt_root and owt_mcp: give each its own");
+    }
+    publication.prefix = to_view(core->name);
+    auto* shared = make_in_pool<std::shared_ptr<const Publication>>(
+        cf->pool, std::make_shared<const Publication>(std::move(publication)));
+    location.published_at = make_in_pool<std::string>(cf->pool, place_of(cf));
+    if (shared == nullptr || location.published_at == nullptr) {
+        return static_cast<char*>(NGX_CONF_ERROR);
+    }
+    location.published = shared;
+    location.owt = handle;
+    core->handler = handle;
+    main_conf(cf).used = true;
+    main_conf(cf).published->push_back({server, &location});
+    server_conf(server)->owt = true;
+    return NGX_CONF_OK;
+}
+
+char* refuse(ngx_conf_t* cf, const std::string& place, const char* why) {
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "%s in %s", why, place.c_str());
+    return static_cast<char*>(NGX_CONF_ERROR);
+}
+
+}  // namespace
+
+char* set_owt_file(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
+    try {
+        Publication publication{.kind = Publication::Kind::file, .lazy = takes_lazy(cf, 2)};
+        publication.path = full_path(cf, arguments(cf)[1]);
+        if (const char* complaint = complain_of(publication.path, false)) {
+            return fail(cf, publication.path + " " + complaint +
+                                ": name a file of Python, as in \"owt_file /srv/tts.py speak;\"");
+        }
+        if (cf->args->nelts > 3) {
+            return fail(cf, "wants a file, and perhaps the name of a function and \"lazy\"");
+        }
+        if (cf->args->nelts == 3) {
+            publication.function = to_view(arguments(cf)[2]);
+            if (!is_identifier(publication.function)) {
+                return fail(cf, in_quotes(publication.function) + " is no function's name");
+            }
+        }
+        return publish(cf, *static_cast<LocationConf*>(conf), std::move(publication));
+    } catch (const std::exception& error) {
+        return fail(cf, error.what());
+    }
+}
+
+char* set_owt_root(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
+    try {
+        auto* core =
+            static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
+        bool is_prefix = !core->exact_match && !core->named && !core->noname;
+#if (NGX_PCRE)
+        is_prefix = is_prefix && core->regex == nullptr;
+#endif
+        if (!is_prefix) {
+            return fail(cf,
+                        "the names of functions are what follows the location's own: "
+                        "write it as in \"location /api/ { owt_root /srv/api; }\"");
+        }
+        Publication publication{.kind = Publication::Kind::root, .lazy = takes_lazy(cf, 2)};
+        if (cf->args->nelts > 2) {
+            return fail(cf, "wants a directory, and perhaps \"lazy\"");
+        }
+        publication.path = full_path(cf, arguments(cf)[1]);
+        if (const char* complaint = complain_of(publication.path, true)) {
+            return fail(cf, publication.path + " " + complaint +
+                                ": name a directory with files of Python, as in \"owt_root /srv/api;\"");
+        }
+        if (to_view(core->name).ends_with('/')) {
+            core->auto_redirect = 1;
+        }
+        return publish(cf, *static_cast<LocationConf*>(conf), std::move(publication));
+    } catch (const std::exception& error) {
+        return fail(cf, error.what());
+    }
+}
+
+char* set_owt_mcp(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
+    try {
+        Publication publication{.kind = Publication::Kind::tools, .lazy = takes_lazy(cf, 2)};
+        if (cf->args->nelts > 2) {
+            return fail(cf, "wants a directory, and perhaps \"lazy\"");
+        }
+        if (cf->args->nelts == 2) {
+            publication.path = full_path(cf, arguments(cf)[1]);
+            if (const char* complaint = complain_of(publication.path, true)) {
+                return fail(cf, publication.path + " " + complaint +
+                                    ": name a directory with files of Python, as in \"owt_mcp /srv/api;\"");
+            }
+        }
+        return publish(cf, *static_cast<LocationConf*>(conf), std::move(publication));
+    } catch (const std::exception& error) {
+        return fail(cf, error.what());
+    }
+}
+
+char* merge_published(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
+    auto* core = static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
+    ngx_conf_merge_value(inner.keep, outer.keep, 0);
+    // As the handler, see merge_access().
+    if (core->noname && inner.owt == nullptr) {
+        inner.published = outer.published;
+        inner.published_at = outer.published_at;
+        inner.runs_code = outer.runs_code;
+    }
+    if (inner.published == nullptr) {
+        return NGX_CONF_OK;
+    }
+    const Publication& published = **inner.published;
+    // By now nginx has read on to the end of the block.
+    if (published.kind == Publication::Kind::tools && published.path.empty() && !inner.runs_code) {
+        return refuse(cf, *inner.published_at,
+                      "\"owt_mcp\" has nothing to offer: name a directory, as in \"owt_mcp /srv/api;\", or put "
+                      "\"owt;\" beside it, for a tool that runs Python");
+    }
+    if (inner.runs_code != published.runs_code) {
+        auto changed = std::make_shared<Publication>(published);
+        changed->runs_code = inner.runs_code;
+        *inner.published = std::move(changed);
+    }
+    if (inner.keep && inner.zone == nullptr && published.kind != Publication::Kind::tools) {
+        return refuse(cf, *inner.published_at,
+                      "\"owt_keep on\" for what is published has nowhere to keep results: name a zone, as in "
+                      "\"owt_cache results;\", and declare it in http, as in \"owt_zone results 64m;\"");
+    }
+    return NGX_CONF_OK;
+}
+
+void assign_publications(MainConf& main) {
+    for (const Publishing& publishing : *main.published) {
+        std::size_t instance = server_conf(publishing.server)->instance;
+        (*main.instances)[instance].settings.published.push_back(*publishing.location->published);
+    }
+}
+
+namespace {
+
+Problem not_published() {
+    return {404, "not-published", "No function is published under this name."};
+}
+
+bool asks_for_page(ngx_http_request_t* request) {
+    if (!(request->method & (NGX_HTTP_GET | NGX_HTTP_HEAD))) {
+        return false;
+    }
+    const RequestState* state = find_state(request);
+    if (state != nullptr && state->verdict.kind == Verdict::Kind::confirm) {
+        return true;  // a link from elsewhere is shown what it would call
+    }
+    if (request->args.len > 0 || request->headers_in.content_length_n > 0 || request->headers_in.chunked) {
+        return false;
+    }
+    bool page = false;
+    each_header(request->headers_in.headers, [&](const ngx_table_elt_t& header) {
+        page = page || (same(to_view(header.key), "Accept") && wants_page(to_view(header.value)));
+    });
+    return page;
+}
+
+std::optional<Aim> aim_of(ngx_http_request_t* request) {
+    return aim(**location_conf(request).published, to_view(request->uri), asks_for_page(request));
+}
+
+}  // namespace
+
+std::optional<Problem> check_aim(ngx_http_request_t* request) {
+    return aim_of(request) ? std::nullopt : std::optional(not_published());
+}
+
+std::optional<Problem> aim_call(ngx_http_request_t* request, Call::Asked& asked) {
+    auto found = aim_of(request);
+    if (!found) {
+        return not_published();
+    }
+    const LocationConf& conf = location_conf(request);
+    asked.published = *conf.published;
+    asked.name = std::move(found->name);
+    asked.query = to_view(request->args);
+    Params& params = asked.params;
+    params.published = true;
+    params.use_cache = params.cache_kwargs = conf.keep && found->code_id != door;
+    params.code_id = std::move(found->code_id);
+    params.fn_name = std::move(found->function);
+    return std::nullopt;
+}
+
+}  // namespace owt
