@@ -70,6 +70,7 @@ need_test += python3-numpy         # arrays
 need_test += python3-pil           # and images,
 need_test += python3-pandas        # tables
 need_test += python3-pydantic      # and models
+need_test += python3-jsonschema    # what descriptions say is tried on values
 
 need_venv := python3-venv          # virtualenvs that have pip: for tests, and for ruff, which Debian 12 lacks
 need_test += $(need_venv)

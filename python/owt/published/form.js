@@ -57,7 +57,7 @@ function valueOf(field) {
       return input.value.trim() === '' ? undefined : JSON.parse(input.value);
     case 'text':
     case 'any':
-      if (kind === 'any' && input.value === input.defaultValue && 'default' in field.dataset) return undefined;
+      if (kind === 'any' && 'default' in field.dataset && input.value === text(JSON.parse(field.dataset.default))) return undefined;
       return input.value === '' && 'optional' in field.dataset && !field.dataset.default ? undefined : input.value;
     case 'number':
       return input.value === '' ? undefined : number(input.value);

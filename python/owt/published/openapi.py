@@ -28,12 +28,8 @@ def openapi(catalog: Catalog, request: Request) -> Object:
 
     A function that does not load is left out.
     """
-    return document([description for _, description in described(catalog) if description is not None], base_of(request))
-
-
-def base_of(request: Request) -> str:
-    """The URL of the directory that a request asked in."""
-    return request.host_url.rstrip("/") + quote(request.path.rpartition("/")[0], safe="/%:@!$&'()*+,;=~") + "/"
+    base = request.host_url.rstrip("/") + quote(catalog.prefix)
+    return document([description for _, description in described(catalog) if description is not None], base)
 
 
 def document(descriptions: Iterable[Description], base: str) -> Object:

@@ -15,6 +15,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -36,11 +37,13 @@ FEW = 8
 
 def index_page(catalog: Catalog, request: Request) -> Response:
     """The list of what is published here."""
-    items = [_item(published, description) for published, description in described(catalog)]
-    where = request.path.rpartition("/")[0] + "/"
+    where = catalog.prefix.rstrip("/") + "/"
     body = [f"<h1>{_text(request.host)}{_text(where)}</h1>"]
+    # A location without a slash at its end is asked without one, too.
+    base = "" if request.path.endswith("/") else quote(where.rstrip("/").rpartition("/")[2]) + "/"
+    items = [_item(published, description, base) for published, description in described(catalog)]
     count = "1 function" if len(items) == 1 else f"{len(items)} functions"
-    body.append(f'<p class="soft">{count}, described for programs in <a href="openapi.json">openapi.json</a></p>')
+    body.append(f'<p class="soft">{count}, described for programs in <a href="{base}openapi.json">openapi.json</a></p>')
     if len(items) > FEW:
         body.append(
             '<p class="filter"><input type="search" aria-label="Filter" placeholder="Filter" autocomplete="off">'
@@ -50,26 +53,26 @@ def index_page(catalog: Catalog, request: Request) -> Response:
     return _page("Published functions", "\n".join(body), "index.js")
 
 
-def _item(published: Published, description: Description | None) -> str:
+def _item(published: Published, description: Description | None, base: str) -> str:
     name = f"<code>{_text(published.name)}</code>"
     if description is None:
         return f'<li><div class="off">{name}<p>does not load: the server\'s error log says why</p></div></li>'
     summary = f"<p>{_text(description.summary)}</p>" if description.summary else ""
     takes = ", ".join(parameter.name for parameter in description.parameters)
-    return f'<li><a href="{quote(published.name)}">{name}<span class="takes">({_text(takes)})</span>{summary}</a></li>'
+    return f'<li><a href="{base}{quote(published.name)}">{name}<span class="takes">({_text(takes)})</span>{summary}</a></li>'
 
 
 def form_page(published: Published, request: Request) -> Response:
     """The form that calls a function. Raises what loading the function raises."""
     one = describe(published)
-    fields = [field_of(parameter, one) for parameter in one.parameters]
+    fields = [field_of(parameter, one, request.args.getlist(parameter.name)) for parameter in one.parameters]
     spec = {"name": one.name, "streams": one.answer.streams, "output": _output(one)}
     body = [
         _way_back(one, request),
         f"<h1>{_text(one.name)}</h1>",
         f'<div class="about">{_about(one)}</div>',
         '<div class="work">',
-        f'<form class="panel" method="post" enctype="multipart/form-data" data-spec="{_json(spec)}">',
+        f'<form class="panel" method="post" action="{quote(request.path)}" enctype="multipart/form-data" data-spec="{_json(spec)}">',
         "<h2>Arguments</h2>",
         *(fields or ['<p class="soft">It takes none.</p>']),
         '<div class="actions"><button class="run">Run</button>'
@@ -131,10 +134,10 @@ def _output(one: Description) -> str:
 # ---- fields
 
 
-def field_of(parameter: Parameter, one: Description) -> str:
-    """The field for a parameter, with its label and what is said of it."""
+def field_of(parameter: Parameter, one: Description, given: list[str]) -> str:
+    """The field for a parameter, with its label and what is said of it. given are texts that a link fills in."""
     schema = _resolved(parameter.schemas.get(Way.JSON) or parameter.schemas.get(Way.FORM, {}), one)
-    control = _Control(parameter, schema)
+    control = _Control(parameter, schema, given)
     kind, words, inner = control.made()
     words = words.removeprefix(f"{parameter.name}, ") if words != parameter.name else ""
     label = f'<label for="{control.id}">{_text(parameter.name)}<span class="kind">{_text(words)}</span></label>'
@@ -156,12 +159,14 @@ def field_of(parameter: Parameter, one: Description) -> str:
 class _Control:
     """What a value is entered in. value is what stands there at first, as JSON; MISSING if nothing does."""
 
-    def __init__(self, parameter: Parameter, schema: Schema) -> None:
+    def __init__(self, parameter: Parameter, schema: Schema, given: list[str]) -> None:
         self.parameter = parameter
         self.schema = schema
         self.id = f"field-{parameter.name}"
         default = parameter.default
         self.value: Any = MISSING if default is None else default
+        if given:
+            self.value = _filled_in(schema, given)
         self.common: dict[str, Any] = {"id": self.id, "name": parameter.name}
         if parameter.text:
             self.common["aria-describedby"] = f"{self.id}-hint"
@@ -275,11 +280,26 @@ class _Control:
 
     def json(self) -> str:
         value = self.value
+        if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+            with suppress(ValueError):
+                value = json.loads(value)
         if value is MISSING and self.parameter.required:
             value = _skeleton(self.schema)
         text = "" if value is MISSING else json.dumps(value, indent=2, ensure_ascii=False)
         attributes = {**self.needed(), "rows": 3, "class": "code", "spellcheck": "false"}
         return f"<textarea {_attributes(attributes)}>\n{_text(text)}</textarea>"
+
+
+def _filled_in(schema: Schema, given: list[str]) -> Any:
+    """What a link wants to stand in a field."""
+    if schema.get("type") == "boolean":
+        return given[0].strip().lower() in ("true", "1", "yes", "on")
+    if "enum" in schema:
+        return next((value for value in schema["enum"] if _as_text(value) == given[0]), MISSING)
+    items = schema.get("items")
+    if schema.get("type") == "array" and isinstance(items, dict):
+        return [value for value in items["enum"] if _as_text(value) in given] if "enum" in items else given
+    return given[0]
 
 
 _ITEMS = {"string": "texts", "integer": "whole numbers", "number": "numbers", "boolean": "true or false"}

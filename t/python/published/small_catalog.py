@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from owt.endpoint.loaded import Function
+
 
 @dataclass
 class Published:
@@ -17,8 +19,15 @@ class Published:
     def get(self) -> Callable[..., Any]:
         return self.load()
 
+    def prepared(self) -> Function:
+        fn = self.load()
+        return Function(self.function, fn, fn.__globals__)
+
 
 class Catalog:
+    prefix = "/api/"
+    runs_code = False
+
     def __init__(self, **functions: Callable[..., Any]) -> None:
         self.published = [Published(name.replace("__", "/"), lambda fn=fn: fn) for name, fn in functions.items()]
 
