@@ -290,7 +290,8 @@ drill:
 examples:
 	@.ci/need $(need_build) $(need_run) $(need_test) $(need_examples)
 	@$(MAKE) all
-	@$(pytest) t/e2e/test_docs.py t/e2e/test_examples.py t/e2e/test_callers.py t/e2e/test_bark.py t/e2e/test_chat.py \
+	@OWT_GENERATE=1 $(pytest) t/e2e/test_docs.py t/e2e/test_examples.py t/e2e/test_callers.py t/e2e/test_bark.py \
+	    t/e2e/test_chat.py t/e2e/test_openapi.py \
 	    t/browser/test_chat.py t/browser/test_digits.py t/browser/test_plot.py t/browser/test_callers.py t/browser/test_bark.py
 
 bench:

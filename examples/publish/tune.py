@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import Meta
 
 RATE = 24000
-HALF_TONES = {name: number for number, name in enumerate("C C# D D# E F F# G G# A A# B".split())}
+NAMES = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"]
 
 
 def frequency(note: str) -> float:
@@ -16,7 +16,7 @@ def frequency(note: str) -> float:
     found = re.fullmatch(r"([A-G]#?)(\d)", note.strip())
     if found is None:
         raise ValueError(f"{note!r} is no note: C4, F#5, A3 are")
-    return 440.0 * 2 ** ((HALF_TONES[found[1]] - 9) / 12 + int(found[2]) - 4)
+    return 440.0 * 2 ** ((NAMES.index(found[1]) - 9) / 12 + int(found[2]) - 4)
 
 
 def run(

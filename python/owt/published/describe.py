@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from inspect import Parameter as Written
 from typing import TYPE_CHECKING, Any
 
-from owt.asked import annotations, binding
+from owt.asked import binding
+from owt.asked.annotations import annotations_of, returned_by
 from owt.published import docstrings
 from owt.published.answers import Answer, answer_of
 from owt.published.schema import MISSING, Schema, Schemas, Way, as_json, refs
@@ -153,10 +154,10 @@ def describe_function(function: Callable[..., Any], name: str) -> Description:
         if not there and not required:
             continue  # nobody can send it
         default = MISSING if written.default is Written.empty else as_json(written.default)
-        text = said.parameters.get(written.name) or notes.get(written.name, "")
+        text = said.parameters.get(written.name, "") or notes.get(written.name, "")
         parameters.append(Parameter(written.name, required, text, wanted, there or {Way.FORM: {}}, default))
     signature = takes.signature
-    returned = Written.empty if signature is None else annotations.returned_by(function, signature, names)
+    returned = Written.empty if signature is None else returned_by(function, signature, names)
     answer = answer_of(returned, function, schemas[Way.ANSWER])
     answer.text = said.returns
     defs = {way: made.defs for way, made in schemas.items()}
@@ -173,9 +174,9 @@ def _names_of(function: Callable[..., Any]) -> dict[str, Any]:
 
 def _notes(function: Callable[..., Any], takes: binding.Takes, names: dict[str, Any]) -> dict[str, str]:
     """What Annotated says of parameters in words: a text, or something that has one."""
-    found = {}
+    found: dict[str, str] = {}
     if takes.signature is not None:
-        for name, annotation in annotations.annotations_of(function, takes.signature, names).items():
+        for name, annotation in annotations_of(function, takes.signature, names).items():
             if typing.get_origin(annotation) is typing.Annotated:
                 for note in typing.get_args(annotation)[1:]:
                     text = note if isinstance(note, str) else _words_of(note)

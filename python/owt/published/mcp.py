@@ -77,7 +77,9 @@ class Fault(Exception):
 def answer(request: Request, catalog: Catalog) -> Any:
     """The answer to a request to the endpoint: a Response, or a generator of events with its headers."""
     if request.method != "POST":
-        return _refused(405, "MCP wants POST: here is no stream of events to open, and no session to end.", Allow="POST")
+        return _refused(
+            405, "MCP wants POST: here is no stream of events to open, and no session to end.", Allow="POST"
+        )
     if request.mimetype != "application/json":
         return _refused(415, "MCP wants Content-Type: application/json.")
     if not all(_accepts(request, media_type) for media_type in ("application/json", "text/event-stream")):
@@ -219,7 +221,9 @@ class _Modern(_Server):
     def check_header(self, name: str, value: object) -> None:
         came = self.request.headers.get(name)
         if came is None:
-            raise Fault(HEADER_MISMATCH, f"Header mismatch: there is no {name}, which has to be {value!r} as in the body")
+            raise Fault(
+                HEADER_MISMATCH, f"Header mismatch: there is no {name}, which has to be {value!r} as in the body"
+            )
         if _plain(came) != value:
             raise Fault(HEADER_MISMATCH, f"Header mismatch: {name} is {came!r}, and the body says {value!r}")
 
@@ -439,7 +443,7 @@ class _Call:
                 if _is_cancelled(error, self.server.request):
                     raise
                 made = result.failed(error)
-            yield self.last(made)  # type: ignore[arg-type]
+            yield self.last(made)
         except Ended:
             return
         finally:
@@ -482,5 +486,3 @@ def _is_cancelled(error: BaseException, request: Request) -> bool:
     import asyncio
 
     return issubclass(type(error), asyncio.CancelledError | Cancelled) and bool(request._call.cancelled)
-
-

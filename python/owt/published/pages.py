@@ -59,7 +59,8 @@ def _item(published: Published, description: Description | None, base: str) -> s
         return f'<li><div class="off">{name}<p>does not load: the server\'s error log says why</p></div></li>'
     summary = f"<p>{_text(description.summary)}</p>" if description.summary else ""
     takes = ", ".join(parameter.name for parameter in description.parameters)
-    return f'<li><a href="{base}{quote(published.name)}">{name}<span class="takes">({_text(takes)})</span>{summary}</a></li>'
+    inner = f'{name}<span class="takes">({_text(takes)})</span>{summary}'
+    return f'<li><a href="{base}{quote(published.name)}">{inner}</a></li>'
 
 
 def form_page(published: Published, request: Request) -> Response:
@@ -72,7 +73,8 @@ def form_page(published: Published, request: Request) -> Response:
         f"<h1>{_text(one.name)}</h1>",
         f'<div class="about">{_about(one)}</div>',
         '<div class="work">',
-        f'<form class="panel" method="post" action="{quote(request.path)}" enctype="multipart/form-data" data-spec="{_json(spec)}">',
+        f'<form class="panel" method="post" action="{quote(request.path)}" enctype="multipart/form-data"'
+        f' data-spec="{_json(spec)}">',
         "<h2>Arguments</h2>",
         *(fields or ['<p class="soft">It takes none.</p>']),
         '<div class="actions"><button class="run">Run</button>'
@@ -83,7 +85,7 @@ def form_page(published: Published, request: Request) -> Response:
         '<p class="state" role="status">Nothing has run yet.</p><div class="shown"></div></section>',
         "</div>",
         _COPIES,
-        "<noscript><p>Without JavaScript the answer takes the place of this page; lists are written as JSON.</p></noscript>",
+        "<noscript><p>Without JavaScript the answer takes this page's place; lists are written as JSON.</p></noscript>",
     ]
     return _page(one.name, "\n".join(body), "form.js")
 
@@ -136,7 +138,7 @@ def _output(one: Description) -> str:
 
 def field_of(parameter: Parameter, one: Description, given: list[str]) -> str:
     """The field for a parameter, with its label and what is said of it. given are texts that a link fills in."""
-    schema = _resolved(parameter.schemas.get(Way.JSON) or parameter.schemas.get(Way.FORM, {}), one)
+    schema = _resolved(parameter.schemas.get(Way.JSON, {}) or parameter.schemas.get(Way.FORM, {}), one)
     control = _Control(parameter, schema, given)
     kind, words, inner = control.made()
     words = words.removeprefix(f"{parameter.name}, ") if words != parameter.name else ""
@@ -153,7 +155,9 @@ def field_of(parameter: Parameter, one: Description, given: list[str]) -> str:
     if isinstance(item, dict) and isinstance(item.get("type"), str):
         data["item"] = item["type"]
     inner = f'<div class="check">{inner}{label}</div>' if kind == "boolean" else label + inner
-    return f'<div class="field" {_attributes({f"data-{name}": value for name, value in data.items()})}>{inner}{hint}</div>'
+    return (
+        f'<div class="field" {_attributes({f"data-{name}": value for name, value in data.items()})}>{inner}{hint}</div>'
+    )
 
 
 class _Control:
@@ -219,8 +223,8 @@ class _Control:
         if not self.parameter.required and self.value is MISSING:
             options.append("<option value=''></option>")
         for value in self.schema["enum"]:
-            chosen = {"selected": value == self.value and type(value) is type(self.value)}
-            attributes = {"value": _as_text(value), "data-value": json.dumps(value), **chosen}
+            chosen = value == self.value and type(value) is type(self.value)
+            attributes = {"value": _as_text(value), "data-value": json.dumps(value), "selected": chosen}
             options.append(f"<option {_attributes(attributes)}>{_text(_as_text(value))}</option>")
         return f"<select {_attributes(self.needed())}>{''.join(options)}</select>"
 
@@ -272,11 +276,11 @@ class _Control:
         value = "" if self.value is MISSING else _as_text(self.value)
         rows = 3 if self.parameter.required and self.schema.get("type") == "string" else 1
         # An empty text is a text; and a parser drops a line's end that comes right after the tag.
-        return f'<textarea {_attributes({**self.common, "rows": rows})}>\n{_text(value)}</textarea>'
+        return f"<textarea {_attributes({**self.common, 'rows': rows})}>\n{_text(value)}</textarea>"
 
     def lines(self) -> str:
         value = "" if self.value is MISSING else "\n".join(map(_as_text, self.value))
-        return f'<textarea {_attributes({**self.needed(), "rows": 3})}>\n{_text(value)}</textarea>'
+        return f"<textarea {_attributes({**self.needed(), 'rows': 3})}>\n{_text(value)}</textarea>"
 
     def json(self) -> str:
         value = self.value
@@ -303,7 +307,12 @@ def _filled_in(schema: Schema, given: list[str]) -> Any:
 
 
 _ITEMS = {"string": "texts", "integer": "whole numbers", "number": "numbers", "boolean": "true or false"}
-_FORMATS = {"date": "dates as 2024-12-31", "date-time": "as 2024-12-31T23:59", "time": "times as 23:59", "uuid": "UUIDs"}
+_FORMATS = {
+    "date": "dates as 2024-12-31",
+    "date-time": "as 2024-12-31T23:59",
+    "time": "times as 23:59",
+    "uuid": "UUIDs",
+}
 _INPUTS = {
     "date": ("date", "date"),
     "date-time": ("date and time", "datetime-local"),
@@ -338,7 +347,9 @@ def _resolved(schema: Schema, one: Description) -> Schema:
 def _skeleton(schema: Schema) -> Any:
     """What an object looks like, to be filled in."""
     if schema.get("type") == "object":
-        return {name: _of(one) for name, one in schema.get("properties", {}).items() if name in schema.get("required", [])}
+        return {
+            name: _of(one) for name, one in schema.get("properties", {}).items() if name in schema.get("required", [])
+        }
     return MISSING
 
 

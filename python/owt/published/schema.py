@@ -152,7 +152,8 @@ class Schemas:
         if items is None:
             return None
         made: Schema = {"type": "array", "items": items}
-        return made | {"uniqueItems": True} if wanted.make in (set, frozenset) else made
+        is_set = wanted.make is set or wanted.make is frozenset
+        return made | {"uniqueItems": True} if is_set else made
 
     def fixed(self, wanted: Fixed) -> Schema | None:
         items = [self.of(part) for part in wanted.parts]
@@ -207,7 +208,7 @@ class Schemas:
             else:  # before version 2
                 import pydantic
 
-                made = pydantic.schema_of(wanted.annotation, ref_template=DEFINED + "{model}")
+                made = dict(pydantic.schema_of(wanted.annotation, ref_template=DEFINED + "{model}"))  # which it keeps
                 defs = made.pop("definitions", {})
                 made.pop("title", None)
         except Exception:  # a model may hold what has no schema
@@ -224,7 +225,8 @@ class Schemas:
 
         for name, schema in defs.items():
             self.defs[others[name]] = with_refs(schema, renamed)
-        return with_refs(made, renamed)
+        taken: Schema = with_refs(made, renamed)
+        return taken
 
     def _free(self, name: str) -> str:
         number = 1
@@ -345,13 +347,16 @@ def refs(schema: Any) -> Iterator[str]:
             yield from refs(item)
 
 
-def misfit(schema: Schema, value: Any, defs: dict[str, Schema] | None = None, where: str = "it") -> str:
+def misfit(schema: Schema, value: Any) -> str:
     """How a JSON value is not what a schema of ours says, in words; empty if it is."""
-    defs = schema.get("$defs", {}) if defs is None else defs
+    return _misfit(schema, value, schema.get("$defs", {}), "it")
+
+
+def _misfit(schema: Schema, value: Any, defs: dict[str, Schema], where: str) -> str:
     if "$ref" in schema:
-        return misfit(defs.get(schema["$ref"].removeprefix(DEFINED), {}), value, defs, where)
+        return _misfit(defs.get(schema["$ref"].removeprefix(DEFINED), {}), value, defs, where)
     if "anyOf" in schema:
-        said = [misfit(one, value, defs, where) for one in schema["anyOf"]]
+        said = [_misfit(one, value, defs, where) for one in schema["anyOf"]]
         return "" if "" in said else said[0]
     if "enum" in schema and value not in schema["enum"]:
         return f"{where} is none of {schema['enum']}"
@@ -365,7 +370,7 @@ def misfit(schema: Schema, value: Any, defs: dict[str, Schema] | None = None, wh
         first = schema.get("prefixItems", [])
         rest = schema.get("items", {}) if isinstance(schema.get("items"), dict) else {}
         for index, item in enumerate(value):
-            if wrong := misfit(first[index] if index < len(first) else rest, item, defs, f"{where}[{index}]"):
+            if wrong := _misfit(first[index] if index < len(first) else rest, item, defs, f"{where}[{index}]"):
                 return wrong
     return ""
 
@@ -378,7 +383,7 @@ def _object_misfit(schema: Schema, value: dict[str, Any], defs: dict[str, Schema
     rest = schema.get("additionalProperties", {})
     for name, item in value.items():
         one = properties.get(name, rest)
-        if isinstance(one, dict) and (wrong := misfit(one, item, defs, f"{where}.{name}")):
+        if isinstance(one, dict) and (wrong := _misfit(one, item, defs, f"{where}.{name}")):
             return wrong
     return ""
 

@@ -107,12 +107,12 @@ def output_of(one: Description, *, any_json: bool) -> Schema | None:
         return None
     if one.answer.streams:
         schema = {"type": "array", "items": schema}
-    whole = _numbers_may_be_null(one.with_defs(schema, Way.ANSWER))
+    whole: Schema = _numbers_may_be_null(one.with_defs(schema, Way.ANSWER))
     if any_json:
         return whole
     defs = whole.pop("$defs", None)
     reference = str(whole.get("$ref", "")).rpartition("/")[2]
-    plain = (defs or {}).get(reference, whole)
+    plain: Schema = (defs or {}).get(reference, whole)
     if plain.get("type") != "object":
         plain = {"type": "object", "properties": {RESULT: whole}, "required": [RESULT]}
     return plain if defs is None else plain | {"$defs": defs}
@@ -271,7 +271,7 @@ class Result:
     # A value that is there at once.
 
     def whole(self, value: object) -> Object | Stream | Later:
-        """The result, or the stream or the awaitable that it has yet to come from. Raises Refusal for what cannot be."""
+        """The result, or what it has yet to come from. Raises Refusal for what cannot be one."""
         answer = coerce(value, self.request, self.tool.function.name)
         if isinstance(answer, Stream | Later):
             return answer
@@ -312,10 +312,8 @@ class Result:
 
     def failed(self, error: BaseException) -> Object:
         """The result of a call that has raised that; what it had yielded stands before."""
-        if isinstance(error, Refusal):
-            text = error.detail
-        else:
-            text = failure.log(self.request._call, error, self.tool.file)
+        told = isinstance(error, Refusal)
+        text = error.detail if told else failure.log(self.request._call, error, self.tool.file)  # type: ignore[attr-defined]
         before: list[Object] = []
         if self._pieces and self._framing is not None and self._framing.kind != "sound":
             gathered = b"".join(piece.encode() if isinstance(piece, str) else piece for piece in self._pieces)
@@ -407,4 +405,3 @@ async def later_items_of(stream: Stream) -> AsyncIterator[object]:
 def is_later(value: object) -> bool:
     """Whether a value has to be awaited, or yields what has to be."""
     return inspect.isawaitable(value) or hasattr(type(value), "__anext__")
-

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))
 
-from fake_owt import Call  # noqa: E402
+from fake_owt import Call
 
 
 @pytest.fixture
@@ -18,7 +18,9 @@ def ask(log: Any) -> Callable[..., Any]:
     from owt.process.context import current
     from owt.process.request import Request
 
-    def ask(path: str = "/api/", method: str = "GET", headers: dict[str, str] | None = None, body: bytes = b"") -> Request:
+    def ask(
+        path: str = "/api/", method: str = "GET", headers: dict[str, str] | None = None, body: bytes = b""
+    ) -> Request:
         path, _, query = path.partition("?")
         environ = {
             "REQUEST_METHOD": method,

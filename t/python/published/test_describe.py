@@ -18,16 +18,15 @@ import pandas as pd
 import pydantic
 import pytest
 from matplotlib.figure import Figure
-from PIL import Image
-from small_catalog import Catalog
-from werkzeug.datastructures import FileStorage
-
 from owt.asked import binding
 from owt.models.batch import batch
 from owt.process.refusal import Refusal
 from owt.published import answers
 from owt.published.describe import Description, describe, describe_function, described
 from owt.published.schema import MISSING, Way, misfit
+from PIL import Image
+from small_catalog import Catalog
+from werkzeug.datastructures import FileStorage
 
 
 class Color(enum.Enum):
@@ -125,7 +124,10 @@ FILE = {"type": "string", "format": "binary", "contentMediaType": "application/o
         (Small, {"type": "integer", "minimum": 1, "maximum": 9}),
         (list[Small], {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 9}}),
         (Annotated[str, msgspec.Meta(max_length=3)], {"type": "string", "maxLength": 3}),
-        (Annotated[list[int], msgspec.Meta(min_length=1)], {"type": "array", "items": {"type": "integer"}, "minItems": 1}),
+        (
+            Annotated[list[int], msgspec.Meta(min_length=1)],
+            {"type": "array", "items": {"type": "integer"}, "minItems": 1},
+        ),
         (Point, {"$ref": "#/$defs/Point"}),
         (complex, {"type": ["number", "string"]}),
         (np.float32, {"type": "number"}),
@@ -170,12 +172,22 @@ def test_classes_are_defined_once() -> None:
     assert whole["$defs"]["Model"]["properties"]["m"]["type"] == "integer"
 
 
+def test_a_model_is_described_each_time_anew() -> None:
+    def function(a: Model, b: list[Model]) -> Model: ...
+
+    for _ in range(2):
+        one = describe_function(function, "f")
+        assert set(one.defs[Way.JSON]) == set(one.defs[Way.ANSWER]) == {"Model"}
+
+
 def described_as(function: Any) -> Description:
     return describe_function(function, "f")
 
 
 def test_parameters() -> None:
-    def function(request, text: str, anything, n: int = 3, when: datetime.date = datetime.date(2024, 2, 29), *, late=None):  # type: ignore[no-untyped-def]
+    def function(
+        request, text: str, anything, n: int = 3, when: datetime.date = datetime.date(2024, 2, 29), *, late=None
+    ):  # type: ignore[no-untyped-def]
         ...
 
     one = described_as(function)

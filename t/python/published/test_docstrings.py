@@ -3,7 +3,6 @@
 import functools
 
 import pytest
-
 from owt.published.docstrings import Said, parse, read
 
 GOOGLE = """Speaks a

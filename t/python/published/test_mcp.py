@@ -15,13 +15,12 @@ from typing import Any, TypedDict
 import numpy as np
 import pytest
 from fake_owt import wait_until
+from owt.process.context import Cancelled
+from owt.published import cancelling, mcp
 from PIL import Image
 from small_catalog import Catalog
 from werkzeug.exceptions import abort
 from werkzeug.wrappers import Response
-
-from owt.process.context import Cancelled
-from owt.published import cancelling, mcp
 
 MODERN = "2026-07-28"
 LEGACY = "2025-11-25"
@@ -124,7 +123,22 @@ async def later_words() -> AsyncIterator[str]:
 
 FUNCTIONS = {
     function.__name__: function
-    for function in (add, move, rows, lying, not_a_number, picture, sound, size, count, words, tune, film, breaks, fails)
+    for function in (
+        add,
+        move,
+        rows,
+        lying,
+        not_a_number,
+        picture,
+        sound,
+        size,
+        count,
+        words,
+        tune,
+        film,
+        breaks,
+        fails,
+    )
 } | {"sub__deep": add, "missing": missing, "raw": raw, "later": later, "later_words": later_words}
 
 
@@ -330,7 +344,9 @@ def test_files(client: Client) -> None:
 def test_streams_without_progress(client: Client) -> None:
     assert client.call("words")["content"] == [{"type": "text", "text": "one two"}]
     items = client.call("count")["structuredContent"]
-    assert items == ([{"i": 0}, {"i": 1}, {"i": 2}] if client.version == MODERN else {"result": [{"i": 0}, {"i": 1}, {"i": 2}]})
+    assert items == (
+        [{"i": 0}, {"i": 1}, {"i": 2}] if client.version == MODERN else {"result": [{"i": 0}, {"i": 1}, {"i": 2}]}
+    )
     wav = base64.b64decode(client.call("tune")["content"][0]["data"])
     assert wav[40:44] == (16).to_bytes(4, "little"), "its length is known by now"
     (last,) = client.call("film")["content"]
@@ -345,7 +361,12 @@ def test_yields_are_progress(client: Client) -> None:
     ]
     assert last["id"] == 1
     assert [one["params"]["message"] for one in client.told("film")[:-1]] == ["picture 1", "picture 2"]
-    assert isinstance(client.post(client.message("tools/call", {"name": "add", "arguments": {"a": 1}, "_meta": {"progressToken": 1}})), Response)
+    assert isinstance(
+        client.post(
+            client.message("tools/call", {"name": "add", "arguments": {"a": 1}, "_meta": {"progressToken": 1}})
+        ),
+        Response,
+    )
 
 
 def test_failures(client: Client) -> None:
@@ -504,7 +525,9 @@ def cancel(legacy: Client, session: str, id: Any) -> None:
     assert legacy.post(note, Mcp_Session_Id=session).status_code == 202
 
 
-def run_until_cancelled(ask: Any, function: Any, session: str, token: str | None = None) -> tuple[threading.Thread, list[Any]]:
+def run_until_cancelled(
+    ask: Any, function: Any, session: str, token: str | None = None
+) -> tuple[threading.Thread, list[Any]]:
     """A call on a thread of its own, and what comes of it."""
     made: list[Any] = []
     client = Client(ask, Catalog(slow=function), LEGACY)

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from owt.published.openapi import openapi
 from PIL import Image
 from small_catalog import Catalog
-
-from owt.published.openapi import openapi
 
 
 @dataclass
@@ -78,7 +77,12 @@ def test_get_where_a_query_has_room(ask: Any) -> None:
     assert get["operationId"] == "get_add"
     assert get["parameters"] == [
         {"name": "a", "in": "query", "required": True, "schema": {"type": "integer"}},
-        {"name": "b", "in": "query", "required": False, "schema": {"type": "array", "items": {"type": "integer"}, "default": []}},
+        {
+            "name": "b",
+            "in": "query",
+            "required": False,
+            "schema": {"type": "array", "items": {"type": "integer"}, "default": []},
+        },
     ]
 
 

@@ -13,10 +13,9 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from msgspec import Meta
+from owt.published import pages
 from PIL import Image
 from small_catalog import Catalog
-
-from owt.published import pages
 
 
 class Color(enum.Enum):
@@ -104,7 +103,13 @@ def test_all_have_labels(controls: Controls) -> None:
 
 
 def test_what_is_needed_is_asked_for(controls: Controls) -> None:
-    assert {name for name, one in controls.found.items() if "required" in one} == {"day", "picture", "files", "sizes", "opts"}
+    assert {name for name, one in controls.found.items() if "required" in one} == {
+        "day",
+        "picture",
+        "files",
+        "sizes",
+        "opts",
+    }
     assert {name for name, one in controls.fields.items() if "data-optional" not in one} == {
         "text", "day", "picture", "files", "sizes", "opts", "anything"
     }  # fmt: skip
@@ -116,7 +121,9 @@ def test_nothing_of_a_function_is_markup(controls: Controls) -> None:
 
 
 def test_a_link_fills_in(ask: Any) -> None:
-    def function(n: int = 3, text: str = "a", cut: bool = True, color: Color = Color.RED, opts: dict | None = None) -> None: ...
+    def function(
+        n: int = 3, text: str = "a", cut: bool = True, color: Color = Color.RED, opts: dict | None = None
+    ) -> None: ...
 
     (published,) = Catalog(f=function)
     page = pages.form_page(published, ask("/api/f?n=7&text=%3Cb%3E&cut=no&color=blue&opts=%7B%22a%22:1%7D"))  # type: ignore[arg-type]
@@ -140,7 +147,12 @@ def test_the_policy_names_what_stands_there(ask: Any) -> None:
             assert f"'sha256-{base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode()}'" in policy
         assert "unsafe" not in policy
         assert " style=" not in text
-        assert " on" not in re.sub(r"<(script|style)>.*?</\1>", "", text, flags=re.DOTALL).replace(" one ", "").split("<body>")[0]
+        assert (
+            " on"
+            not in re.sub(r"<(script|style)>.*?</\1>", "", text, flags=re.DOTALL)
+            .replace(" one ", "")
+            .split("<body>")[0]
+        )
 
 
 def test_the_list(ask: Any) -> None:
@@ -164,7 +176,9 @@ def test_an_empty_list(ask: Any) -> None:
     assert "Nothing is published here yet." in pages.index_page(Catalog(), ask()).get_data(as_text=True)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("path", "name", "link"), [("/api/f", "f", "./"), ("/api/sub/f", "sub__f", "../"), ("/tts", "f", "")])
+@pytest.mark.parametrize(
+    ("path", "name", "link"), [("/api/f", "f", "./"), ("/api/sub/f", "sub__f", "../"), ("/tts", "f", "")]
+)
 def test_the_way_back(ask: Any, path: str, name: str, link: str) -> None:
     (published,) = Catalog(**{name: lambda: 1})
     found = re.findall(r'<nav><a href="([^"]*)">', pages.form_page(published, ask(path)).get_data(as_text=True))  # type: ignore[arg-type]

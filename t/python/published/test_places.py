@@ -10,7 +10,24 @@ from owt.published import places
 def test_names() -> None:
     for name in ("a", "sub/speak", "v1.2/a.b", "a-b_c", "grüße", "0"):
         assert places.is_name(name)
-    for name in ("", ".", "..", "/", "a/", "/a", "a//b", "_a", ".a", "a/_b", "a/../b", "a b", "a\\b", "a%2e", "a\0", "\ud800"):
+    for name in (
+        "",
+        ".",
+        "..",
+        "/",
+        "a/",
+        "/a",
+        "a//b",
+        "_a",
+        ".a",
+        "a/_b",
+        "a/../b",
+        "a b",
+        "a\\b",
+        "a%2e",
+        "a\0",
+        "\ud800",
+    ):
         assert not places.is_name(name), name
 
 
