@@ -105,7 +105,10 @@ def _refused(status: int, text: str, **headers: str) -> Response:
 
 
 def _response(body: object, status: int = 200, headers: Headers | None = None) -> Response:
-    return Response(json.dumps(body), status, content_type="application/json", headers=headers)
+    return Response(_json(body), status, content_type="application/json", headers=headers)
+
+
+_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _error(id: object, fault: Fault) -> Object:
@@ -469,7 +472,7 @@ _NOTHING: Any = _Nothing()
 
 
 def _event(message: Object) -> str:
-    return f"event: message\ndata: {json.dumps(message)}\n\n"
+    return f"event: message\ndata: {_json(message)}\n\n"
 
 
 async def _each(stream: Stream) -> AsyncIterator[object]:
