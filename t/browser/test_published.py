@@ -32,6 +32,14 @@ server {
 MORE = {
     "fails.py": "def run(n: int = 1):\n    raise ValueError('no such thing')\n",
     "breaks.py": "def run():\n    yield 'so far '\n    raise ValueError('no further')\n",
+    "held.py": (
+        "import time\nfrom pathlib import Path\n"
+        "def run(until: str, fail: bool = False):\n"
+        "    yield 'one '\n"
+        "    while not Path(until).exists():\n        time.sleep(0.01)\n"
+        "    if fail:\n        raise ValueError('no further')\n"
+        "    yield 'two '\n"
+    ),
     "endless.py": (
         "import time\nfrom pathlib import Path\n"
         "def run(ended: str):\n"
@@ -87,7 +95,7 @@ class Form:
                 script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input', {bubbles: true}))"
                 self.browser.execute_script(script, field, value)
                 continue
-            if field.get_attribute("type") != "file":
+            if field.tag_name != "select" and field.get_attribute("type") != "file":
                 field.clear()
             field.send_keys(value)
         return self
@@ -107,7 +115,8 @@ class Form:
 
     @property
     def shown(self) -> str:
-        return self.browser.find_element(By.CSS_SELECTOR, ".shown").text
+        text = self.browser.find_element(By.CSS_SELECTOR, ".shown").text
+        return "\n".join(line.strip() for line in text.splitlines())
 
     def js(self, script: str) -> Any:
         return self.browser.execute_script(f"return {script}")
@@ -166,13 +175,14 @@ def test_a_table(form: Any) -> None:
     assert page.errors() == []
 
 
-def test_text_as_it_streams(form: Any) -> None:
-    page = form("/api/words").fill(text="one two three four five", pause="0.3")
+def test_text_as_it_streams(form: Any, tmp_path: Path) -> None:
+    page = form("/more/held").fill(until=str(tmp_path / "go"))
     page.browser.find_element(By.CSS_SELECTOR, ".run").click()
-    wait_until(lambda: page.shown == "one two", "the first words")
+    wait_until(lambda: page.shown == "one", "the first word")
     assert page.state.startswith("Running")
+    (tmp_path / "go").touch()
     page.wait()
-    assert page.shown.startswith("one two three four five")
+    assert page.shown.startswith("one two")
     assert page.errors() == []
 
 
@@ -243,7 +253,7 @@ def test_markup_is_text_and_a_page_on_demand(form: Any) -> None:
     page.browser.switch_to.default_content()
 
 
-def test_errors(form: Any) -> None:
+def test_errors(form: Any, tmp_path: Path) -> None:
     page = form("/more/fails")
     assert page.run().startswith("Refused")
     alert = page.browser.find_element(By.CSS_SELECTOR, "[role=alert]").text
@@ -251,7 +261,14 @@ def test_errors(form: Any) -> None:
     assert "ValueError: no such thing" in alert
     page = form("/more/breaks")
     assert page.run().startswith("Failed")
-    assert page.shown.startswith("so far\nThe answer broke off")
+    assert "The answer broke off" in page.shown
+    page = form("/more/held").fill(until=str(tmp_path / "go"))
+    page.field("fail").click()
+    page.browser.find_element(By.CSS_SELECTOR, ".run").click()
+    wait_until(lambda: page.shown == "one", "the first word")
+    (tmp_path / "go").touch()
+    assert page.wait().startswith("Failed")
+    assert page.shown.startswith("one\nThe answer broke off")
 
 
 def test_cancel(form: Any, tmp_path: Path) -> None:

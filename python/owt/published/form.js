@@ -96,11 +96,15 @@ function values() {
 const each = (value) => (Array.isArray(value) ? value : [value]);
 const text = (value) => (value !== null && typeof value === 'object' ? json(value) : String(value));
 
+// Forms make CR LF of the ends of lines; what is sent as a file stays as it is, and where text is wanted it is that.
+const keepsLines = (name, one) => form.querySelector(`[data-name="${name}"]`).dataset.kind === 'text' && /\n/.test(one);
+const part = (name, one) => (keepsLines(name, one) ? new Blob([one], {type: 'text/plain'}) : text(one));
+
 function request(found) {
   if (!Object.values(found).some(isFile)) return {body: json(found), headers: {'Content-Type': 'application/json'}};
   const body = new FormData();
   for (const [name, value] of Object.entries(found)) {
-    for (const one of each(value)) body.append(name, one instanceof File ? one : text(one));
+    for (const one of each(value)) body.append(name, one instanceof File ? one : part(name, one));
   }
   return {body, headers: {}};
 }
@@ -441,6 +445,7 @@ async function call() {
   cancel.disabled = false;
   state.scrollIntoView({block: 'nearest'});  // on a phone it is below the form
   let bytes = 0;
+  let answered = false;
   const timer = setInterval(() => say(bytes ? `Running, ${seconds()}, ${size(bytes)}` : `Running, ${seconds()}`, true), 100);
   try {
     const {body, headers} = request(values());
@@ -451,6 +456,7 @@ async function call() {
       say(`Refused after ${seconds()}`);
       return;
     }
+    answered = true;
     const full = answer.headers.get('Content-Type') ?? '';
     const type = full.split(';')[0].trim().toLowerCase();
     const view = viewOf(type, full);
@@ -477,8 +483,8 @@ async function call() {
       if (running === abort) say(`Cancelled after ${seconds()}`);
       return;
     }
-    const broke = bytes > 0 ? 'The answer broke off' : 'No answer came';
-    problem(broke, bytes > 0 ? 'The function failed while it answered, or the connection did. The server\'s log knows.' : String(error));
+    const broke = 'The function failed while it answered, or the connection did. The server\'s error log knows.';
+    problem(answered ? 'The answer broke off' : 'No answer came', answered ? broke : String(error));
     say(`Failed after ${seconds()}`);
   } finally {
     clearInterval(timer);
@@ -576,7 +582,8 @@ function javascript(found) {
     for (const [name, value] of Object.entries(found)) {
       for (const one of each(value)) {
         const file = one instanceof File ? JSON.stringify(one.name) : '';
-        const what = file ? `await openAsBlob(${file}), ${file}` : JSON.stringify(text(one));
+        const plain = JSON.stringify(text(one));
+        const what = file ? `await openAsBlob(${file}), ${file}` : keepsLines(name, one) ? `new Blob([${plain}])` : plain;
         lines.push(`body.append(${JSON.stringify(name)}, ${what});`);
       }
     }
