@@ -23,8 +23,8 @@ class Call:
     def published(self) -> bool:
         """The configuration has chosen what is called: all fields are arguments."""
     def publication(self) -> tuple[tuple[str, str, str, str, bool, bool], str]:
-        """Where something is published, what the location says of that, as ``runtime.publish`` gets it, and the name that
-        the request has for the function."""
+        """Where something is published, what the location says of that, as ``runtime.publish`` gets it, and the name
+        that the request has for the function."""
     def environ(self) -> dict[str, str]:
         """A new dict of the request's CGI variables as PEP 3333 wants them (latin-1), REQUEST_SCHEME among them,
         without the ``wsgi.`` keys."""

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "call/text.hpp"
+#include "nginx/answer.hpp"
 #include "nginx/handler.hpp"
 #include "nginx/state.hpp"
 

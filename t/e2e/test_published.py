@@ -168,7 +168,9 @@ def test_bodies_that_cannot_be_read_are_told(server: Server) -> None:
     no_object = server.post("/api/echo", json=[1])
     assert no_object.status_code == 400
     assert "code" not in no_object.text
-    coded = server.post("/api/echo", content=b"x", headers={"Content-Type": "application/json", "Content-Encoding": "gzip"})
+    coded = server.post(
+        "/api/echo", content=b"x", headers={"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    )
     assert coded.status_code == 415
     broken = server.post("/api/echo", content=b"--x", headers={"Content-Type": "multipart/form-data; boundary=x"})
     assert broken.status_code == 400
@@ -304,7 +306,9 @@ def test_no_name_leads_astray(server: Server, name: str) -> None:
 
 
 def test_what_leads_nowhere_is_told_alike(server: Server) -> None:
-    answers = {raw(server, f"/api/{name}") for name in ("missing", "_hidden", "away", "folder", "linked/secret", "pipe")}
+    answers = {
+        raw(server, f"/api/{name}") for name in ("missing", "_hidden", "away", "folder", "linked/secret", "pipe")
+    }
     assert len(answers) == 1
     status, body = answers.pop()
     assert status == 404
@@ -362,7 +366,9 @@ def test_the_log_says_why_it_cannot_be_loaded(server: Server) -> None:
 
 def test_remote_clients_may(server: Server) -> None:
     assert server.get("/api/hello", headers={"X-Forwarded-For": "203.0.113.5"}).text == "Hello, you!"
-    assert server.post("/code/", json={"code": "lambda: 1"}, headers={"X-Forwarded-For": "203.0.113.5"}).status_code == 403
+    assert (
+        server.post("/code/", json={"code": "lambda: 1"}, headers={"X-Forwarded-For": "203.0.113.5"}).status_code == 403
+    )
 
 
 def test_hosts(server: Server) -> None:
@@ -372,7 +378,12 @@ def test_hosts(server: Server) -> None:
     assert "owt_allow host evil.example;" in rebound.text
 
 
-FOREIGN = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty", "Origin": "https://page.example"}
+FOREIGN = {
+    "Sec-Fetch-Site": "cross-site",
+    "Sec-Fetch-Mode": "cors",
+    "Sec-Fetch-Dest": "empty",
+    "Origin": "https://page.example",
+}
 
 
 def test_pages_from_elsewhere_may_not(server: Server) -> None:

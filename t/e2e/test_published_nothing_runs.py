@@ -107,8 +107,29 @@ class Fuzzer:
             f"__import__('os').system('touch {self.mark}')",
             f"import antigravity; {touch}",
         ]
-        expressions = [f"{{'a': {touch}}}", f"[{touch}]", f"dict(a={touch})", "{'a': 1}", "(1, 2)", "9**9", "a.b.c", "{"]
-        plain = ["", "1", "true", "maybe", "run", "speak", "sha256:" + "0" * 64, "\u00fc", "x" * 3000, "__import__", "'"]
+        expressions = [
+            f"{{'a': {touch}}}",
+            f"[{touch}]",
+            f"dict(a={touch})",
+            "{'a': 1}",
+            "(1, 2)",
+            "9**9",
+            "a.b.c",
+            "{",
+        ]
+        plain = [
+            "",
+            "1",
+            "true",
+            "maybe",
+            "run",
+            "speak",
+            "sha256:" + "0" * 64,
+            "\u00fc",
+            "x" * 3000,
+            "__import__",
+            "'",
+        ]
         texts = codes + expressions + plain
         self.texts = texts + [base64.b64encode(text.encode()).decode() for text in codes + expressions]
 
@@ -131,7 +152,9 @@ class Fuzzer:
     def send(self) -> int:
         """One request; the answer's status."""
         pick = self.random.choice
-        target = pick(["/api/echo", "/api/typed", "/api/one", "/api/later", "/api/stream", "/api/pipeline", "/api/none"])
+        target = pick(
+            ["/api/echo", "/api/typed", "/api/one", "/api/later", "/api/stream", "/api/pipeline", "/api/none"]
+        )
         target = pick([target, target, target.replace("/api/", "/kept/"), "/one", "/two"])
         query = self.fields() if self.random.random() < 0.6 else []
         options: dict[str, object] = {"params": query}

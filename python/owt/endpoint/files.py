@@ -126,4 +126,3 @@ def _find(path: str, version: str) -> bytes:
         if version_of(source) == version:
             return source
     raise ImportError(f"{path} has changed, and what it was is gone", path=path)
-

@@ -50,6 +50,10 @@ def _nothing() -> None:
     pass
 
 
+def _no_endpoint(gone: Endpoint) -> None:
+    pass
+
+
 def _publishes_nothing(call: Call, path: str) -> Endpoint:
     raise NotImplementedError
 
@@ -60,7 +64,7 @@ load_file: Callable[[Call, str], Endpoint] = _publishes_nothing
 #: Is told of each function that is asynchronous, by its endpoint and its name.
 announce: Callable[[str, str], None] = _nobody
 #: Is told of what is published and has been let go.
-discard_file: Callable[[Endpoint], None]
+discard_file: Callable[[Endpoint], None] = _no_endpoint
 #: Is called when an endpoint has been loaded.
 taken_in: Callable[[], None] = _nothing
 
@@ -399,9 +403,7 @@ def drop_half() -> int:
     with _lock:
         busy = _busy()
         idle = [
-            code_id
-            for code_id, one in endpoints.items()
-            if code_id != _MARK and not one.stays and id(one) not in busy
+            code_id for code_id, one in endpoints.items() if code_id != _MARK and not one.stays and id(one) not in busy
         ]
         return _drop((len(idle) + 1) // 2, among=idle)
 
@@ -412,8 +414,8 @@ def _count() -> int:
 
 
 def _busy(also: Iterable[Endpoint] = ()) -> set[int]:
-    """The endpoints, by identity, that a call runs in, with a thread or without, or any other thread. also are some that
-    answer no more calls.
+    """The endpoints, by identity, that a call runs in, with a thread or without, or any other thread. also are some
+    that answer no more calls.
     """
     frames = sys._current_frames()
     # A thread for calls that runs no Python has nothing to do; the event loop's always runs, and ran last what it did.

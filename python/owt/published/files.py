@@ -156,7 +156,10 @@ def _is_in(error: BaseException, path: str) -> bool:
 
 
 def _load(file: File) -> loaded.Endpoint:
-    """Loads the file as it is now, and has that answer. The calling thread has claimed it. Raises whatever it raises."""
+    """Loads the file as it is now, and has that answer. The calling thread has claimed it.
+
+    Raises whatever loading it raises.
+    """
     source, file.seen = places.read(file.path)
     version = files.version_of(source)
     there = loaded.endpoints.get(file.path)
@@ -234,17 +237,17 @@ def _watch() -> None:
 
 def _look() -> None:
     """Has loaded anew what has changed since the last look, loads what has come, withdraws what has gone."""
-    found: dict[str, Signature | None] = {}
+    found: dict[str, Signature] = {}
     for root in _roots:
         for path, signature in places.scan(root).items():
             found[path] = signature
             _known(path, root)
     missing: list[File] = []
     for file in list(_files.values()):
-        signature = found.get(file.path) if file.root is not None else places.look(file.path)
-        if signature is None:
+        now = found.get(file.path) if file.root is not None else places.look(file.path)
+        if now is None:
             missing.append(file)
-        elif signature != file.seen and not (file.lazy and file.path not in loaded.endpoints):
+        elif now != file.seen and not (file.lazy and file.path not in loaded.endpoints):
             _renew_soon(file)
     if missing:
         time.sleep(SETTLE)  # some editors put the new one there when the old one has gone

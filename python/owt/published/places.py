@@ -61,7 +61,7 @@ def look(path: str, root: str | None = None) -> Signature | None:
                 return None
             if not _is_below(path, real):
                 return None
-        return _signature(os.stat(path))
+        return _signature(Path(path).stat())
     except (OSError, ValueError):
         return None
 
