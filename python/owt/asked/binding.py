@@ -116,7 +116,7 @@ class _Binder:
     def _hint(self) -> tuple[str, tuple[type, ...]] | None:
         """What to say, and of which failures, about what has been guessed."""
         first = self.first
-        if first is None or _means_request(first.name):
+        if first is None or means_request(first.name):
             return None
         if first.kind is Parameter.VAR_POSITIONAL:
             text = (
@@ -321,10 +321,10 @@ def _is_meant_for_request(first: Parameter) -> bool:
         return True
     if first.default is not Parameter.empty or not _is_request(first.annotation):
         return False
-    return first.annotation is not Parameter.empty or _means_request(first.name)
+    return first.annotation is not Parameter.empty or means_request(first.name)
 
 
-def _means_request(name: str) -> bool:
+def means_request(name: str) -> bool:
     """Whether a parameter's name says that it is for the request, or for nothing."""
     return name.startswith("_") or name.lower() in ("r", "rq", "req") or name.lower().endswith("request")
 

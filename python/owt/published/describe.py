@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import typing
 import weakref
 from collections.abc import Callable, Iterator
@@ -11,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from owt.asked import binding
 from owt.asked.annotations import annotations_of, returned_by
-from owt.published import docstrings
+from owt.endpoint import loaded
+from owt.published import docstrings, places
 from owt.published.answers import Answer, answer_of
 from owt.published.schema import MISSING, Schema, Schemas, Way, as_json, refs
 
 if TYPE_CHECKING:
     from owt.asked.wanted import Wanted
     from owt.published.catalog import Catalog, Published
+    from owt.published.places import Signature
 
 
 @dataclass
@@ -126,12 +129,59 @@ def describe(published: Published) -> Description:
 
 
 def described(catalog: Catalog) -> Iterator[tuple[Published, Description | None]]:
-    """All that is published, with descriptions; None for what does not load, or has a signature that nobody reads."""
+    """All that is published, with descriptions; None for what does not load, or has a signature that nobody reads.
+
+    What is lazy is loaded for that. What has failed to load is not tried again before it changes, or a call has loaded
+    it.
+    """
     for published in catalog:
+        yield published, _described(published)
+
+
+#: Files that could not be loaded, as they were then.
+_broken: dict[str, Signature] = {}
+
+
+def _described(published: Published) -> Description | None:
+    seen = None if published.file in loaded.endpoints else places.look(published.file)
+    if seen is not None and _broken.get(published.file) == seen:
+        return None
+    try:
+        made = describe(published)
+    except Exception:  # whatever loading raises
+        if seen is not None:
+            _broken[published.file] = seen
+        return None
+    _broken.pop(published.file, None)
+    return made
+
+
+@dataclass
+class Outline:
+    """What a function's source says without being run."""
+
+    summary: str
+    parameters: list[str]
+
+
+def outline(published: Published) -> Outline | None:
+    """What is to be seen of a function without loading it; None if its source is no Python, or cannot be read."""
+    if published.file in loaded.endpoints:
         try:
-            yield published, describe(published)
-        except Exception:  # whatever loading raises
-            yield published, None
+            one = describe(published)
+        except Exception:
+            return None
+        return Outline(one.summary, [parameter.name for parameter in one.parameters])
+    try:
+        tree = ast.parse(places.read(published.file)[0])
+    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == published.function:
+            written = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            names = [one.arg for one in written if not binding.means_request(one.arg)]
+            return Outline(docstrings.parse(ast.get_docstring(node) or "").summary, names)
+    return Outline("", [])
 
 
 def describe_function(function: Callable[..., Any], name: str) -> Description:

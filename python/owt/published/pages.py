@@ -23,7 +23,7 @@ from urllib.parse import quote
 from werkzeug.wrappers import Response
 
 from owt.published import answers
-from owt.published.describe import Description, Parameter, describe, described
+from owt.published.describe import Description, Parameter, describe, outline
 from owt.published.schema import MISSING, Schema, Way
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ FEW = 8
 
 
 def index_page(catalog: Catalog, request: Request) -> Response:
-    """The list of what is published here."""
+    """The list of what is published here, for which nothing is loaded."""
     where = catalog.prefix.rstrip("/") + "/"
     body = [f"<h1>{_text(request.host)}{_text(where)}</h1>"]
     # A location without a slash at its end is asked without one, too.
     base = "" if request.path.endswith("/") else quote(where.rstrip("/").rpartition("/")[2]) + "/"
-    items = [_item(published, description, base) for published, description in described(catalog)]
+    items = [_item(published, base) for published in catalog]
     count = "1 function" if len(items) == 1 else f"{len(items)} functions"
     body.append(f'<p class="soft">{count}, described for programs in <a href="{base}openapi.json">openapi.json</a></p>')
     if len(items) > FEW:
@@ -53,13 +53,13 @@ def index_page(catalog: Catalog, request: Request) -> Response:
     return _page("Published functions", "\n".join(body), "index.js")
 
 
-def _item(published: Published, description: Description | None, base: str) -> str:
+def _item(published: Published, base: str) -> str:
     name = f"<code>{_text(published.name)}</code>"
-    if description is None:
+    known = outline(published)
+    if known is None:
         return f'<li><div class="off">{name}<p>does not load: the server\'s error log says why</p></div></li>'
-    summary = f"<p>{_text(description.summary)}</p>" if description.summary else ""
-    takes = ", ".join(parameter.name for parameter in description.parameters)
-    inner = f'{name}<span class="takes">({_text(takes)})</span>{summary}'
+    summary = f"<p>{_text(known.summary)}</p>" if known.summary else ""
+    inner = f'{name}<span class="takes">({_text(", ".join(known.parameters))})</span>{summary}'
     return f'<li><a href="{base}{quote(published.name)}">{inner}</a></li>'
 
 

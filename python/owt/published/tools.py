@@ -28,7 +28,7 @@ from owt.answer.cannot import mimetype_of
 from owt.answer.response import File, Later, Stream, coerce
 from owt.asked.wanted import shown
 from owt.endpoint import loaded, loading
-from owt.process import failure
+from owt.process import borrowed, failure
 from owt.process.refusal import Refusal
 from owt.published import answers
 from owt.published.describe import Description, Parameter, describe, described
@@ -173,6 +173,8 @@ class Tool:
         found = loaded.endpoints.get(self.file)
         if found is not None:
             loaded.running[get_ident()] = found
+            if found.wishes:
+                borrowed.wish(found.wishes)
         try:
             return plan(self.function.fn, request, given)
         except Exception as error:

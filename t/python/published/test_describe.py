@@ -397,3 +397,22 @@ def test_what_does_not_load_is_told_apart() -> None:
     catalog = Catalog(good=lambda: 1, bad=lambda: 2)
     catalog.published[1].load = fails
     assert [(one.name, what is None) for one, what in described(catalog)] == [("good", False), ("bad", True)]
+
+
+def test_what_does_not_load_is_not_tried_again_before_it_changes(tmp_path: Path) -> None:
+    tried = []
+
+    def fails() -> Any:
+        tried.append(1)
+        raise ValueError("no")
+
+    catalog = Catalog(bad=lambda: 2)
+    (published,) = catalog
+    published.file, published.load = str(tmp_path / "bad.py"), fails
+    Path(published.file).write_text("1")
+    for _ in range(3):
+        assert [what for _, what in described(catalog)] == [None]
+    assert len(tried) == 1
+    Path(published.file).write_text("12")
+    published.load = lambda: lambda: 2
+    assert [what is None for _, what in described(catalog)] == [False]

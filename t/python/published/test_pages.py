@@ -155,19 +155,31 @@ def test_the_policy_names_what_stands_there(ask: Any) -> None:
         )
 
 
-def test_the_list(ask: Any) -> None:
-    def fails() -> Any:
-        raise ValueError("secret")
+SOURCES = {
+    "everything": 'def run(request, text: str, *, loud=1):\n    """Takes <b>everything</b>.\n\n    And more."""\n',
+    "sub__deep": "async def run(_, a): ...\n",
+    "expression": "lambda a: a\n",
+    "bad": "def run(:\n",
+}
 
-    catalog = Catalog(everything=everything, sub__deep=everything, bad=everything)
-    catalog.published[2].load = fails
+
+def test_the_list_loads_nothing(ask: Any, tmp_path: Path) -> None:
+    def load() -> Any:
+        raise AssertionError
+
+    catalog = Catalog(**dict.fromkeys([*SOURCES, "gone"], lambda: 1))
+    for published, text in zip(catalog, [*SOURCES.values(), None], strict=True):
+        path = tmp_path / f"{published.name.replace('/', '_')}.py"
+        published.load, published.file = load, str(path)
+        if text is not None:
+            path.write_text(text)
     text = pages.index_page(catalog, ask()).get_data(as_text=True)  # type: ignore[arg-type]
     assert 'href="openapi.json"' in text
-    assert 'href="everything"' in text
-    assert 'href="sub/deep"' in text
-    assert "Takes &lt;b&gt;everything&lt;/b&gt;." in text
-    assert "does not load" in text
-    assert "secret" not in text
+    assert 'href="everything"><code>everything</code><span class="takes">(text, loud)</span>' in text
+    assert 'href="sub/deep"><code>sub/deep</code><span class="takes">(a)</span></a>' in text
+    assert 'href="expression"' in text
+    assert "<p>Takes &lt;b&gt;everything&lt;/b&gt;.</p>" in text
+    assert text.count("does not load") == 2
     bare = pages.index_page(catalog, ask("/api")).get_data(as_text=True)  # type: ignore[arg-type]
     assert 'href="api/everything"' in bare
 
