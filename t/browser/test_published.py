@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import ROOT, Server, wait_until
+from harness import Server, wait_until
 
 pytest.importorskip("selenium", reason="package python3-selenium")
 pytest.importorskip("PIL", reason="package python3-pil")
@@ -92,7 +92,9 @@ class Form:
         for name, value in values.items():
             field = self.field(name)
             if field.get_attribute("type") in ("date", "time"):  # typed as the browser's language has it
-                script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input', {bubbles: true}))"
+                script = (
+                    "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input', {bubbles: true}))"
+                )
                 self.browser.execute_script(script, field, value)
                 continue
             if field.tag_name != "select" and field.get_attribute("type") != "file":
@@ -122,7 +124,9 @@ class Form:
         return self.browser.execute_script(f"return {script}")
 
     def rows(self) -> list[list[str]]:
-        return self.js("[...document.querySelectorAll('.shown tr')].map(row => [...row.cells].map(cell => cell.textContent))")
+        return self.js(
+            "[...document.querySelectorAll('.shown tr')].map(row => [...row.cells].map(cell => cell.textContent))"
+        )
 
     def copy(self, language: str) -> str:
         self.browser.find_element(By.CSS_SELECTOR, f"[data-copy={language}]").click()
@@ -171,7 +175,13 @@ def test_a_long_list_is_filtered(server: Server, browser: webdriver.Chrome) -> N
 def test_a_table(form: Any) -> None:
     page = form("/api/letters").fill(text="hello")
     assert page.run().startswith("Done in")
-    assert page.rows() == [["letter", "count", "share"], ["l", "2", "0.4"], ["h", "1", "0.2"], ["e", "1", "0.2"], ["o", "1", "0.2"]]
+    assert page.rows() == [
+        ["letter", "count", "share"],
+        ["l", "2", "0.4"],
+        ["h", "1", "0.2"],
+        ["e", "1", "0.2"],
+        ["o", "1", "0.2"],
+    ]
     assert page.errors() == []
 
 
@@ -288,7 +298,9 @@ def test_cancel(form: Any, tmp_path: Path) -> None:
 
 
 def fill_types(page: Form) -> None:
-    page.fill(text="a 'b' \"c\" \\ $d\nä", big="12345678901234567890", point='{"x": 1.5}', day="2024-02-29", sizes="1\n2")
+    page.fill(
+        text="a 'b' \"c\" \\ $d\nä", big="12345678901234567890", point='{"x": 1.5}', day="2024-02-29", sizes="1\n2"
+    )
     page.fill(at="12:30")
     page.browser.find_element(By.CSS_SELECTOR, "input[value=b]").click()
     page.field("cut").click()
@@ -376,7 +388,10 @@ def test_copied_lines_stream(form: Any, tmp_path: Path, language: str) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_copied_lines_send_files_and_get_pictures(form: Any, tmp_path: Path, photo: Path, language: str) -> None:
-    if language == "javascript" and "v18." in subprocess.run(["node", "--version"], capture_output=True, text=True).stdout:
+    if (
+        language == "javascript"
+        and "v18." in subprocess.run(["node", "--version"], capture_output=True, text=True).stdout
+    ):
         pytest.skip("openAsBlob came with Node 19.8")
     shutil.copy(photo, tmp_path)
     page = form("/api/thumbnail").fill(picture=str(photo), width="20")
@@ -389,11 +404,13 @@ def test_copied_lines_send_files_and_get_pictures(form: Any, tmp_path: Path, pho
 
 def test_the_button_copies(form: Any) -> None:
     page = form("/api/letters").fill(text="hi")
-    page.browser.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
+    page.browser.execute_cdp_cmd(
+        "Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
+    )
     page.browser.find_element(By.CSS_SELECTOR, ".copy").click()
     wait_until(lambda: page.browser.find_element(By.CSS_SELECTOR, ".copied").text == "Copied", "the copy")
     text = page.browser.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
-    assert text == page.copy("curl") == f"curl {page.browser.current_url} --json '{{\"text\": \"hi\"}}'"
+    assert text == page.copy("curl") == f'curl {page.browser.current_url} --json \'{{"text": "hi"}}\''
 
 
 # ---- for everybody
@@ -427,7 +444,18 @@ def test_everything_has_a_name(form: Any, path: str) -> None:
     page = form(path)
     page.run() if path == "/api/tune" else None
     found = names_of_controls(page)
-    for role in ("textbox", "spinbutton", "combobox", "checkbox", "button", "tab", "Date", "InputTime", "slider", "region"):
+    for role in (
+        "textbox",
+        "spinbutton",
+        "combobox",
+        "checkbox",
+        "button",
+        "tab",
+        "Date",
+        "InputTime",
+        "slider",
+        "region",
+    ):
         assert all(found.get(role, [])), f"{role}: {found.get(role)}"
     assert {"Run", "Cancel", "Copy"} <= set(found["button"])
     assert found["tab"] == ["curl", "JavaScript", "Python"]
@@ -458,7 +486,9 @@ def contrasts(page: Form) -> float:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_light_and_dark(form: Any, scheme: str) -> None:
     page = form("/api/letters")
-    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    page.browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
     page.fill(text="hello").run()
     assert contrasts(page) >= 4.5
     bright = page.js("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]") > 128
@@ -473,7 +503,9 @@ def test_a_phone(form: Any, photo: Path) -> None:
     try:
         page.fill(picture=str(photo), width="1000").run()
         assert page.js("document.documentElement.scrollWidth") == 360
-        wait_until(lambda: page.js("document.querySelector('.state').getBoundingClientRect().top") < 700, "the answer in view")
+        wait_until(
+            lambda: page.js("document.querySelector('.state').getBoundingClientRect().top") < 700, "the answer in view"
+        )
     finally:
         page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

@@ -42,6 +42,9 @@ FILES = {
     "fails.py": "def run():\n    raise ValueError('a secret')\n",
     "later.py": "import asyncio\nasync def run(n: int) -> int:\n    await asyncio.sleep(0)\n    return n + 1\n",
     "broken.py": "def run(:\n",
+    "batched.py": "from owt import batch\n@batch\ndef run(xs: list[int]) -> list[int]: return [2 * x for x in xs]\n",
+    "flasked.py": "from flask import jsonify\ndef run(n: int): return jsonify(n=n)\n",
+    "files.py": "from pathlib import Path\ndef run(a: Path) -> Path:\n    return a\n",
     "endless.py": (
         "import json\nfrom pathlib import Path\n"
         "def run(request, started: str, ended: str):\n"
@@ -83,7 +86,18 @@ SDKS += [("mcp>=1.30,<1.31", "legacy")]
 @pytest.mark.parametrize(("requirement", "mode"), SDKS)
 def test_the_official_client(server: Server, tmp_path: Path, requirement: str, mode: str) -> None:
     seen = client(server, virtualenv("mcp", requirement), mode, tmp_path)
-    assert set(seen["tools"]) == {"add", "sub_rows", "picture", "fails", "later", "words", "endless"}
+    assert set(seen["tools"]) == {
+        "add",
+        "sub_rows",
+        "picture",
+        "fails",
+        "later",
+        "words",
+        "endless",
+        "batched",
+        "flasked",
+        "files",
+    }
     assert seen["tools"]["add"]["description"] == "Adds two numbers."
     assert seen["tools"]["add"]["inputSchema"]["required"] == ["a"]
     if requirement.startswith("mcp>=2"):
@@ -161,6 +175,20 @@ def test_what_a_request_carries_is_nothing_of_owt_s(server: Server) -> None:
     answer = post(server, f"/code?code={code}", body)
     assert "foreign" not in answer.text
     assert answer.json()["result"]["tools"][0]["name"] == "run_python"
+
+
+def test_all_that_a_function_may_be(server: Server) -> None:
+    def call(name: str, **arguments: Any) -> Any:
+        answer = post(server, "/mcp", message("tools/call", name=name, arguments=arguments))
+        lines = [line for line in answer.text.splitlines() if line.startswith(("data: ", "{"))]
+        return json.loads(lines[-1].removeprefix("data: "))["result"]
+
+    assert call("batched", xs=4)["content"][0]["text"] == "8"
+    (resource,) = call("files", a="data:application/zip;base64,AAEC")["content"]
+    assert (resource["type"], resource["resource"]["mimeType"]) == ("resource", "application/zip")
+    assert base64.b64decode(resource["resource"]["blob"]) == b"\0\1\2"
+    made = call("flasked", n=1)
+    assert made["isError"] or made["structuredContent"] == {"n": 1}, made
 
 
 def test_progress_comes_as_it_is_made(server: Server) -> None:

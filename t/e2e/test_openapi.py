@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import ROOT, Server
+from harness import Server
 from virtualenvs import VENVS, virtualenv
 
 CONF = """

@@ -52,10 +52,11 @@ def form(request: Request, **_: Any) -> Any:
     from owt.published import pages
 
     catalog, name = _catalog(request)
-    found = catalog.only() or catalog.find(name)
+    only = catalog.only()
+    found = only or catalog.find(name)
     if found is None:
         raise Refusal(404, "not-published", files.NOT_PUBLISHED)
-    return pages.form_page(found, request)
+    return pages.form_page(found, request, listed=only is None)
 
 
 def tools(request: Request, **_: Any) -> Any:

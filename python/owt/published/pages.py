@@ -63,13 +63,13 @@ def _item(published: Published, base: str) -> str:
     return f'<li><a href="{base}{quote(published.name)}">{inner}</a></li>'
 
 
-def form_page(published: Published, request: Request) -> Response:
-    """The form that calls a function. Raises what loading the function raises."""
+def form_page(published: Published, request: Request, *, listed: bool = True) -> Response:
+    """The form that calls a function, which stands in a list or alone. Raises what loading the function raises."""
     one = describe(published)
     fields = [field_of(parameter, one, request.args.getlist(parameter.name)) for parameter in one.parameters]
     spec = {"name": one.name, "streams": one.answer.streams, "output": _output(one)}
     body = [
-        _way_back(one, request),
+        f'<nav><a href="{"../" * one.name.count("/") or "./"}">All functions</a></nav>' if listed else "",
         f"<h1>{_text(one.name)}</h1>",
         f'<div class="about">{_about(one)}</div>',
         '<div class="work">',
@@ -99,14 +99,6 @@ aria-controls="copy">JavaScript</button>
 aria-controls="copy">Python</button>
 </div><span class="copied soft" role="status"></span><button type="button" class="copy">Copy</button></div>
 <pre id="copy" role="tabpanel" tabindex="0" aria-labelledby="tab-curl"></pre></section>"""
-
-
-def _way_back(one: Description, request: Request) -> str:
-    """The link to the list, where the function is one of several below a directory."""
-    if not request.path.endswith(f"/{one.name}"):
-        return ""
-    up = "../" * one.name.count("/") or "./"
-    return f'<nav><a href="{up}">All functions</a></nav>'
 
 
 def _about(one: Description) -> str:

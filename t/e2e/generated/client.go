@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 
 	"try/api"
@@ -40,6 +41,12 @@ func main() {
 	said, err := json.Marshal(refused.ApplicationproblemJSON400)
 	check(err)
 	fmt.Println(len(said) > 20)
+}
+
+// Errors come as JSON to who wants them so.
+func asJSON(_ context.Context, request *http.Request) error {
+	request.Header.Set("Accept", "application/problem+json")
+	return nil
 }
 
 func check(err error) {

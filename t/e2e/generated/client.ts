@@ -2,7 +2,7 @@
 // t/e2e/test_openapi.py runs this.
 import createClient from 'openapi-fetch';
 import {readFileSync} from 'node:fs';
-import type {paths} from './api';
+import type {paths} from './api.js';
 
 const client = createClient<paths>({baseUrl: process.argv[2]});
 
