@@ -265,10 +265,15 @@ def test_markup_is_text_and_a_page_on_demand(form: Any) -> None:
 
 def test_errors(form: Any, tmp_path: Path) -> None:
     page = form("/more/fails")
-    assert page.run().startswith("Refused")
+    assert page.run().startswith("Failed")
     alert = page.browser.find_element(By.CSS_SELECTOR, "[role=alert]").text
     assert alert.startswith("500 Internal Server Error")
     assert "ValueError: no such thing" in alert
+    page = form("/api/primes").fill(count="5")
+    page.browser.execute_script("document.querySelector('[name=count]').max = 9000")
+    page.fill(count="5000")
+    assert page.run().startswith("Refused")
+    assert "count wants int" in page.browser.find_element(By.CSS_SELECTOR, "[role=alert]").text
     page = form("/more/breaks")
     assert page.run().startswith("Failed")
     assert "The answer broke off" in page.shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ server {
     location = /open { owt_mcp {dir}/api; owt_allow origin https://page.example; }
     location = /code { owt_mcp; owt; }
     location = /both { owt_mcp {dir}/api; owt; owt_traceback on; }
+    location = /examples { owt_mcp {root}/examples/publish; }
     location = /login { owt_mcp {dir}/api; owt_auth alice:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b; }
 }
 """
@@ -133,6 +135,17 @@ def test_run_python_is_behind_the_guard(server: Server, tmp_path: Path) -> None:
     assert seen["run_python"]["structured"] == {"n": 42}
     assert "run_python" in client(server, python, "legacy", tmp_path, path="/both")["tools"]
     assert "run_python" not in client(server, python, "auto", tmp_path)["tools"]
+
+
+def test_the_sdk_as_it_is_written_down(server: Server) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "doc/mcp.md").read_text(), re.DOTALL)
+    code = code.replace("http://localhost:9876/mcp", f"{server.url}/examples")
+    python = virtualenv("mcp", SDKS[0][0])
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60 * SLOW)
+    assert done.stdout.splitlines() == [
+        "['letters', 'primes', 'repeat', 'thumbnail', 'tune', 'words']",
+        "[{'letter': 'l', 'count': 2, 'share': 0.4}]",
+    ], done.stderr
 
 
 # ---- by hand

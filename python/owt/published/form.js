@@ -453,7 +453,7 @@ async function call() {
     const answer = await fetch(url, {method: 'POST', body, headers: {...headers, Accept: accept}, signal: abort.signal});
     if (!answer.ok) {
       await refused(answer);
-      say(`Refused after ${seconds()}`);
+      say(`${answer.status < 500 ? 'Refused' : 'Failed'} after ${seconds()}`);
       return;
     }
     answered = true;
