@@ -294,7 +294,7 @@ class _Legacy(_Server):
                     continue
                 if asked.method == "initialize":
                     raise Fault(INVALID_REQUEST, "initialize is no part of a batch.")
-                (asked.params.get("_meta") or {}).pop("progressToken", None)  # all are answered at once
+                _meta_of(message).pop("progressToken", None)  # all are answered at once
                 made = self.result(asked)
                 if not isinstance(made, Response):
                     raise Fault(INTERNAL_ERROR, "This tool is asynchronous, and is not called in a batch.")
