@@ -18,6 +18,7 @@ server {
     listen 127.0.0.1:{port};
     location / { owt; owt_cache results; }
     location /api/ { owt_root api; }
+    location = /mcp { owt_mcp api; }
     location /files/ {
         alias       {dir}/api/;
         dav_methods PUT DELETE;
@@ -31,8 +32,7 @@ server {
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     server = Server(CONF)
-    (server.dir / "api").mkdir()
-    shutil.copy(ROOT / "examples/publish/repeat.py", server.dir / "api")
+    shutil.copytree(ROOT / "examples/publish", server.dir / "api")
     with server:
         yield server
 

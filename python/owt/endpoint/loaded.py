@@ -9,6 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from inspect import isasyncgenfunction, iscoroutinefunction
 from threading import get_ident
 from time import monotonic
@@ -251,7 +252,16 @@ def _load(call: Call, code_id: str) -> Endpoint:
             return load_file(call, code_id)
         finally:
             call.loaded(time.perf_counter() - started)
-    source = call.code
+    try:
+        return load_source(code_id, call.code, partial(_form, call))
+    finally:
+        call.loaded(time.perf_counter() - started)
+
+
+def load_source(code_id: str, source: bytes, form: Callable[[], bytes] = bytes) -> Endpoint:
+    """Loads the endpoint with this source, or if that is empty with the one that is stored, whose load the calling
+    thread has claimed. form gives the urlencoded form that it came in. Raises as ``load`` does.
+    """
     if source:
         store.keep(code_id, source, endpoints)
     else:
@@ -267,11 +277,9 @@ def _load(call: Call, code_id: str) -> Endpoint:
                 endpoint.discard(code_id)
     except SyntaxError as error:
         if error.filename == endpoint.path_of(code_id):
-            text = _describe(error) + advice.of_sending(source.decode(errors="replace"), _form(call))
+            text = _describe(error) + advice.of_sending(source.decode(errors="replace"), form())
             raise Refusal(400, "syntax-error", text) from None
         raise
-    finally:
-        call.loaded(time.perf_counter() - started)
 
 
 def _describe(error: SyntaxError) -> str:

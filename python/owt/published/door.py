@@ -33,32 +33,33 @@ def _catalog(request: Request) -> tuple[Catalog, str]:
     return Catalog(Place(*place)), name
 
 
-def index(request: Request) -> Any:
+def index(request: Request, **_: Any) -> Any:
     """The page that lists what a directory publishes."""
     from owt.published import pages
 
     return pages.index_page(_catalog(request)[0], request)
 
 
-def description(request: Request) -> Any:
+def description(request: Request, **_: Any) -> Any:
     """The same for programs: openapi.json."""
     from owt.published import openapi
 
     return openapi.openapi(_catalog(request)[0], request)
 
 
-def form(request: Request) -> Any:
+def form(request: Request, **_: Any) -> Any:
     """The page that calls a function."""
     from owt.published import pages
 
     catalog, name = _catalog(request)
-    found = catalog.only() or catalog.find(name)
+    only = catalog.only()
+    found = only or catalog.find(name)
     if found is None:
         raise Refusal(404, "not-published", files.NOT_PUBLISHED)
-    return pages.form_page(found, request)
+    return pages.form_page(found, request, listed=only is None)
 
 
-def tools(request: Request) -> Any:
+def tools(request: Request, **_: Any) -> Any:
     """The Model Context Protocol."""
     from owt.published import mcp
 
