@@ -614,8 +614,36 @@ def test_no_message_breaks_it(ask: Any, catalog: Catalog) -> None:
     """What is no message is told so; nothing that comes as JSON is a failure of owt's own."""
     catalog.runs_code = True
     random = Random(7)
-    scalars: list[Any] = [None, True, -1, 1.5, 10**400, "", "add", "run_python", "tools/call", "2.0", "\ud800", "\0", [], {}]
-    names = ["jsonrpc", "id", "method", "params", "name", "arguments", "_meta", "progressToken", "code", "kwargs", "a", "result"]
+    scalars: list[Any] = [
+        None,
+        True,
+        -1,
+        1.5,
+        10**400,
+        "",
+        "add",
+        "run_python",
+        "tools/call",
+        "2.0",
+        "\ud800",
+        "\0",
+        [],
+        {},
+    ]
+    names = [
+        "jsonrpc",
+        "id",
+        "method",
+        "params",
+        "name",
+        "arguments",
+        "_meta",
+        "progressToken",
+        "code",
+        "kwargs",
+        "a",
+        "result",
+    ]
     methods = ["tools/call", "tools/list", "initialize", "ping", "server/discover", "notifications/cancelled"]
 
     def anything(depth: int = 3) -> Any:
@@ -629,9 +657,15 @@ def test_no_message_breaks_it(ask: Any, catalog: Catalog) -> None:
         client = Client(ask, catalog, random.choice([MODERN, LEGACY, "2025-03-26"]))
         message: Any = {"jsonrpc": "2.0", "id": turn, "method": random.choice(methods), "params": anything()}
         if random.random() < 0.5:
-            params = {"name": random.choice(["add", "run_python", "count"]), "arguments": anything(), "_meta": anything(1)}
+            params = {
+                "name": random.choice(["add", "run_python", "count"]),
+                "arguments": anything(),
+                "_meta": anything(1),
+            }
             wanted = {"name": str, "arguments": object, "_meta": dict}
-            message = client.message("tools/call", {key: one for key, one in params.items() if isinstance(one, wanted[key])})
+            message = client.message(
+                "tools/call", {key: one for key, one in params.items() if isinstance(one, wanted[key])}
+            )
         if random.random() < 0.3:
             message[random.choice(list(message))] = anything()
         if random.random() < 0.1:
@@ -639,7 +673,10 @@ def test_no_message_breaks_it(ask: Any, catalog: Catalog) -> None:
         body = json.dumps(message).encode()
         method, name = ("", "") if isinstance(message, list) else (message.get("method"), (message.get("params") or {}))
         name = name.get("name") if isinstance(name, dict) else ""
-        headers = {"Mcp_Method": method if isinstance(method, str) else None, "Mcp_Name": name if isinstance(name, str) else None}
+        headers = {
+            "Mcp_Method": method if isinstance(method, str) else None,
+            "Mcp_Name": name if isinstance(name, str) else None,
+        }
         headers = {key: value if value and value.isascii() else None for key, value in headers.items()}
         made = client.post(body, **headers)
         if isinstance(made, Response):
