@@ -74,6 +74,7 @@ need_test += python3-numpy         # arrays
 need_test += python3-pil           # and images,
 need_test += python3-pandas        # tables
 need_test += python3-pydantic      # and models
+need_test += python3-jsonschema    # what descriptions say is tried on values
 
 need_venv := python3-venv          # virtualenvs that have pip: for tests, and for ruff, which Debian 12 lacks
 need_test += $(need_venv)
@@ -340,7 +341,8 @@ drill:
 examples:
 	@.ci/need $(need_build) $(need_run) $(need_test) $(need_examples)
 	@$(MAKE) all
-	@$(pytest) t/e2e/test_docs.py t/e2e/test_examples.py t/e2e/test_callers.py t/e2e/test_bark.py t/e2e/test_chat.py \
+	@OWT_GENERATE=1 $(pytest) t/e2e/test_docs.py t/e2e/test_examples.py t/e2e/test_callers.py t/e2e/test_bark.py \
+	    t/e2e/test_chat.py t/e2e/test_openapi.py \
 	    t/browser/test_chat.py t/browser/test_digits.py t/browser/test_plot.py t/browser/test_callers.py t/browser/test_bark.py
 
 bench:
@@ -429,6 +431,7 @@ install: all
 	install -m 644 conf/site.conf $(etc)/sites-available/owt
 	install -m 644 conf/instances.conf $(etc)/sites-available/owt-instances
 	install -m 644 conf/tls.conf $(etc)/sites-available/owt-tls
+	install -m 644 conf/published.conf $(etc)/sites-available/owt-published
 	rm -rf $(package)/python/*
 	tar -C python --exclude=__pycache__ -c owt | tar --no-same-owner -C $(package)/python -x
 	install -m 644 $(B)/python/_bridge.*.so $(package)/python

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
@@ -122,6 +123,7 @@ Runtime look_up() {
         .overdue = keep(owt.attr("overdue")),
         .preload = keep(owt.attr("preload")),
         .preloaded = keep(owt.attr("preloaded")),
+        .publish = keep(owt.attr("publish")),
         .thread_started = keep(owt.attr("thread_started")),
         .thread_ended = keep(owt.attr("thread_ended")),
         .stop = keep(owt.attr("stop")),
@@ -242,6 +244,22 @@ std::optional<std::string> preload(const std::string& module) {
 
 void preloaded() {
     logged([] { py::handle(runtime().preloaded)(); });
+}
+
+py::tuple as_tuple(const Publication& publication) {
+    static constexpr std::array kinds = {"file", "root", "tools"};
+    return py::make_tuple(kinds[static_cast<std::size_t>(publication.kind)], publication.path, publication.function,
+                          publication.prefix, publication.lazy, publication.runs_code);
+}
+
+void publish(const std::vector<std::shared_ptr<const Publication>>& published) {
+    logged([&] {
+        py::list all;
+        for (const auto& publication : published) {
+            all.append(as_tuple(*publication));
+        }
+        py::handle(runtime().publish)(all);
+    });
 }
 
 void thread_started(std::size_t index) {
