@@ -1,7 +1,7 @@
 """Requests as a location gets them."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from fake_owt import Call
 
 
 @pytest.fixture
-def ask(log: Any) -> Callable[..., Any]:
+def ask(log: Any) -> Iterator[Callable[..., Any]]:
     """Makes a request the running call's: ask(path, method=..., headers=..., body=...)."""
     from owt.process.context import current
     from owt.process.request import Request
@@ -37,4 +37,6 @@ def ask(log: Any) -> Callable[..., Any]:
         current.set(request)
         return request
 
-    return ask
+    token = current.set(None)  # type: ignore[arg-type]
+    yield ask
+    current.reset(token)

@@ -14,6 +14,7 @@ from random import Random
 from typing import Any, TypedDict
 
 import numpy as np
+import pandas as pd
 import pytest
 from fake_owt import wait_until
 from owt.process.context import Cancelled
@@ -107,6 +108,14 @@ def missing() -> None:
     abort(404, "not here")
 
 
+def pixels() -> np.ndarray:
+    return np.zeros((2, 3, 3), np.uint8)
+
+
+def frame() -> pd.DataFrame:
+    return pd.DataFrame({"n": [1]})
+
+
 def raw() -> bytes:
     return b"\0\1"
 
@@ -140,7 +149,15 @@ FUNCTIONS = {
         breaks,
         fails,
     )
-} | {"sub__deep": add, "missing": missing, "raw": raw, "later": later, "later_words": later_words}
+} | {
+    "sub__deep": add,
+    "missing": missing,
+    "raw": raw,
+    "pixels": pixels,
+    "frame": frame,
+    "later": later,
+    "later_words": later_words,
+}
 
 
 class Client:
@@ -324,6 +341,9 @@ def test_pictures_and_sound(client: Client) -> None:
     (made,) = client.call("picture")["content"]
     assert (made["type"], made["mimeType"]) == ("image", "image/png")
     assert Image.open(io.BytesIO(base64.b64decode(made["data"]))).size == (3, 2)
+    (made,) = client.call("pixels")["content"]
+    assert made["type"] == "image", "of what can be a picture and JSON, a model looks at the picture"
+    assert client.call("frame")["content"] == [{"type": "text", "text": '[{"n":1}]'}]
     (made,) = client.call("sound")["content"]
     assert (made["type"], made["mimeType"]) == ("audio", "audio/wav")
     (made,) = client.call("raw")["content"]
@@ -614,8 +634,36 @@ def test_no_message_breaks_it(ask: Any, catalog: Catalog) -> None:
     """What is no message is told so; nothing that comes as JSON is a failure of owt's own."""
     catalog.runs_code = True
     random = Random(7)
-    scalars: list[Any] = [None, True, -1, 1.5, 10**400, "", "add", "run_python", "tools/call", "2.0", "\ud800", "\0", [], {}]
-    names = ["jsonrpc", "id", "method", "params", "name", "arguments", "_meta", "progressToken", "code", "kwargs", "a", "result"]
+    scalars: list[Any] = [
+        None,
+        True,
+        -1,
+        1.5,
+        10**400,
+        "",
+        "add",
+        "run_python",
+        "tools/call",
+        "2.0",
+        "\ud800",
+        "\0",
+        [],
+        {},
+    ]
+    names = [
+        "jsonrpc",
+        "id",
+        "method",
+        "params",
+        "name",
+        "arguments",
+        "_meta",
+        "progressToken",
+        "code",
+        "kwargs",
+        "a",
+        "result",
+    ]
     methods = ["tools/call", "tools/list", "initialize", "ping", "server/discover", "notifications/cancelled"]
 
     def anything(depth: int = 3) -> Any:
@@ -629,9 +677,15 @@ def test_no_message_breaks_it(ask: Any, catalog: Catalog) -> None:
         client = Client(ask, catalog, random.choice([MODERN, LEGACY, "2025-03-26"]))
         message: Any = {"jsonrpc": "2.0", "id": turn, "method": random.choice(methods), "params": anything()}
         if random.random() < 0.5:
-            params = {"name": random.choice(["add", "run_python", "count"]), "arguments": anything(), "_meta": anything(1)}
+            params = {
+                "name": random.choice(["add", "run_python", "count"]),
+                "arguments": anything(),
+                "_meta": anything(1),
+            }
             wanted = {"name": str, "arguments": object, "_meta": dict}
-            message = client.message("tools/call", {key: one for key, one in params.items() if isinstance(one, wanted[key])})
+            message = client.message(
+                "tools/call", {key: one for key, one in params.items() if isinstance(one, wanted[key])}
+            )
         if random.random() < 0.3:
             message[random.choice(list(message))] = anything()
         if random.random() < 0.1:
@@ -639,7 +693,10 @@ def test_no_message_breaks_it(ask: Any, catalog: Catalog) -> None:
         body = json.dumps(message).encode()
         method, name = ("", "") if isinstance(message, list) else (message.get("method"), (message.get("params") or {}))
         name = name.get("name") if isinstance(name, dict) else ""
-        headers = {"Mcp_Method": method if isinstance(method, str) else None, "Mcp_Name": name if isinstance(name, str) else None}
+        headers = {
+            "Mcp_Method": method if isinstance(method, str) else None,
+            "Mcp_Name": name if isinstance(name, str) else None,
+        }
         headers = {key: value if value and value.isascii() else None for key, value in headers.items()}
         made = client.post(body, **headers)
         if isinstance(made, Response):
