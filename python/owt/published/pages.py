@@ -82,7 +82,8 @@ def form_page(published: Published, request: Request, *, listed: bool = True) ->
         '<button class="reset" type="reset">Reset</button><span class="keys">Ctrl+Enter runs, Esc cancels</span></div>',
         "</form>",
         f'<section class="panel answer" aria-labelledby="answer"><h2 id="answer">Answer</h2>{_expected(one)}'
-        '<p class="state">Nothing has run yet.</p><p class="told" role="status"></p><div class="shown"></div></section>',
+        '<p class="state">Nothing has run yet.</p><p class="told" role="status"></p>'
+        '<div class="shown"></div></section>',
         "</div>",
         _COPIES,
         "<noscript><p>Without JavaScript the answer takes this page's place; lists are written as JSON.</p></noscript>",
