@@ -6,9 +6,7 @@
 #include <stdexcept>
 
 #include "call/text.hpp"
-#include "nginx/answer.hpp"
 #include "nginx/handler.hpp"
-#include "nginx/state.hpp"
 
 namespace owt {
 
@@ -57,12 +55,14 @@ const char* complain_of(const std::string& path, bool directory) {
 }
 
 // Takes a last argument "lazy" off.
-bool takes_lazy(ngx_conf_t* cf, ngx_uint_t least) {
-    bool lazy = cf->args->nelts > least && to_view(arguments(cf)[cf->args->nelts - 1]) == "lazy";
-    if (lazy) {
+Publication of_kind(ngx_conf_t* cf, Publication::Kind kind) {
+    Publication publication;
+    publication.kind = kind;
+    publication.lazy = cf->args->nelts > 2 && to_view(arguments(cf)[cf->args->nelts - 1]) == "lazy";
+    if (publication.lazy) {
         cf->args->nelts--;
     }
-    return lazy;
+    return publication;
 }
 
 char* publish(ngx_conf_t* cf, LocationConf& location, Publication publication) {
@@ -97,7 +97,7 @@ char* refuse(ngx_conf_t* cf, const std::string& place, const char* why) {
 
 char* set_owt_file(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
     try {
-        Publication publication{.kind = Publication::Kind::file, .lazy = takes_lazy(cf, 2)};
+        Publication publication = of_kind(cf, Publication::Kind::file);
         publication.path = full_path(cf, arguments(cf)[1]);
         if (const char* complaint = complain_of(publication.path, false)) {
             return fail(cf, publication.path + " " + complaint +
@@ -131,7 +131,7 @@ char* set_owt_root(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
                         "the names of functions are what follows the location's own: "
                         "write it as in \"location /api/ { owt_root /srv/api; }\"");
         }
-        Publication publication{.kind = Publication::Kind::root, .lazy = takes_lazy(cf, 2)};
+        Publication publication = of_kind(cf, Publication::Kind::root);
         if (cf->args->nelts > 2) {
             return fail(cf, "wants a directory, and perhaps \"lazy\"");
         }
@@ -151,7 +151,7 @@ char* set_owt_root(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
 
 char* set_owt_mcp(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
     try {
-        Publication publication{.kind = Publication::Kind::tools, .lazy = takes_lazy(cf, 2)};
+        Publication publication = of_kind(cf, Publication::Kind::tools);
         if (cf->args->nelts > 2) {
             return fail(cf, "wants a directory, and perhaps \"lazy\"");
         }
@@ -205,57 +205,6 @@ void assign_publications(MainConf& main) {
         std::size_t instance = server_conf(publishing.server)->instance;
         (*main.instances)[instance].settings.published.push_back(*publishing.location->published);
     }
-}
-
-namespace {
-
-Problem not_published() {
-    return {404, "not-published", "No function is published under this name."};
-}
-
-bool asks_for_page(ngx_http_request_t* request) {
-    if (!(request->method & (NGX_HTTP_GET | NGX_HTTP_HEAD))) {
-        return false;
-    }
-    const RequestState* state = find_state(request);
-    if (state != nullptr && state->verdict.kind == Verdict::Kind::confirm) {
-        return true;  // a link from elsewhere is shown what it would call
-    }
-    if (request->args.len > 0 || request->headers_in.content_length_n > 0 || request->headers_in.chunked) {
-        return false;
-    }
-    bool page = false;
-    each_header(request->headers_in.headers, [&](const ngx_table_elt_t& header) {
-        page = page || (same(to_view(header.key), "Accept") && wants_page(to_view(header.value)));
-    });
-    return page;
-}
-
-std::optional<Aim> aim_of(ngx_http_request_t* request) {
-    return aim(**location_conf(request).published, to_view(request->uri), asks_for_page(request));
-}
-
-}  // namespace
-
-std::optional<Problem> check_aim(ngx_http_request_t* request) {
-    return aim_of(request) ? std::nullopt : std::optional(not_published());
-}
-
-std::optional<Problem> aim_call(ngx_http_request_t* request, Call::Asked& asked) {
-    auto found = aim_of(request);
-    if (!found) {
-        return not_published();
-    }
-    const LocationConf& conf = location_conf(request);
-    asked.published = *conf.published;
-    asked.name = std::move(found->name);
-    asked.query = to_view(request->args);
-    Params& params = asked.params;
-    params.published = true;
-    params.use_cache = params.cache_kwargs = conf.keep && found->code_id != door;
-    params.code_id = std::move(found->code_id);
-    params.fn_name = std::move(found->function);
-    return std::nullopt;
 }
 
 }  // namespace owt

@@ -4,6 +4,7 @@
 
 #include <Python.h>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -58,6 +59,10 @@ class Detached {
   private:
     PyThreadState* state_;
 };
+
+// How long a thread that asks for the GIL waits before it interrupts the one that has it. Python's own 5 ms are long
+// beside most calls.
+constexpr auto switch_interval = std::chrono::milliseconds(1);
 
 // All below need the GIL and let no exception out.
 
@@ -122,7 +127,7 @@ struct Runtime {
     PyObject* stop;
     PyObject* relieve;
     PyObject* cancelled;  // the exception owt.Cancelled
-    PyObject* json_loads;
+    PyObject* read_json;
     PyObject* name_run;  // 'run'
 };
 const Runtime& runtime();

@@ -1,5 +1,8 @@
 #include "python/slot.hpp"
 
+#include <time.h>
+
+#include <chrono>
 #include <utility>
 
 namespace owt {
@@ -7,6 +10,18 @@ namespace owt {
 namespace {
 
 thread_local Slot* current = nullptr;
+
+constexpr int short_call = 10;  // switch intervals
+
+// The processor's time.
+std::chrono::nanoseconds used_by(pthread_t thread) {
+    clockid_t clock{};
+    timespec time{};
+    if (::pthread_getcpuclockid(thread, &clock) == 0) {
+        ::clock_gettime(clock, &time);
+    }
+    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
 
 std::function<void(const CallPtr&)>& loaded() {
     static auto& tell = *std::make_unique<std::function<void(const CallPtr&)>>().release();
@@ -20,6 +35,7 @@ void Slot::take(const CallPtr& call) {
     std::lock_guard lock(mutex_);
     call_ = call;
     told_ = false;
+    interruptions_ = 0;
     loaded_at_ = {};
 }
 
@@ -38,6 +54,21 @@ CallPtr Slot::call() {
 bool Slot::runs(const Call& call) {
     std::lock_guard lock(mutex_);
     return call_.get() == &call;
+}
+
+Slot::Runs Slot::interrupted() {
+    std::lock_guard lock(mutex_);
+    if (call_ == nullptr) {
+        return Runs::nothing;
+    }
+    auto used = used_by(thread);
+    if (interruptions_++ == 0) {
+        used_before_ = used;
+    }
+    if (interruptions_ <= short_call) {
+        return Runs::short_call;
+    }
+    return used - used_before_ > short_call / 2 * python::switch_interval ? Runs::computation : Runs::nothing;
 }
 
 void Slot::interrupt(const CallPtr& call) {

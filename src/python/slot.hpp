@@ -32,6 +32,13 @@ class Slot {
     // The call that runs here, from any thread.
     CallPtr call();
     bool runs(const Call& call);
+    // Somebody got the GIL by interrupting whoever had it. What may have been interrupted here:
+    enum class Runs {
+        nothing,      // or a call that waits for something else
+        short_call,   // as far as one can tell
+        computation,  // that goes on and on
+    };
+    Runs interrupted();
 
     // Raises owt.Cancelled if this call still runs here and does not know yet. With the GIL. Not while it loads an
     // endpoint: see on_loaded().
@@ -55,7 +62,9 @@ class Slot {
 
     std::mutex mutex_;  // held for moments only, and never while taking the GIL
     CallPtr call_;
-    bool told_ = false;  // owt.Cancelled is on its way, or the call has learnt of it otherwise
+    int interruptions_ = 0;
+    std::chrono::nanoseconds used_before_{};  // of a processor, until the first of them
+    bool told_ = false;                       // owt.Cancelled is on its way, or the call has learnt of it otherwise
     std::atomic<bool> lost_ = false;
     int loading_ = 0;  // a load may import another endpoint
     Clock::time_point loaded_at_;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "call/hooks.hpp"
@@ -20,6 +21,8 @@ namespace owt {
 namespace {
 
 constexpr unsigned most_failures = 3;
+constexpr auto interrupts = python::switch_interval * 9 / 10;  // who waits for so long
+constexpr auto hand_over = std::chrono::microseconds(100);     // until another thread has the GIL that was let go
 
 void hook_detached([[maybe_unused]] const char* name) {
 #ifdef OWT_TEST_HOOKS
@@ -117,12 +120,39 @@ CallPtr Threads::next(python::Thread& thread, bool ran) {
         }
         thread.detach();
         bool go_on = queue_.wait();
-        thread.attach();
+        attach_in_turn(thread);
         queue_.arrived();
         if (!go_on) {
             return nullptr;
         }
     }
+}
+
+// Who waits long enough for the GIL interrupts whoever has it, in the middle of a call perhaps; others then go on with
+// the queue, and that call waits for all that came after it. So a short call that was interrupted goes on first, unless
+// computations are about: these take turns, and the more threads run short calls the more turns are theirs.
+void Threads::attach_in_turn(python::Thread& thread) {
+    for (;;) {
+        auto begin = Clock::now();
+        thread.attach();
+        if (Clock::now() - begin < interrupts || !others_are_to_go_on()) {
+            return;
+        }
+        thread.detach();
+        std::this_thread::sleep_for(hand_over);
+    }
+}
+
+bool Threads::others_are_to_go_on() {
+    bool short_calls = false;
+    bool computations = false;
+    std::lock_guard lock(slots_mutex_);
+    for (const SlotPtr& slot : slots_) {
+        Slot::Runs what = slot->interrupted();
+        short_calls |= what == Slot::Runs::short_call;
+        computations |= what == Slot::Runs::computation;
+    }
+    return short_calls && !computations;
 }
 
 void Threads::run(Slot& slot, const CallPtr& call) {

@@ -49,6 +49,8 @@ class Threads {
   private:
     void serve(const SlotPtr& slot);
     CallPtr next(python::Thread& thread, bool ran);
+    void attach_in_turn(python::Thread& thread);
+    bool others_are_to_go_on();
     void run(Slot& slot, const CallPtr& call);
     std::size_t bearable() const;
     void count(bool sound);

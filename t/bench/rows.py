@@ -7,7 +7,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
@@ -410,6 +410,41 @@ def model(run: Run) -> Iterator[Row]:
     yield Row("batches, 64 clients: calls a second / by hand", share, "x", Goal(0.9, "x", at_least=True))
 
 
+COMPUTE = """\
+import time
+
+def run(request, name, seconds):
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+    return f"Hello, {name}!"
+"""
+
+
+def neighbours(run: Run) -> Iterator[Row]:
+    """Calls that compute in Python and share a GIL: who comes how late."""
+    if not run.find("owt-8"):
+        return
+    short = replace(peers.owt(), echo=json.dumps({"code": COMPUTE, "name": "owt", "seconds": 0.002}))
+    with run.server(short) as server:
+        load.echo(server, 8, 1)
+        taken = [load.echo(server, 8, run.sizes.seconds) for _ in range(run.sizes.rounds)]
+    yield Row("calls that compute for 2 ms, 8 clients: a second", median(seen.rate for seen in taken), "/s")
+    yield Row(
+        "calls that compute for 2 ms, 8 clients: p99 / p50",
+        median(seen.p99 / seen.p50 for seen in taken),
+        "x",
+        Goal(6, "x"),
+    )
+    with run.server(peers.owt()) as server:
+        alone = [load.echo(server, 1, run.sizes.seconds) for _ in range(run.sizes.rounds)]
+        with load.held(server, load.post(SPIN), 2):
+            beside = [load.echo(server, 1, run.sizes.seconds) for _ in range(run.sizes.rounds)]
+    for title, seen in (("alone", alone), ("beside two that compute without end", beside)):
+        for name in ("p50", "p99"):
+            yield Row(f"echo, 1 client, {title}: {name}", median(getattr(one, name) for one in seen) * 1000, " ms")
+
+
 SECTIONS: dict[str, Callable[[Run], Iterator[Row]]] = {
     "echo": echoes,
     "binding": binding,
@@ -422,6 +457,7 @@ SECTIONS: dict[str, Callable[[Run], Iterator[Row]]] = {
     "memory": memory,
     "calls": calls,
     "model": model,
+    "neighbours": neighbours,
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
@@ -67,7 +66,7 @@ FILES = {
     "api/lists.py": "def run(x: list[int]): return x\n",
     "api/once.py": "import uuid\ndef run(request, **_): return uuid.uuid4().hex\n",
     "api/batched.py": "from owt import batch\n@batch()\ndef run(xs): return [x * 2 for x in xs]\n",
-    "api/flasked.py": "from flask import request, jsonify\ndef run(): return jsonify(request.args.to_dict())\n",
+    "api/flasked.py": "from flask import request, jsonify\ndef run(**_): return jsonify(request.args.to_dict())\n",
     "api/classy.py": (
         "import pickle\nclass Thing:\n    def __init__(self, n): self.n = n\n"
         "def run(n: int): return pickle.loads(pickle.dumps(Thing(n))).n\n"
@@ -182,7 +181,7 @@ def test_everything_that_an_adaptor_may_be(server: Server) -> None:
     assert server.get("/api/stream?n=2").text == "0\n1\n"
     assert server.get("/api/later?a=1").text == "2"
     assert [server.get(f"/api/later?a={n}").text for n in range(5)] == ["1", "2", "3", "4", "5"]
-    assert server.get("/api/batched?x=4").text == "44"
+    assert server.get("/api/batched?xs=4").text == "44"
     assert server.get("/api/flasked?a=1").json() == {"a": "1"}
     assert server.get("/api/classy?n=3").text == "3"
     assert server.get("/api/spawned?n=3").json() == [6]
@@ -232,7 +231,6 @@ ASTRAY = [
     "_sub/x",
     ".sub/x",
     "..",
-    "../api/hello",
     "%2e%2e/outside/secret",
     "..%2foutside%2fsecret",
     "%2e%2e%2foutside%2fsecret",
@@ -496,16 +494,14 @@ def test_what_is_lazy_is_loaded_by_its_first_call(server: Server) -> None:
 
 def test_a_running_call_ends_in_its_own_version(server: Server) -> None:
     path = server.dir / "api/long.py"
-    text = "import time, pathlib\nWHICH = '{which}'\ndef run(gate):\n    while not pathlib.Path(gate).exists(): time.sleep(.01)\n    return WHICH\n"
+    text = "import time, pathlib\nWHICH = '{which}'\ndef run(gate, mark='/dev/null'):\n    pathlib.Path(mark).touch()\n    while not pathlib.Path(gate).exists(): time.sleep(.01)\n    return WHICH\n"
     write(path, text.format(which="old"))
     gate = server.dir / "gate-long"
     with ThreadPoolExecutor() as threads:
-        running = threads.submit(server.get, "/api/long", params={"gate": str(gate)})
-        server.wait_log("")
-        wait_until(lambda: not running.done(), "it to run")
-        time.sleep(0.3)
+        running = threads.submit(server.get, "/api/long", params={"gate": str(gate), "mark": str(server.dir / "runs")})
+        wait_until((server.dir / "runs").exists, "it to run")
         write(path, "def run(gate): return 'new'\n")
-        wait_until(lambda: server.client().get("/api/long?gate=x").text == "new", "the new version")
+        wait_until(lambda: server.client().get("/api/long?gate=/").text == "new", "the new version")
         gate.touch()
         assert running.result().text == "old"
 
@@ -600,15 +596,12 @@ def test_a_thousand_files(start: Any) -> None:
         assert server.workers() == pids
 
 
-def test_unreadable(server: Server) -> None:
-    """Root reads everything: so what cannot be read is a file of another kind of trouble, a directory's entry alone."""
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_what_cannot_be_read(server: Server) -> None:
     path = server.dir / "api/unreadable.py"
     write(path, "def run(): return 1\n")
     path.chmod(0)
     answer = server.get("/api/unreadable")
-    if os.geteuid() == 0:
-        assert answer.text == "1"
-    else:
-        assert answer.status_code == 500
-        assert str(server.dir) not in answer.text
-    assert json.dumps(answer.status_code)
+    assert answer.status_code == 500
+    assert str(server.dir) not in answer.text
+    server.wait_log(f"Permission denied.*{path}")

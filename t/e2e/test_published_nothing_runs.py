@@ -52,7 +52,7 @@ FILES = {
     "api/typed.py": "def run(a: int, code: str = '', kwargs: dict = {}, fn_name: list[str] = []): return [a, code, kwargs]\n",
     "api/one.py": "def run(code): return code\n",
     "api/later.py": "async def run(request, code='', **rest): return code\n",
-    "api/stream.py": "def run(code='', kwargs=''):\n    yield code\n    yield str(kwargs)\n",
+    "api/stream.py": "def run(code='', kwargs=''):\n    yield str(code)\n    yield str(kwargs)\n",
     "api/pipeline.py": "pipe().kwarg('code').f(str)\n",
     "api/audit.py": (
         "import audited\ndef run(counts: bool):\n    audited.counts = counts\n    seen, audited.seen[:] = list(audited.seen), []\n"

@@ -155,7 +155,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             break;
         }
         case 'n': {
-            const Publication root{.kind = Publication::Kind::root, .path = "/srv", .prefix = "/api/"};
+            Publication root;
+            root.kind = Publication::Kind::root;
+            root.path = "/srv";
+            root.prefix = "/api/";
             auto found = aim(root, text, false);
             if (found && found->code_id != door) {
                 require(is_utf8(found->code_id) && found->code_id == "/srv/" + found->name + ".py");

@@ -9,6 +9,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from owt.asked.binding import LAST
 from owt.process import failure
 from owt.process.context import Cancelled
@@ -21,6 +23,17 @@ _MAX_LENGTH = 16 * 1024  # characters of a text that is worth remembering
 #: What an endpoint remembers of such texts: expressions as functions, and None for those that are none.
 #: JSON is not remembered: reading it gives fresh objects and is the first thing tried.
 Texts = dict[str, Callable[[object], object] | None]
+
+
+_decode = msgspec.json.Decoder().decode
+
+
+def read_json(text: str) -> object:
+    """As ``json.loads``, several times as fast for what is JSON by RFC 8259. Raises ValueError, RecursionError."""
+    try:
+        return _decode(text)
+    except Exception:  # Python takes more: NaN, 1e999, halves of surrogate pairs
+        return json.loads(text)
 
 
 def merge(text: str, kwargs: dict[str, Any], names: dict[str, Any], texts: Texts, request: object) -> None:
@@ -46,7 +59,7 @@ def _evaluate(text: str, names: dict[str, Any], texts: Texts, request: object) -
         function = texts[text]
     except KeyError:
         try:
-            return json.loads(text)
+            return read_json(text)
         except (ValueError, RecursionError):
             function = _function(text, names)
             if len(text) <= _MAX_LENGTH:
@@ -111,7 +124,7 @@ def _read_again(text: str) -> object:
     """A text that is the text of a dict stands for that; else for itself."""
     value: object
     try:
-        value = json.loads(text)
+        value = read_json(text)
     except (ValueError, RecursionError):
         try:
             value = ast.literal_eval(text.strip())

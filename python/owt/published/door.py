@@ -24,7 +24,7 @@ def open_door(published: Iterable[tuple[Any, ...]]) -> None:
     places = [Place(*place) for place in published]
     made = loaded.Endpoint(sys.modules[__name__], b"", False, path=ID, stays=True)
     made.path = __file__
-    loaded.take_in(made)
+    loaded.take_in_own(made)
     files.publish(places)
 
 

@@ -15,6 +15,7 @@ from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import _owt
@@ -58,6 +59,7 @@ class File:
 _files: dict[str, File] = {}
 #: The directories, and whether what they publish is lazy.
 _roots: dict[str, bool] = {}
+_missing: set[str] = set()
 _retired: list[loaded.Endpoint] = []
 _waiting: deque[File] = deque()
 _queued: set[str] = set()
@@ -238,12 +240,15 @@ def _watch() -> None:
 def _look() -> None:
     """Has loaded anew what has changed since the last look, loads what has come, withdraws what has gone."""
     found: dict[str, Signature] = {}
-    for root in _roots:
+    away = {root for root in _roots if not _is_there(root)}
+    for root in _roots.keys() - away:
         for path, signature in places.scan(root).items():
             found[path] = signature
             _known(path, root)
     missing: list[File] = []
     for file in list(_files.values()):
+        if file.root in away:
+            continue  # whose directory is about to be put there anew, or its file system to be mounted
         now = found.get(file.path) if file.root is not None else places.look(file.path)
         if now is None:
             missing.append(file)
@@ -256,6 +261,16 @@ def _look() -> None:
                 _withdraw(file)
                 if file.root is not None:
                     _files.pop(file.path, None)  # what the configuration names may come back
+
+
+def _is_there(root: str) -> bool:
+    there = Path(root).is_dir()
+    if there:
+        _missing.discard(root)
+    elif root not in _missing:
+        _missing.add(root)
+        output.write(output.ERROR, 0, f"{root} is not there: what it has published goes on to answer")
+    return there
 
 
 def _renew_soon(file: File) -> None:

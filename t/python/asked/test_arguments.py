@@ -807,10 +807,10 @@ def test_nothing_is_imported_for_a_function_without_annotations(tmp_path):
         "from owt.engine import runtime\nendpoint.on_load = loaded.register\n"
         "call = fake_owt.Call('def run(request, name, n=1, **kw): return name')\n"
         "assert runtime.run(call, call.code_id, 'run', {'name': 'a'}, None)[2] == 'a'\n"
-        "assert 'msgspec' not in sys.modules and 'owt.asked.convert' not in sys.modules\n"
+        "assert 'owt.asked.convert' not in sys.modules\n"
         "call = fake_owt.Call('def run(n: int): return n + 1')\n"
         "assert runtime.run(call, call.code_id, 'run', {'n': '1'}, None) [2] == '2'\n"
-        "assert 'msgspec' in sys.modules\n"
+        "assert 'owt.asked.convert' in sys.modules\n"
     )
     env = {**os.environ, "OWT_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", script], check=True, env=env, timeout=60)

@@ -1,4 +1,8 @@
+import json
+from collections.abc import Callable
+
 import pytest
+from owt.asked import arguments
 
 PASS = [
     ("def run(_): return type(_).__name__", {}, "Request"),
@@ -119,3 +123,35 @@ def test_bad_kwargs(call, text):
 def test_kwargs_are_evaluated_for_each_call(call):
     source = "import itertools\ncount = itertools.count()\ndef run(n: int): return n"
     assert [call(source, text="{'n': next(count)}").text for _ in range(3)] == ["0", "1", "2"]
+
+
+# ---- JSON -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("NaN", "[1, -Infinity]", "1e999", "1e-400", "-0", "-0.0", "5e-324", "123456789012345678901234567890", "1.0"),
+        *(
+            '"\\ud83d"',
+            '"\ud800"',
+            '"\\u0000"',
+            '{"a": 1, "a": 2}',
+            " \n1\t",
+            "[1,]",
+            "01",
+            "nul",
+            "",
+            "\ufeff1",
+            "1" * 5000,
+        ),
+    ],
+)
+def test_json_is_read_as_python_reads_it(text: str) -> None:
+    def read(how: Callable[[str], object]) -> str:
+        try:
+            return repr(how(text))
+        except ValueError:
+            return "ValueError"
+
+    assert read(arguments.read_json) == read(json.loads)

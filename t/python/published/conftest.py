@@ -37,6 +37,6 @@ def ask(log: Any) -> Iterator[Callable[..., Any]]:
         current.set(request)
         return request
 
-    token = current.set(None)  # type: ignore[arg-type]
+    before = current.set(None)  # type: ignore[arg-type]
     yield ask
-    current.reset(token)
+    current.reset(before)

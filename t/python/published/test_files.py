@@ -31,7 +31,7 @@ def no_watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for path in list(files._files):
         loaded.withdraw(path)
-    for table in (files._files, files._roots, files._retired, bridge.versions):
+    for table in (files._files, files._roots, files._retired, files._missing, bridge.versions):
         table.clear()
 
 
@@ -197,6 +197,20 @@ def test_those_that_are_lazy_make_room_and_come_back(root: Path, monkeypatch: py
             assert text(root / f"f{n}.py") == f"f{n}"
     assert loaded.count() <= 3
     assert len(bridge.versions) == loaded.count()
+
+
+def test_a_directory_that_is_away_leaves_what_it_has_published(root: Path, tmp_path: Path) -> None:
+    write(root / "a.py", "def run(): return 'a'\n")
+    publish(root)
+    root.rename(tmp_path / "elsewhere")
+    for _ in range(2):
+        look()
+    assert text(root / "a.py") == "a"
+    assert [line for _, _, line in bridge.lines] == [f"{root} is not there: what it has published goes on to answer"]
+    (tmp_path / "elsewhere").rename(root)
+    write(root / "a.py", "def run(): return 'b'\n")
+    look()
+    assert text(root / "a.py") == "b"
 
 
 def test_two_functions_of_one_file(root: Path) -> None:

@@ -12,6 +12,15 @@ using namespace std::literals;
 
 namespace {
 
+Publication publication(Publication::Kind kind, const char* path, const char* prefix, const char* function = "run") {
+    Publication made;
+    made.kind = kind;
+    made.path = path;
+    made.prefix = prefix;
+    made.function = function;
+    return made;
+}
+
 std::string text_of(const std::optional<Aim>& aim) {
     return aim ? aim->code_id + " " + aim->function + " " + aim->name : "none";
 }
@@ -48,8 +57,7 @@ void names(void**) {
         "a\n",
         "a\x7f",
         "\xff",
-        "a\xc0\xaf"sv
-        "b",
+        "a\xc0\xaf/b",
         "\xc0\xae\xc0\xae",
         "\xe0\x80\xae",
         "\xed\xa0\x80",
@@ -69,7 +77,7 @@ void names(void**) {
 }
 
 void below_a_directory(void**) {
-    const Publication root{.kind = Publication::Kind::root, .path = "/srv/api", .prefix = "/api/"};
+    const Publication root = publication(Publication::Kind::root, "/srv/api", "/api/");
     struct {
         const char* uri;
         bool page;
@@ -93,17 +101,17 @@ void below_a_directory(void**) {
         std::string got = text_of(aim(root, uri, page));
         expect(got == want, uri, got);
     }
-    const Publication bare{.kind = Publication::Kind::root, .path = "/", .prefix = "/api"};
+    const Publication bare = publication(Publication::Kind::root, "/", "/api");
     expect(text_of(aim(bare, "/api/a", false)) == "/a.py run a", "/api/a");
     expect(text_of(aim(bare, "/api", false)) == "door index ", "/api");
     expect(text_of(aim(bare, "/apis", false)) == "none", "/apis");
 }
 
 void others(void**) {
-    const Publication file{.path = "/srv/tts.py", .function = "speak", .prefix = "/tts"};
+    const Publication file = publication(Publication::Kind::file, "/srv/tts.py", "/tts", "speak");
     expect(text_of(aim(file, "/tts", false)) == "/srv/tts.py speak ", "file");
     expect(text_of(aim(file, "/whatever", true)) == "door form ", "form");
-    const Publication tools{.kind = Publication::Kind::tools, .path = "/srv/api", .prefix = "/mcp"};
+    const Publication tools = publication(Publication::Kind::tools, "/srv/api", "/mcp");
     expect(text_of(aim(tools, "/mcp", true)) == "door tools ", "tools");
 }
 
