@@ -5,6 +5,7 @@ const form = document.querySelector('form');
 const spec = JSON.parse(form.dataset.spec);
 const fields = [...form.querySelectorAll('.field')];
 const state = document.querySelector('.state');
+const told = document.querySelector('.told');
 const shown = document.querySelector('.shown');
 const run = form.querySelector('.run');
 const cancel = form.querySelector('.cancel');
@@ -428,9 +429,11 @@ async function refused(answer) {
 let running;
 let sounds;
 
-function say(words, busy = false) {
+// Screen readers hear what has happened, and not each tenth of a second.
+function say(words, busy = false, aloud = true) {
   state.textContent = words;
   state.classList.toggle('busy', busy);
+  if (aloud) told.textContent = words;
 }
 
 async function call() {
@@ -446,10 +449,11 @@ async function call() {
   state.scrollIntoView({block: 'nearest'});  // on a phone it is below the form
   let bytes = 0;
   let answered = false;
-  const timer = setInterval(() => say(bytes ? `Running, ${seconds()}, ${size(bytes)}` : `Running, ${seconds()}`, true), 100);
+  const progress = () => (bytes ? `Running, ${seconds()}, ${size(bytes)}` : `Running, ${seconds()}`);
+  const timer = setInterval(() => say(progress(), true, false), 100);
   try {
     const {body, headers} = request(values());
-    const accept = 'application/json, application/problem+json, image/png, text/csv;q=0.6, */*;q=0.5';
+    const accept = 'image/png, application/problem+json, application/json;q=0.9, text/csv;q=0.6, */*;q=0.5';
     const answer = await fetch(url, {method: 'POST', body, headers: {...headers, Accept: accept}, signal: abort.signal});
     if (!answer.ok) {
       await refused(answer);

@@ -364,6 +364,7 @@ class _Call:
     def begun(self, name: str, arguments: Object) -> Object | tuple[tools.Result, Stream | Later]:
         """Calls the tool: its result, or what that has yet to come from."""
         result: tools.Result | None = None
+        tools.prefer_pictures(self.server.request)
         try:
             found = self.running.step(partial(tools.find, self.server.catalog, name, arguments))
             if found is None:

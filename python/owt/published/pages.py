@@ -82,7 +82,8 @@ def form_page(published: Published, request: Request, *, listed: bool = True) ->
         '<button class="reset" type="reset">Reset</button><span class="keys">Ctrl+Enter runs, Esc cancels</span></div>',
         "</form>",
         f'<section class="panel answer" aria-labelledby="answer"><h2 id="answer">Answer</h2>{_expected(one)}'
-        '<p class="state" role="status">Nothing has run yet.</p><div class="shown"></div></section>',
+        '<p class="state">Nothing has run yet.</p><p class="told" role="status"></p>'
+        '<div class="shown"></div></section>',
         "</div>",
         _COPIES,
         "<noscript><p>Without JavaScript the answer takes this page's place; lists are written as JSON.</p></noscript>",
@@ -180,7 +181,8 @@ class _Control:
         if kind == "boolean":
             return "boolean", "", self.boolean()
         if kind in ("integer", "number"):
-            return "number", ("whole number" if kind == "integer" else "number") + suffix, self.number(kind)
+            words = ("whole number" if kind == "integer" else "number") + _bounds(schema)
+            return "number", words + suffix, self.number(kind)
         if kind == "array" and isinstance(schema.get("items"), dict):
             items = schema["items"]
             if "enum" in items:
@@ -315,6 +317,16 @@ _INPUTS = {
 }
 
 
+def _bounds(schema: Schema) -> str:
+    """The least and the greatest that a number may be, in words."""
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if low is not None and high is not None:
+        return f", {low} to {high}"
+    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    said = [("at least", low), ("at most", high), ("above", above), ("below", below)]
+    return "".join(f", {words} {value}" for words, value in said if value is not None)
+
+
 def _file_words(parameter: Parameter) -> str:
     types = [one.get("contentMediaType") for one in _all(parameter.schemas[Way.FORM])]
     return "picture" if "image/*" in types else "file"
@@ -338,11 +350,13 @@ def _resolved(schema: Schema, one: Description) -> Schema:
 
 def _skeleton(schema: Schema) -> Any:
     """What an object looks like, to be filled in."""
-    if schema.get("type") == "object":
-        return {
-            name: _of(one) for name, one in schema.get("properties", {}).items() if name in schema.get("required", [])
-        }
-    return MISSING
+    if schema.get("type") != "object":
+        return MISSING
+    needed = schema.get("required", [])
+    fields = schema.get("properties", {}).items()
+    return {
+        name: one.get("default", _of(one)) for name, one in fields if name in needed or one.get("default") is not None
+    }
 
 
 def _of(schema: Schema) -> Any:

@@ -256,6 +256,14 @@ def _file(name: str, schema: Schema, text: str) -> Any:
     return FileStorage(BytesIO(content), f"{name}{suffix}", name, headers=Headers({"Content-Type": media_type}))
 
 
+def prefer_pictures(request: Request) -> None:
+    """What may be answered in several ways is to be what models look at: a picture, else JSON. The Accept header is
+    about MCP's own messages.
+    """
+    request.environ["HTTP_ACCEPT"] = "image/png, application/json;q=0.9, text/*;q=0.5, */*;q=0.1"
+    request.__dict__.pop("accept_mimetypes", None)
+
+
 # ---- what comes of it
 
 

@@ -301,7 +301,7 @@ OBJECT = {"type": "object"}
         (Path, {"application/octet-stream": {}}, False),
         (Image.Image, {"image/png": {}}, False),
         (Figure, {"image/png": {}, "image/svg+xml": {}, "application/pdf": {}}, False),
-        (np.ndarray, {"application/json": {"type": "array"}}, False),
+        (np.ndarray, {"application/json": {"type": "array"}, "image/png": {}}, False),
         (
             pd.DataFrame,
             {

@@ -14,6 +14,7 @@ from random import Random
 from typing import Any, TypedDict
 
 import numpy as np
+import pandas as pd
 import pytest
 from fake_owt import wait_until
 from owt.process.context import Cancelled
@@ -107,6 +108,14 @@ def missing() -> None:
     abort(404, "not here")
 
 
+def pixels() -> np.ndarray:
+    return np.zeros((2, 3, 3), np.uint8)
+
+
+def frame() -> pd.DataFrame:
+    return pd.DataFrame({"n": [1]})
+
+
 def raw() -> bytes:
     return b"\0\1"
 
@@ -140,7 +149,15 @@ FUNCTIONS = {
         breaks,
         fails,
     )
-} | {"sub__deep": add, "missing": missing, "raw": raw, "later": later, "later_words": later_words}
+} | {
+    "sub__deep": add,
+    "missing": missing,
+    "raw": raw,
+    "pixels": pixels,
+    "frame": frame,
+    "later": later,
+    "later_words": later_words,
+}
 
 
 class Client:
@@ -324,6 +341,9 @@ def test_pictures_and_sound(client: Client) -> None:
     (made,) = client.call("picture")["content"]
     assert (made["type"], made["mimeType"]) == ("image", "image/png")
     assert Image.open(io.BytesIO(base64.b64decode(made["data"]))).size == (3, 2)
+    (made,) = client.call("pixels")["content"]
+    assert made["type"] == "image", "of what can be a picture and JSON, a model looks at the picture"
+    assert client.call("frame")["content"] == [{"type": "text", "text": '[{"n":1}]'}]
     (made,) = client.call("sound")["content"]
     assert (made["type"], made["mimeType"]) == ("audio", "audio/wav")
     (made,) = client.call("raw")["content"]
