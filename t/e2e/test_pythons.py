@@ -475,6 +475,16 @@ def test_an_interpreter_is_run_by_the_user_whom_calls_run_as(fake: Fake) -> None
         shutil.rmtree(folder)
 
 
+def test_a_server_can_be_stopped_whatever_has_become_of_its_python(start: Callable[..., Server], fake: Fake) -> None:
+    fake.runs('exec /usr/bin/python3 "$@"')
+    server = start(f"owt_instance default {{ python_home {fake.home}; }}\n{LOCATION}")
+    server.expect("Python did not start|exited on signal")  # it is not what it says: see below
+    (fake.home / "bin/python3").unlink()
+    assert server.test_conf().returncode != 0
+    subprocess.run(server.command("-s", "quit"), check=True, env=server.environment(), timeout=60)
+    server.wait_exit()
+
+
 def test_the_interpreter_inherits_nothing(fake: Fake, told: Callable[..., str], tmp_path: Path) -> None:
     fake.runs(f'ls /proc/self/fd > {tmp_path}/open; exec /usr/bin/python3 "$@"')
     assert told(fake.home) == ""
@@ -492,6 +502,28 @@ def test_a_python_that_changes_behind_the_configuration_is_told(start: Callable[
     os.kill(server.workers()[0], signal.SIGKILL)
     server.wait_log(rf"Python did not start: {home}/bin/python3 had {home} for its sys\.prefix")
     (home / "pyvenv.cfg").write_text("home = /usr/bin\n")
+
+
+# ---- what is said while a bridge is made -----------------------------------------------------------------------------
+
+
+def test_a_python_that_is_not_there_is_told_by_make() -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "bridge", "PYTHON=/nowhere/python3"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "PYTHON=/nowhere/python3: there is no such program" in done.stderr
+
+
+def test_a_python_without_headers_is_told_by_make(tmp_path: Path) -> None:
+    """In one line, and not by the compiler."""
+    (tmp_path / "sysconfig.py").write_text("def get_path(name): return '/nowhere'\n")
+    code = f"import sys, runpy; sys.path.insert(0, {str(tmp_path)!r}); sys.argv = ['', 'check', '.'];"
+    code += f" runpy.run_path({str(ROOT / '.ci/python.py')!r}, run_name='__main__')"
+    done = subprocess.run(["/usr/bin/python3", "-Sc", code], capture_output=True, text=True)
+    assert re.fullmatch(
+        r"/usr/bin/python3, Python \S+, has no Python\.h in /nowhere: apt-get install \S+-dev\n", done.stderr
+    )
 
 
 def test_the_files_of_a_bridge_are_not_programs() -> None:
