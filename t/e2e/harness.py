@@ -5,6 +5,7 @@ The environment says what is tested; without it, what plain `make` has built:
     OWT_BUILD    the directory with the module, and with hooks/ (`make hooks`)
     OWT_NGINX    the nginx to run; one with the module linked in is known by its configure arguments
     OWT_PRELOAD  libraries of a sanitizer
+    OWT_HOME     a python_home for all instances that name none
 """
 
 from __future__ import annotations
@@ -33,9 +34,20 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("OWT_BUILD", ROOT / "build"))
 NGINX = os.environ.get("OWT_NGINX", "/usr/sbin/nginx")
 PRELOAD = os.environ.get("OWT_PRELOAD", "")
+HOME = os.environ.get("OWT_HOME", "")
 
 # How much longer everything may take.
 SLOW = 5 if PRELOAD else 1
+
+BLOCK = re.compile(r"owt_instance (\w+) \{(?![^}]*python_home)")
+
+
+def with_home(http: str) -> str:
+    """Where no instance names a Python, it is that of OWT_HOME."""
+    if "owt_instance default {" not in http:
+        http = f"owt_instance default {{ }} {http}"
+    return BLOCK.sub(rf"owt_instance \1 {{ python_home {HOME};", http)
+
 
 # What no error log may hold.
 BAD = re.compile(r"\[(alert|emerg)\]|(Address|Thread)Sanitizer|runtime error:|SUMMARY:")
@@ -222,6 +234,8 @@ class Server:
             raise RuntimeError("tests with hooks need the module as a file of its own")
         if os.geteuid() == 0:
             lines.insert(0, "user root;")  # whose directories these are
+        if HOME:
+            http = with_home(http)
         if "libasan" in PRELOAD:
             lines.append("env PYTHONMALLOC=malloc;")  # so that the sanitizer sees every block of Python's
         text = FRAME.format(main="\n".join(lines), http=http)
