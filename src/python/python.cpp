@@ -296,7 +296,7 @@ void relieve(std::size_t limit) {
 
 // Without a GIL the thread goes on while it is looked at, so its frames are not for others. Whoever imports holds a
 // lock of importlib's, which says whose it is.
-bool importing(PyThreadState* thread) {
+bool importing(PyThreadState*, pthread_t id) {
     try {
         py::object locks = py::getattr(py::module_::import("_frozen_importlib"), "_module_locks", py::dict());
         auto copy = py::reinterpret_steal<py::dict>(PyDict_Copy(locks.ptr()));
@@ -305,7 +305,7 @@ bool importing(PyThreadState* thread) {
         }
         for (const auto& [name, reference] : copy) {
             py::object lock = py::reinterpret_borrow<py::object>(reference)();
-            if (!lock.is_none() && lock.attr("owner").equal(py::int_(thread->thread_id))) {
+            if (!lock.is_none() && lock.attr("owner").equal(py::int_(id))) {
                 return true;
             }
         }
@@ -317,7 +317,7 @@ bool importing(PyThreadState* thread) {
 
 #else
 
-bool importing(PyThreadState* thread) {
+bool importing(PyThreadState* thread, pthread_t) {
     bool found = false;
     // A collection could run finalizers, which could let the GIL go.
     int collecting = PyGC_Disable();
