@@ -46,7 +46,7 @@ thread_local bool sound = true;
 
 // A process that an adaptor forked must not answer for its parent.
 void stay_in_worker() {
-    if (::getpid() != process_id()) {
+    if (!in_worker()) {
         ::_exit(1);
     }
 }
@@ -323,7 +323,7 @@ py::object take() {
 
 // A child that an adaptor forked may load what it likes, and nobody there interrupts it.
 std::uint64_t begin_to_load() {
-    if (::getpid() != process_id()) {
+    if (!in_worker()) {
         return 0;
     }
     load_begins();
@@ -331,7 +331,7 @@ std::uint64_t begin_to_load() {
 }
 
 void end_to_load(std::uint64_t load) {
-    if (load != 0 && ::getpid() == process_id()) {
+    if (load != 0 && in_worker()) {
         Loads::get().end(load);
         load_ends();
     }
