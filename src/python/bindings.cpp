@@ -23,6 +23,7 @@
 #include "call/urlencoded.hpp"
 #include "python/loads.hpp"
 #include "python/loop_queue.hpp"
+#include "python/process.hpp"
 #include "python/python.hpp"
 #include "python/slot.hpp"
 #include "python/versions.hpp"
@@ -533,9 +534,16 @@ OWT_MODULE(_owt, module) {
     module.def("load_ends", &end_to_load);
     module.def("take", &take);
     module.def("queue_fd", [] { return LoopQueue::get().fd(); });
-    module.def("asynchronous",
-               [](const std::string& code_id, const std::string& fn_name) { LoopQueue::get().know(code_id, fn_name); });
-    module.def("forget", [](const std::string& code_id) { LoopQueue::get().forget(code_id); });
+    module.def("asynchronous", [](const std::string& code_id, const std::string& fn_name) {
+        if (in_worker()) {  // another thread may have held the lock when this child was forked
+            LoopQueue::get().know(code_id, fn_name);
+        }
+    });
+    module.def("forget", [](const std::string& code_id) {
+        if (in_worker()) {
+            LoopQueue::get().forget(code_id);
+        }
+    });
     module.def("answers",
                [](const std::string& file, std::string version) { Versions::get().set(file, std::move(version)); });
     module.def("changes", [](const std::string& file) { Versions::get().forget(file); });

@@ -17,7 +17,7 @@
 #include <utility>
 
 #include "call/fd.hpp"
-#include "python/python.hpp"
+#include "python/process.hpp"
 
 namespace py = pybind11;
 

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <array>
@@ -19,6 +18,7 @@
 #include <vector>
 
 #include "python/guests.hpp"
+#include "python/process.hpp"
 
 namespace py = pybind11;
 
@@ -31,8 +31,6 @@ struct Interpreter {
     Runtime runtime{};
     Doorbell* doorbell = nullptr;
     Host host;
-    pid_t pid = 0;
-    const volatile char* own_page = nullptr;
     double grace = 0;
     double idle = 0;
     std::size_t endpoints = 0;
@@ -51,18 +49,6 @@ struct Interpreter {
 Interpreter& interpreter() {
     static auto* instance = std::make_unique<Interpreter>().release();
     return *instance;
-}
-
-// A page that the kernel empties in whatever a fork makes: a look at it is no system call. Null if it does not do that.
-const volatile char* own_page() {
-    constexpr std::size_t size = 4096;
-    void* page = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (page == MAP_FAILED || ::madvise(page, size, MADV_WIPEONFORK) != 0) {
-        return nullptr;
-    }
-    auto* mark = static_cast<char*>(page);
-    *mark = 1;
-    return mark;
 }
 
 class Config {
@@ -160,8 +146,7 @@ void set_environment(const Settings& settings) {
 void start(const Settings& settings, Doorbell& doorbell) {
     Interpreter& state = interpreter();
     state.doorbell = &doorbell;
-    state.pid = ::getpid();
-    state.own_page = own_page();
+    know_process();
     state.grace = std::chrono::duration<double>(settings.grace).count();
     state.idle = std::chrono::duration<double>(settings.idle).count();
     state.endpoints = settings.endpoints;
@@ -215,11 +200,6 @@ Doorbell& doorbell() {
 
 const Host& host() {
     return interpreter().host;
-}
-
-bool in_worker() {
-    const Interpreter& state = interpreter();
-    return state.own_page != nullptr ? *state.own_page != 0 : ::getpid() == state.pid;
 }
 
 double grace() {

@@ -143,8 +143,6 @@ std::string text_of(const pybind11::error_already_set& error);
 // The doorbell and the process that _owt uses.
 Doorbell& doorbell();
 const Host& host();
-// False in a process that an adaptor forked.
-bool in_worker();
 // As the instance sets them; times in seconds.
 double grace();
 double idle();

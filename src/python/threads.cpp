@@ -15,6 +15,7 @@
 #include "python/bindings.hpp"
 #include "python/loads.hpp"
 #include "python/native.hpp"
+#include "python/process.hpp"
 
 namespace owt {
 
