@@ -2,7 +2,6 @@ import logging
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import fake_owt
 import pytest
