@@ -13,7 +13,6 @@ thread_local Slot* current = nullptr;
 
 constexpr auto short_call = 10 * python::switch_interval;
 constexpr auto waking_up = std::chrono::microseconds(50);  // now and then, while one waits
-constexpr int most_waits = 20;                             // in a row; less may be for want of a processor
 
 // The processor's time.
 std::chrono::nanoseconds used_by(pthread_t thread) {
@@ -37,7 +36,7 @@ void Slot::take(const CallPtr& call) {
     std::lock_guard lock(mutex_);
     call_ = call;
     told_ = false;
-    was_interrupted_ = false;
+    seen_ = false;
     loaded_at_ = {};
 }
 
@@ -58,24 +57,19 @@ bool Slot::runs(const Call& call) {
     return call_.get() == &call;
 }
 
-Slot::Runs Slot::interrupted() {
+Slot::Runs Slot::look() {
     std::lock_guard lock(mutex_);
     if (call_ == nullptr) {
         return Runs::nothing;
     }
     auto used = used_by(thread);
-    if (!was_interrupted_) {
-        was_interrupted_ = true;
+    if (!seen_) {
+        seen_ = true;
         used_at_first_ = used_ = used;
-        waits_ = 0;
+        return Runs::short_call;
     }
-    if (used - used_ > waking_up) {
-        waits_ = 0;
-    } else if (++waits_ > most_waits) {
-        return Runs::nothing;
-    }
-    used_ = used;
-    return used - used_at_first_ < short_call ? Runs::short_call : Runs::computation;
+    bool ran = used - std::exchange(used_, used) > waking_up;
+    return !ran ? Runs::waiting : used - used_at_first_ < short_call ? Runs::short_call : Runs::computation;
 }
 
 void Slot::interrupt(const CallPtr& call) {

@@ -32,13 +32,14 @@ class Slot {
     // The call that runs here, from any thread.
     CallPtr call();
     bool runs(const Call& call);
-    // Somebody got the GIL by interrupting whoever had it. What may have been interrupted here:
+    // What has used the processor here since the last look.
     enum class Runs {
-        nothing,      // or a call that waits for something
-        short_call,   // so far
+        nothing,
+        waiting,      // a call that has not
+        short_call,   // so far, or as far as one can tell from the first look at it
         computation,  // that goes on and on
     };
-    Runs interrupted();
+    Runs look();
 
     // Raises owt.Cancelled if this call still runs here and does not know yet. With the GIL. Not while it loads an
     // endpoint: see on_loaded().
@@ -62,10 +63,9 @@ class Slot {
 
     std::mutex mutex_;  // held for moments only, and never while taking the GIL
     CallPtr call_;
-    bool was_interrupted_ = false;
-    std::chrono::nanoseconds used_at_first_{};  // of a processor, when it was interrupted first,
-    std::chrono::nanoseconds used_{};           // and last
-    int waits_ = 0;                             // so many times in a row it has hardly used any meanwhile
+    bool seen_ = false;
+    std::chrono::nanoseconds used_at_first_{};  // of the processor, at the first look,
+    std::chrono::nanoseconds used_{};           // and at the last
     bool told_ = false;                         // owt.Cancelled is on its way, or the call has learnt of it otherwise
     std::atomic<bool> lost_ = false;
     int loading_ = 0;  // a load may import another endpoint

@@ -23,6 +23,7 @@ namespace {
 
 constexpr unsigned most_failures = 3;
 constexpr auto interrupts = python::switch_interval * 9 / 10;  // who waits for so long
+constexpr int quiet_looks = 3;                                 // one may be for want of a processor
 constexpr auto hand_over = std::chrono::microseconds(100);     // until another thread has the GIL that was let go
 
 void hook_detached([[maybe_unused]] const char* name) {
@@ -133,27 +134,32 @@ CallPtr Threads::next(python::Thread& thread, bool ran) {
 // the queue, and that call waits for all that came after it. So a short call that was interrupted goes on first, unless
 // computations are about: these take turns, and the more threads run short calls the more turns are theirs.
 void Threads::attach_in_turn(python::Thread& thread) {
-    for (;;) {
+    look();
+    for (int quiet = 0; quiet < quiet_looks;) {
         auto begin = Clock::now();
         thread.attach();
-        if (Clock::now() - begin < interrupts || !others_are_to_go_on()) {
+        if (Clock::now() - begin < interrupts) {
             return;
         }
-        thread.detach();
-        std::this_thread::sleep_for(hand_over);
+        Slot::Runs what = look();
+        if (what == Slot::Runs::nothing || what == Slot::Runs::computation) {
+            return;
+        }
+        quiet = what == Slot::Runs::waiting ? quiet + 1 : 0;
+        if (quiet < quiet_looks) {
+            thread.detach();
+            std::this_thread::sleep_for(hand_over);
+        }
     }
 }
 
-bool Threads::others_are_to_go_on() {
-    bool short_calls = false;
-    bool computations = false;
+Slot::Runs Threads::look() {
+    auto all = Slot::Runs::nothing;
     std::lock_guard lock(slots_mutex_);
     for (const SlotPtr& slot : slots_) {
-        Slot::Runs what = slot->interrupted();
-        short_calls |= what == Slot::Runs::short_call;
-        computations |= what == Slot::Runs::computation;
+        all = std::max(all, slot->look());
     }
-    return short_calls && !computations;
+    return all;
 }
 
 void Threads::run(Slot& slot, const CallPtr& call) {

@@ -50,7 +50,7 @@ class Threads {
     void serve(const SlotPtr& slot);
     CallPtr next(python::Thread& thread, bool ran);
     void attach_in_turn(python::Thread& thread);
-    bool others_are_to_go_on();
+    Slot::Runs look();
     void run(Slot& slot, const CallPtr& call);
     std::size_t bearable() const;
     void count(bool sound);

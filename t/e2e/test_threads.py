@@ -6,7 +6,6 @@ import pwd
 import resource
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -45,29 +44,6 @@ def test_the_thread_that_fell_asleep_last_is_woken_first(start: Callable[..., Se
     code = "import threading\ndef run(_): return threading.current_thread().name"
     # An answer is there before its thread has fallen asleep, so that the next call may wake the one before.
     assert len({Asking(server, code).answer().text for _ in range(20)}) <= 2
-
-
-# Python's switch interval is short beside these calls; each says how many are in the middle when it begins.
-COMPUTE = """
-import time
-begun = []
-def run(_):
-    begun.append(1)
-    together = len(begun)
-    until = time.thread_time() + 0.003
-    while time.thread_time() < until:
-        pass
-    begun.pop()
-    return together
-"""
-
-
-def test_short_calls_that_compute_run_to_their_end_before_others_begin(start: Callable[..., Server]) -> None:
-    server = start(instance("threads 8;"))
-    with ThreadPoolExecutor(8) as clients:
-        together = list(clients.map(lambda _: int(Asking(server, COMPUTE).answer().body), range(240)))
-    # Two may stay in turns, if somebody else has interrupted the first.
-    assert sum(together) / len(together) < 3, "if all began at once it would be nearly 8"
 
 
 # ---- how many -------------------------------------------------------------------------------------------------------
