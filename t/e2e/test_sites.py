@@ -49,7 +49,8 @@ def served(http: str) -> Server:
     return server
 
 
-INSTANCES = "ssl_certificate {cert};\nssl_certificate_key {key};\n" + site("instances.conf")
+CERTIFICATE = "ssl_certificate {cert};\nssl_certificate_key {key};\n"
+INSTANCES = CERTIFICATE + site("instances.conf")
 
 
 @pytest.fixture(scope="module")
@@ -371,7 +372,7 @@ def test_the_site_runs_adaptors() -> None:
 
 @pytest.fixture(scope="module")
 def published_server() -> Iterator[Server]:
-    server = served(site("published.conf").replace("/srv/api", "{dir}/api"))
+    server = served(CERTIFICATE + site("published.conf").replace("/srv/api", "{dir}/api"))
     (server.dir / "api").mkdir()
     with server:
         yield server
