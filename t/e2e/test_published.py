@@ -555,9 +555,10 @@ def test_reload_of_nginx_under_load(server: Server) -> None:
     statuses: list[str] = []
 
     def call() -> None:
+        client = server.client()
         while not stop.is_set():
             # nginx closes kept-alive connections when it reloads.
-            statuses.append(server.client().get("/api/hello", headers={"Connection": "close"}).text)
+            statuses.append(client.get("/api/hello", headers={"Connection": "close"}).text)
 
     threads = [threading.Thread(target=call) for _ in range(4)]
     for thread in threads:

@@ -1294,27 +1294,67 @@ void configuration_test(void**) {
     }
 }
 
+// Where the configuration says what runs: anybody may call, but no page of another site.
+void published_test(void**) {
+    Rules rules;
+    rules.published = true;
+    expect_verdict(visit(), rules, "pass", "curl");
+    expect_verdict(from("203.0.113.5"), rules, "pass", "elsewhere");
+    expect_verdict(from("127.0.0.1", {{"X-Forwarded-For", "203.0.113.5"}}), rules, "pass", "a front");
+    expect_text(to("evil.example"), rules, "421", "owt_allow host evil.example;");
+    Visit public_address = to("evil.example");
+    public_address.local = parse_address("192.0.2.7");
+    expect_verdict(public_address, rules, "pass", "any name of a public address");
+    public_address.local = {};
+    expect_verdict(public_address, rules, "421", "an address that is not known");
+
+    const Headers foreign = {{"Sec-Fetch-Site", "cross-site"},
+                             {"Sec-Fetch-Mode", "cors"},
+                             {"Sec-Fetch-Dest", "empty"},
+                             {"Origin", "https://app.example"}};
+    expect_verdict(visit(foreign), rules, "403", "a page");
+    expect_verdict(visit({{"Origin", "https://app.example"}}), rules, "403", "a page over plain HTTP");
+    const Headers link = {
+        {"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Mode", "navigate"}, {"Sec-Fetch-Dest", "document"}};
+    Visit followed = visit(link);
+    followed.brings_python = false;
+    expect_verdict(followed, rules, "confirm", "a link with arguments");
+    followed.names_code = false;
+    expect_verdict(followed, rules, "pass", "a link without");
+    rules.links = true;
+    followed.names_code = true;
+    expect_verdict(followed, rules, "pass", "owt_allow links");
+
+    assert_false(rules.allow_origin("*").has_value());
+    assert_false(rules.check().has_value());
+    expect_verdict(visit(foreign), rules, "403", "a page that was not asked about");
+    Visit asked = with("POST", visit(foreign));
+    asked.add("Content-Type", "application/json");
+    expect_verdict(asked, rules, "pass", "a page that sends JSON");
+}
+
 }  // namespace
 
 int main() {
     const CMUnitTest tests[] = {
-        cmocka_unit_test(address_test),        cmocka_unit_test(sockaddr_test),
-        cmocka_unit_test(peer_test),           cmocka_unit_test(unix_test),
-        cmocka_unit_test(proxy_protocol_test), cmocka_unit_test(forwarded_for_test),
-        cmocka_unit_test(forwarded_test),      cmocka_unit_test(local_host_test),
-        cmocka_unit_test(front_sign_test),     cmocka_unit_test(http10_test),
-        cmocka_unit_test(element_test),        cmocka_unit_test(plain_element_test),
-        cmocka_unit_test(ping_test),           cmocka_unit_test(strict_test),
-        cmocka_unit_test(foreign_host_test),   cmocka_unit_test(port_test),
-        cmocka_unit_test(own_address_test),    cmocka_unit_test(known_host_test),
-        cmocka_unit_test(host_text_test),      cmocka_unit_test(front_name_test),
-        cmocka_unit_test(https_front_test),    cmocka_unit_test(same_origin_test),
-        cmocka_unit_test(link_test),           cmocka_unit_test(prefetch_test),
-        cmocka_unit_test(origin_test),         cmocka_unit_test(referer_test),
-        cmocka_unit_test(browser_test),        cmocka_unit_test(program_test),
-        cmocka_unit_test(allowed_origin_test), cmocka_unit_test(any_origin_test),
-        cmocka_unit_test(cors_test),           cmocka_unit_test(page_text_test),
-        cmocka_unit_test(spelling_test),       cmocka_unit_test(configuration_test),
+        cmocka_unit_test(published_test),     cmocka_unit_test(address_test),
+        cmocka_unit_test(sockaddr_test),      cmocka_unit_test(peer_test),
+        cmocka_unit_test(unix_test),          cmocka_unit_test(proxy_protocol_test),
+        cmocka_unit_test(forwarded_for_test), cmocka_unit_test(forwarded_test),
+        cmocka_unit_test(local_host_test),    cmocka_unit_test(front_sign_test),
+        cmocka_unit_test(http10_test),        cmocka_unit_test(element_test),
+        cmocka_unit_test(plain_element_test), cmocka_unit_test(ping_test),
+        cmocka_unit_test(strict_test),        cmocka_unit_test(foreign_host_test),
+        cmocka_unit_test(port_test),          cmocka_unit_test(own_address_test),
+        cmocka_unit_test(known_host_test),    cmocka_unit_test(host_text_test),
+        cmocka_unit_test(front_name_test),    cmocka_unit_test(https_front_test),
+        cmocka_unit_test(same_origin_test),   cmocka_unit_test(link_test),
+        cmocka_unit_test(prefetch_test),      cmocka_unit_test(origin_test),
+        cmocka_unit_test(referer_test),       cmocka_unit_test(browser_test),
+        cmocka_unit_test(program_test),       cmocka_unit_test(allowed_origin_test),
+        cmocka_unit_test(any_origin_test),    cmocka_unit_test(cors_test),
+        cmocka_unit_test(page_text_test),     cmocka_unit_test(spelling_test),
+        cmocka_unit_test(configuration_test),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
