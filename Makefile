@@ -123,7 +123,6 @@ B := build$(if $(SANITIZE),/$(SANITIZE))
 SO := ngx_http_owt_module.so
 BRIDGE := python/_bridge.$(soabi).so
 SOURCES := $(wildcard src/call/*pp src/guard/*pp src/nginx/*pp)
-bridge_sources := $(wildcard src/call/*.cpp src/python/*.cpp)
 
 all: $(B)/$(SO) $(B)/$(BRIDGE)
 bridge: $(B)/$(BRIDGE)
@@ -212,15 +211,19 @@ $(addsuffix /python/$(soabi)/complete,$(B) $(B)/hooks $(B)/static): %/python/$(s
 	@$(about) packages $(fetched) | xargs -d '\n' ln -s -t $(@D)
 	@touch $@
 
-# Whatever it is made with, of this Python and this pybind11.
+# Whatever it is made with, of this Python and this pybind11; and what has nothing to do with these.
 $(addsuffix /bridge/$(soabi)/flags,$(B) $(B)/hooks): $(fetched)/complete .always
 	@mkdir -p $(@D)
 	@{ $(about) flags $(fetched); echo '$(CXX_FLAGS) $(LD_FLAGS)'; } > $@.new || { rm $@.new; exit 1; }
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+$(addsuffix /bridge/flags,$(B) $(B)/hooks): .always
+	@mkdir -p $(@D)
+	@echo '$(CXX_FLAGS)' > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-bridge_prerequisites := $(bridge_sources) $(wildcard src/call/*.hpp src/python/*.hpp) src/python/bridge.map
-$(B)/$(BRIDGE) $(B)/hooks/$(BRIDGE): %/$(BRIDGE): %/python/$(soabi)/complete %/bridge/$(soabi)/flags \
-    $(bridge_prerequisites)
+bridge_sources := $(wildcard src/call/*pp src/python/*) src/stamp python/pyproject.toml
+$(B)/$(BRIDGE) $(B)/hooks/$(BRIDGE): %/$(BRIDGE): %/python/$(soabi)/complete %/bridge/$(soabi)/flags %/bridge/flags \
+    $(bridge_sources)
 	@echo "building $@"
 	@$(MAKE) $(quiet) -j$(JOBS) $*/bridge/$(soabi)/bridge.so
 	@install -m 644 $*/bridge/$(soabi)/bridge.so $@
@@ -229,19 +232,22 @@ $(B)/static/$(BRIDGE): $(B)/$(BRIDGE) $(B)/static/python/$(soabi)/complete
 	@ln -sfr $< $@
 
 define compile_bridge
-$(1)/%.o: src/%.cpp $(1)/flags
+$(1)/bridge/call/%.o: src/call/%.cpp $(1)/bridge/flags
 	@mkdir -p $$(@D)
-	$$(CXX) -std=c++20 -iquote src -fPIC -fvisibility=hidden -O2 -g -Wall -Wextra -MMD -MP \
-	    $$$$(head -n1 $(1)/flags) $$(CXX_FLAGS) $(2) -c -o $$@ $$<
-$(1)/python/pool.o: CXX_FLAGS += -DOWT_STAMP='"$(shell src/stamp)"'
-$(1)/python/pool.o: $(wildcard src/call/*.hpp) src/stamp python/pyproject.toml
-$(1)/bridge.so: $(bridge_sources:src/%.cpp=$(1)/%.o)
+	$$(CXX) $(bridge_flags) $(2) $$(CXX_FLAGS) -c -o $$@ $$<
+$(1)/bridge/$(soabi)/%.o: src/python/%.cpp $(1)/bridge/$(soabi)/flags
+	$$(CXX) $(bridge_flags) $(2) $$$$(head -n1 $(1)/bridge/$(soabi)/flags) $$(CXX_FLAGS) -c -o $$@ $$<
+$(1)/bridge/$(soabi)/pool.o: CXX_FLAGS += -DOWT_STAMP='"$(shell src/stamp)"'
+$(1)/bridge/$(soabi)/pool.o: $(wildcard src/call/*.hpp) src/stamp python/pyproject.toml
+$(1)/bridge/$(soabi)/bridge.so: $(patsubst src/call/%.cpp,$(1)/bridge/call/%.o,$(wildcard src/call/*.cpp)) \
+    $(patsubst src/python/%.cpp,$(1)/bridge/$(soabi)/%.o,$(wildcard src/python/*.cpp))
 	$$(CXX) -shared -Wl,--version-script=src/python/bridge.map -Wl,-z,nodelete $$(CXX_FLAGS) $$(LD_FLAGS) \
 	    -o $$@ $$^ -lsimdjson -lcrypto
--include $(wildcard $(1)/*/*.d)
+-include $(wildcard $(1)/bridge/*/*.d)
 endef
-$(eval $(call compile_bridge,$(B)/bridge/$(soabi),))
-$(eval $(call compile_bridge,$(B)/hooks/bridge/$(soabi),$(flavour)))
+bridge_flags := -std=c++20 -iquote src -fPIC -fvisibility=hidden -O2 -g -Wall -Wextra -MMD -MP
+$(eval $(call compile_bridge,$(B),))
+$(eval $(call compile_bridge,$(B)/hooks,$(flavour)))
 
 .always: ;
 

@@ -74,6 +74,9 @@ User user_of(ngx_conf_t* cf) {
 }
 
 ngx_int_t find_pythons(ngx_conf_t* cf, std::vector<Instance>& instances) {
+    if (ngx_process == NGX_PROCESS_SIGNALLER) {
+        return NGX_OK;  // "nginx -s stop" has to work, whatever has become of a Python
+    }
     Interpreters interpreters(user_of(cf));
     for (Instance& instance : instances) {
         bool named = !instance.settings.python_home.empty();

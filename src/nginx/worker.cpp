@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -12,9 +13,12 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <limits>
 #include <system_error>
+#include <thread>
 
 #include "call/hooks.hpp"
 #include "call/memory.hpp"
@@ -70,6 +74,21 @@ void on_quit(pid_t sender) {
 // A module that ends the process when it is imported is not to keep a processor busy.
 std::chrono::seconds pause_after(std::uint32_t failed_starts) {
     return std::chrono::seconds(failed_starts == 0 ? 0 : 1 << std::min(failed_starts - 1, 6U));
+}
+
+// Threads may still run: no destructor of any library may pull the ground from under them. One that is stuck in C may
+// hold a stream for ever, which then cannot be flushed.
+void end_process() {
+    constexpr auto patience = std::chrono::milliseconds(200);
+    auto flush = [](void*) -> void* {
+        std::fflush(nullptr);
+        ::_exit(0);
+    };
+    pthread_t thread;
+    if (::pthread_create(&thread, nullptr, flush, nullptr) == 0) {
+        std::this_thread::sleep_for(patience);
+    }
+    ::_exit(0);
 }
 
 void init_timer(ngx_event_t& event, Worker* worker, void (*handler)(ngx_event_t*)) {
@@ -183,11 +202,7 @@ void Worker::stop() {
     }
     ngx_close_connection(worker->bell_);
     worker->descriptors_->forget();
-    // Threads may still run: no destructor of any library may pull the ground from under them.
-    std::atexit([] {
-        std::fflush(nullptr);
-        ::_exit(0);
-    });
+    std::atexit(end_process);
 }
 
 void Worker::listen_to_doorbell(ngx_cycle_t* cycle) {

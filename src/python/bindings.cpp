@@ -23,6 +23,7 @@
 #include "call/urlencoded.hpp"
 #include "python/loads.hpp"
 #include "python/loop_queue.hpp"
+#include "python/process.hpp"
 #include "python/python.hpp"
 #include "python/slot.hpp"
 #include "python/versions.hpp"
@@ -46,7 +47,7 @@ thread_local bool sound = true;
 
 // A process that an adaptor forked must not answer for its parent.
 void stay_in_worker() {
-    if (::getpid() != process_id()) {
+    if (!in_worker()) {
         ::_exit(1);
     }
 }
@@ -323,7 +324,7 @@ py::object take() {
 
 // A child that an adaptor forked may load what it likes, and nobody there interrupts it.
 std::uint64_t begin_to_load() {
-    if (::getpid() != process_id()) {
+    if (!in_worker()) {
         return 0;
     }
     load_begins();
@@ -331,7 +332,7 @@ std::uint64_t begin_to_load() {
 }
 
 void end_to_load(std::uint64_t load) {
-    if (load != 0 && ::getpid() == process_id()) {
+    if (load != 0 && in_worker()) {
         Loads::get().end(load);
         load_ends();
     }
@@ -533,9 +534,16 @@ OWT_MODULE(_owt, module) {
     module.def("load_ends", &end_to_load);
     module.def("take", &take);
     module.def("queue_fd", [] { return LoopQueue::get().fd(); });
-    module.def("asynchronous",
-               [](const std::string& code_id, const std::string& fn_name) { LoopQueue::get().know(code_id, fn_name); });
-    module.def("forget", [](const std::string& code_id) { LoopQueue::get().forget(code_id); });
+    module.def("asynchronous", [](const std::string& code_id, const std::string& fn_name) {
+        if (in_worker()) {  // another thread may have held the lock when this child was forked
+            LoopQueue::get().know(code_id, fn_name);
+        }
+    });
+    module.def("forget", [](const std::string& code_id) {
+        if (in_worker()) {
+            LoopQueue::get().forget(code_id);
+        }
+    });
     module.def("answers",
                [](const std::string& file, std::string version) { Versions::get().set(file, std::move(version)); });
     module.def("changes", [](const std::string& file) { Versions::get().forget(file); });

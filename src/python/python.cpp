@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "python/guests.hpp"
+#include "python/process.hpp"
 
 namespace py = pybind11;
 
@@ -30,7 +31,6 @@ struct Interpreter {
     Runtime runtime{};
     Doorbell* doorbell = nullptr;
     Host host;
-    pid_t pid = 0;
     double grace = 0;
     double idle = 0;
     std::size_t endpoints = 0;
@@ -146,7 +146,7 @@ void set_environment(const Settings& settings) {
 void start(const Settings& settings, Doorbell& doorbell) {
     Interpreter& state = interpreter();
     state.doorbell = &doorbell;
-    state.pid = ::getpid();
+    know_process();
     state.grace = std::chrono::duration<double>(settings.grace).count();
     state.idle = std::chrono::duration<double>(settings.idle).count();
     state.endpoints = settings.endpoints;
@@ -200,10 +200,6 @@ Doorbell& doorbell() {
 
 const Host& host() {
     return interpreter().host;
-}
-
-int process_id() {
-    return interpreter().pid;
 }
 
 double grace() {
@@ -296,7 +292,7 @@ void relieve(std::size_t limit) {
 
 // Without a GIL the thread goes on while it is looked at, so its frames are not for others. Whoever imports holds a
 // lock of importlib's, which says whose it is.
-bool importing(PyThreadState* thread) {
+bool importing(PyThreadState*, pthread_t id) {
     try {
         py::object locks = py::getattr(py::module_::import("_frozen_importlib"), "_module_locks", py::dict());
         auto copy = py::reinterpret_steal<py::dict>(PyDict_Copy(locks.ptr()));
@@ -305,7 +301,7 @@ bool importing(PyThreadState* thread) {
         }
         for (const auto& [name, reference] : copy) {
             py::object lock = py::reinterpret_borrow<py::object>(reference)();
-            if (!lock.is_none() && lock.attr("owner").equal(py::int_(thread->thread_id))) {
+            if (!lock.is_none() && lock.attr("owner").equal(py::int_(id))) {
                 return true;
             }
         }
@@ -317,7 +313,7 @@ bool importing(PyThreadState* thread) {
 
 #else
 
-bool importing(PyThreadState* thread) {
+bool importing(PyThreadState* thread, pthread_t) {
     bool found = false;
     // A collection could run finalizers, which could let the GIL go.
     int collecting = PyGC_Disable();
@@ -424,7 +420,7 @@ void on_retirement(std::function<void(std::string)> tell) {
 }
 
 void retire(std::string why) {
-    if (::getpid() == process_id() && interpreter().retire) {
+    if (in_worker() && interpreter().retire) {
         interpreter().retire(std::move(why));
     }
 }
@@ -434,7 +430,7 @@ void on_relieved(std::function<void(bool)> tell) {
 }
 
 void relieved(bool helped) {
-    if (::getpid() == process_id() && interpreter().relieved) {
+    if (in_worker() && interpreter().relieved) {
         interpreter().relieved(helped);
     }
 }

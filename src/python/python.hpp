@@ -4,6 +4,8 @@
 
 #include <Python.h>
 
+#include <pthread.h>
+
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -86,7 +88,7 @@ void relieve(std::size_t limit);
 // half-imported for the life of the process.
 bool interrupt(PyThreadState* thread);
 void clear_interrupt(PyThreadState* thread);
-bool importing(PyThreadState* thread);
+bool importing(PyThreadState* thread, pthread_t id);
 // Ends what the calling thread's call traces or profiles (sys.settrace, cProfile) and has not ended itself: the next
 // call on this thread is another's. With the GIL.
 void end_tracing();
@@ -141,8 +143,6 @@ std::string text_of(const pybind11::error_already_set& error);
 // The doorbell and the process that _owt uses.
 Doorbell& doorbell();
 const Host& host();
-// The worker's, also in a process that an adaptor forked.
-int process_id();
 // As the instance sets them; times in seconds.
 double grace();
 double idle();

@@ -11,7 +11,9 @@ namespace {
 
 thread_local Slot* current = nullptr;
 
-constexpr int short_call = 10;  // switch intervals
+constexpr auto short_call = 10 * python::switch_interval;
+constexpr auto waking_up = std::chrono::microseconds(50);  // now and then, while one waits
+constexpr int most_waits = 20;                             // in a row; less may be for want of a processor
 
 // The processor's time.
 std::chrono::nanoseconds used_by(pthread_t thread) {
@@ -35,7 +37,7 @@ void Slot::take(const CallPtr& call) {
     std::lock_guard lock(mutex_);
     call_ = call;
     told_ = false;
-    interruptions_ = 0;
+    was_interrupted_ = false;
     loaded_at_ = {};
 }
 
@@ -62,13 +64,18 @@ Slot::Runs Slot::interrupted() {
         return Runs::nothing;
     }
     auto used = used_by(thread);
-    if (interruptions_++ == 0) {
-        used_before_ = used;
+    if (!was_interrupted_) {
+        was_interrupted_ = true;
+        used_at_first_ = used_ = used;
+        waits_ = 0;
     }
-    if (interruptions_ <= short_call) {
-        return Runs::short_call;
+    if (used - used_ > waking_up) {
+        waits_ = 0;
+    } else if (++waits_ > most_waits) {
+        return Runs::nothing;
     }
-    return used - used_before_ > short_call / 2 * python::switch_interval ? Runs::computation : Runs::nothing;
+    used_ = used;
+    return used - used_at_first_ < short_call ? Runs::short_call : Runs::computation;
 }
 
 void Slot::interrupt(const CallPtr& call) {

@@ -34,8 +34,8 @@ class Slot {
     bool runs(const Call& call);
     // Somebody got the GIL by interrupting whoever had it. What may have been interrupted here:
     enum class Runs {
-        nothing,      // or a call that waits for something else
-        short_call,   // as far as one can tell
+        nothing,      // or a call that waits for something
+        short_call,   // so far
         computation,  // that goes on and on
     };
     Runs interrupted();
@@ -62,9 +62,11 @@ class Slot {
 
     std::mutex mutex_;  // held for moments only, and never while taking the GIL
     CallPtr call_;
-    int interruptions_ = 0;
-    std::chrono::nanoseconds used_before_{};  // of a processor, until the first of them
-    bool told_ = false;                       // owt.Cancelled is on its way, or the call has learnt of it otherwise
+    bool was_interrupted_ = false;
+    std::chrono::nanoseconds used_at_first_{};  // of a processor, when it was interrupted first,
+    std::chrono::nanoseconds used_{};           // and last
+    int waits_ = 0;                             // so many times in a row it has hardly used any meanwhile
+    bool told_ = false;                         // owt.Cancelled is on its way, or the call has learnt of it otherwise
     std::atomic<bool> lost_ = false;
     int loading_ = 0;  // a load may import another endpoint
     Clock::time_point loaded_at_;

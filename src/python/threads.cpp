@@ -15,6 +15,7 @@
 #include "python/bindings.hpp"
 #include "python/loads.hpp"
 #include "python/native.hpp"
+#include "python/process.hpp"
 
 namespace owt {
 
@@ -161,7 +162,7 @@ void Threads::run(Slot& slot, const CallPtr& call) {
     call->run();
     if (!call->cancelled()) {
         count(python::run(call));
-        if (::getpid() != python::process_id()) {
+        if (!python::in_worker()) {
             ::_exit(0);  // a child that the adaptor forked and forgot to end
         }
     }

@@ -13,7 +13,7 @@ from threading import Event
 import pytest
 from asking import Answer, Asking, leave, wait_access, wait_text
 from gate import ASYNC, PAUSE, Gate
-from harness import PRELOAD, SLOW, Server, wait_until
+from harness import HOLDS_SIGNALS, PRELOAD, SLOW, Server, wait_until
 
 CONF = """
 owt_stream_buffer 64k;
@@ -386,7 +386,7 @@ def test_time_that_a_slow_client_takes_is_not_the_calls(server: Server) -> None:
 # ---- calls that do not end ------------------------------------------------------------------------------------------
 
 # The stack of a thread is written in a signal handler.
-signals_come = pytest.mark.skipif("libtsan" in PRELOAD, reason="ThreadSanitizer holds back signals from a thread in C")
+signals_come = pytest.mark.skipif(HOLDS_SIGNALS, reason="ThreadSanitizer holds back signals from a thread in C")
 
 
 @signals_come
@@ -666,6 +666,21 @@ def test_sigterm_while_a_module_is_being_preloaded(start: Callable[..., Server],
     gate.wait_reached()
     os.kill(server.master, signal.SIGTERM)
     server.wait_exit(2)
+
+
+def test_a_thread_stuck_with_a_stream_of_c_keeps_no_process(start: Callable[..., Server], tmp_path: Path) -> None:
+    """What libraries have written to their own is flushed at the end; this one is locked."""
+    server = start(instance())
+    fifo = Fifo(tmp_path)
+    code = (
+        "import ctypes, pathlib\nlibc = ctypes.CDLL(None)\nlibc.fopen.restype = ctypes.c_void_p\n"
+        "def run(_, fifo):\n    file = ctypes.c_void_p(libc.fopen(fifo.encode(), b'r+'))\n"
+        "    pathlib.Path(fifo + '.reached').touch()\n    libc.fgetc(file)\n"
+    )
+    asked = Asking(server, code, fifo=str(fifo))
+    fifo.wait_reached()
+    asked.leave()
+    server.signal("quit")
 
 
 def test_atexit_functions_run_when_the_last_call_has_ended(start: Callable[..., Server], tmp_path: Path) -> None:

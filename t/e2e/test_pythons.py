@@ -234,6 +234,26 @@ def test_a_reload_keeps_each_its_python(start: Callable[..., Server], tmp_path: 
     assert not {one[0] for one in before} & {one[0] for one in after}
 
 
+def test_a_bridge_that_a_python_has_installed_comes_first(start: Callable[..., Server], tmp_path: Path) -> None:
+    """As pip does it: the package, and the bridge in it."""
+    home = tmp_path / "venv"
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", home], check=True)
+    (site,) = home.glob("lib/python3.*/site-packages")
+    shutil.copytree(ROOT / "python/owt", site / "owt", ignore=shutil.ignore_patterns("__pycache__"))
+    bridge = said_by("/usr", "import json, sysconfig; print(json.dumps(sysconfig.get_config_var('SOABI')))")
+    shutil.copy(BUILD / f"python/_bridge.{bridge}.so", site / "owt")
+    server = start(
+        f"owt_instance default {{ python_home {home}; }}\nserver {{ listen 127.0.0.1:{{port}}; location / {{ owt; }} }}"
+    )
+    code = """
+import owt, re
+def run(_):
+    return [owt.__file__, *sorted(set(re.findall(r"/\\S*_bridge\\S*", open("/proc/self/maps").read())))]
+"""
+    answer = Asking(server, code).answer()
+    assert json.loads(answer.body) == [f"{site}/owt/__init__.py", f"{site}/owt/_bridge.{bridge}.so"], answer.text
+
+
 def test_an_instance_may_change_its_python_in_a_reload(start: Callable[..., Server], tmp_path: Path) -> None:
     one = "server { listen 127.0.0.1:{port}; location / { owt; } }"
     server = start(one)
@@ -475,6 +495,16 @@ def test_an_interpreter_is_run_by_the_user_whom_calls_run_as(fake: Fake) -> None
         shutil.rmtree(folder)
 
 
+def test_a_server_can_be_stopped_whatever_has_become_of_its_python(start: Callable[..., Server], fake: Fake) -> None:
+    fake.runs('exec /usr/bin/python3 "$@"')
+    server = start(f"owt_instance default {{ python_home {fake.home}; }}\n{LOCATION}")
+    server.expect("Python did not start|exited on signal")  # it is not what it says: see below
+    (fake.home / "bin/python3").unlink()
+    assert server.test_conf().returncode != 0
+    subprocess.run(server.command("-s", "quit"), check=True, env=server.environment(), timeout=60)
+    server.wait_exit()
+
+
 def test_the_interpreter_inherits_nothing(fake: Fake, told: Callable[..., str], tmp_path: Path) -> None:
     fake.runs(f'ls /proc/self/fd > {tmp_path}/open; exec /usr/bin/python3 "$@"')
     assert told(fake.home) == ""
@@ -492,6 +522,28 @@ def test_a_python_that_changes_behind_the_configuration_is_told(start: Callable[
     os.kill(server.workers()[0], signal.SIGKILL)
     server.wait_log(rf"Python did not start: {home}/bin/python3 had {home} for its sys\.prefix")
     (home / "pyvenv.cfg").write_text("home = /usr/bin\n")
+
+
+# ---- what is said while a bridge is made -----------------------------------------------------------------------------
+
+
+def test_a_python_that_is_not_there_is_told_by_make() -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "bridge", "PYTHON=/nowhere/python3"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "PYTHON=/nowhere/python3: there is no such program" in done.stderr
+
+
+def test_a_python_without_headers_is_told_by_make(tmp_path: Path) -> None:
+    """In one line, and not by the compiler."""
+    (tmp_path / "sysconfig.py").write_text("def get_path(name): return '/nowhere'\n")
+    code = f"import sys, runpy; sys.path.insert(0, {str(tmp_path)!r}); sys.argv = ['', 'check', '.'];"
+    code += f" runpy.run_path({str(ROOT / '.ci/python.py')!r}, run_name='__main__')"
+    done = subprocess.run(["/usr/bin/python3", "-Sc", code], capture_output=True, text=True)
+    assert re.fullmatch(
+        r"/usr/bin/python3, Python \S+, has no Python\.h in /nowhere: apt-get install \S+-dev\n", done.stderr
+    )
 
 
 def test_the_files_of_a_bridge_are_not_programs() -> None:

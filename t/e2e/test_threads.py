@@ -47,26 +47,27 @@ def test_the_thread_that_fell_asleep_last_is_woken_first(start: Callable[..., Se
     assert len({Asking(server, code).answer().text for _ in range(20)}) <= 2
 
 
-# Python's switch interval is short beside these calls; each says whether another was in the middle meanwhile.
+# Python's switch interval is short beside these calls; each says how many are in the middle when it begins.
 COMPUTE = """
 import time
 begun = []
 def run(_):
     begun.append(1)
-    shared = len(begun) > 1
+    together = len(begun)
     until = time.thread_time() + 0.003
     while time.thread_time() < until:
         pass
     begun.pop()
-    return int(shared)
+    return together
 """
 
 
-def test_a_short_call_that_was_interrupted_goes_on_before_others_begin(start: Callable[..., Server]) -> None:
+def test_short_calls_that_compute_run_to_their_end_before_others_begin(start: Callable[..., Server]) -> None:
     server = start(instance("threads 8;"))
     with ThreadPoolExecutor(8) as clients:
-        shared = list(clients.map(lambda _: int(Asking(server, COMPUTE).answer().body), range(240)))
-    assert sum(shared) < len(shared) / 2, "one call after the other would be 0, all in turns nearly all"
+        together = list(clients.map(lambda _: int(Asking(server, COMPUTE).answer().body), range(240)))
+    # Two may stay in turns, if somebody else has interrupted the first.
+    assert sum(together) / len(together) < 3, "if all began at once it would be nearly 8"
 
 
 # ---- how many -------------------------------------------------------------------------------------------------------

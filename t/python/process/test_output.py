@@ -2,7 +2,6 @@ import logging
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import fake_owt
 import pytest
@@ -10,7 +9,7 @@ from owt.process import output
 
 PROGRAM = """
 import sys
-sys.path[:0] = [{python!r}, {tests!r}]
+sys.path[:0] = {path!r}
 import fake_owt
 from owt.engine import runtime
 runtime.start()
@@ -24,8 +23,7 @@ for line in fake_owt.bridge.lines:
 
 def process(body, tmp_path):
     """The log's lines of a process of its own: start() changes what a process has only one of."""
-    tests = Path(__file__).parents[1]
-    program = PROGRAM.format(python=str(tests.parents[1] / "python"), tests=str(tests), body=body)
+    program = PROGRAM.format(path=sys.path, body=body)
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
