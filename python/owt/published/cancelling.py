@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Any, TypeVar
 
+from owt.endpoint import loading
 from owt.process.context import Cancelled
 
 T = TypeVar("T")
@@ -117,7 +118,7 @@ class Running:
             Context().run(threading.Thread(target=self._end_step, name="owt-cancel", daemon=True).start)
 
     def _end_step(self) -> None:
-        """Interrupts the step, once no import is in it that would be left half done."""
+        """Interrupts the step, once no import or load is in it that would be left half done."""
         while not self._over.is_set():
             with self._lock:
                 if not self._thread:
@@ -132,7 +133,7 @@ class Running:
 
 def _imports(frame: Any) -> bool:
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
+        if frame.f_code.co_filename.startswith("<frozen importlib") or frame.f_code.co_filename == loading.__file__:
             return True
         frame = frame.f_back
     return False

@@ -366,7 +366,7 @@ class _Call:
         result: tools.Result | None = None
         tools.prefer_pictures(self.server.request)
         try:
-            found = self.running.step(partial(tools.find, self.server.catalog, name, arguments))
+            found = tools.find(self.server.catalog, name, arguments)  # a load is not interrupted
             if found is None:
                 raise Fault(INVALID_PARAMS, f"Unknown tool: {name}")
             tool, given = found
