@@ -47,6 +47,10 @@ def fetch(folder: Path) -> None:
     if not missing:
         return
     names = " ".join(name for name, _ in missing)
+    if "msgspec" in names and sysconfig.get_config_var("Py_GIL_DISABLED") and sys.version_info < (3, 14):
+        sys.exit(
+            f"{sys.executable} is free-threaded, for which msgspec, on which owt stands, wants Python 3.14 or newer"
+        )
     print(f"fetching for Python {sys.version.split()[0]}: {names}", flush=True)
     pinned = folder / "requirements.txt"
     pinned.write_text("".join(f"{name}{rest}\n" for name, rest in missing))
