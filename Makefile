@@ -1,11 +1,11 @@
 # owt: build, try, test, install. Everything that is made lies in build/.
 #
 #   make            the module: build/ngx_http_owt_module.so
-#   make run        the quick start: conf/nginx.conf on port 9876, in the foreground
+#   make run        the quick start: conf/nginx.conf on port 9876 (PORT=), in the foreground
 #   make test       unit tests, then tests against a real nginx
 #   make install    where Debian's nginx finds it; DESTDIR= for a package
 #
-#   make deps hooks static unit bench drill examples fuzz lint format uninstall clean
+#   make deps hooks static unit bench drill examples matrix fuzz lint format uninstall clean
 #
 # How the module is compiled stands in `config`, nginx's build script; this file only calls it.
 
@@ -19,7 +19,9 @@ NGX_SRC ?=
 NGX_FLAGS ?= --with-compat --with-debug --with-threads --with-http_ssl_module --with-http_v2_module \
              --with-http_auth_request_module --with-http_realip_module --with-http_stub_status_module
 # The nginx that is run and tested.
-NGINX ?= /usr/sbin/nginx
+NGINX ?= $(if $(NGX_SRC),$(CURDIR)/$(B)/nginx,/usr/sbin/nginx)
+# Where `make run` listens.
+PORT ?= 9876
 # address or thread: with this sanitizer, in build/address or build/thread.
 SANITIZE ?=
 # Only these tests, in pytest's words: TESTS=t/e2e/test_start.py, or TESTS='t/e2e -k reload'.
@@ -107,6 +109,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
+# The programs that are started here find what is theirs.
+unexport PYTHONHOME PYTHONPATH
 
 fetched := build/packages/$(subst /,_,$(PYTHON))
 B := build$(if $(SANITIZE),/$(SANITIZE))
@@ -131,7 +135,10 @@ endif
 
 ifneq ($(NGX_SRC),)
 nginx_tree := $(abspath $(NGX_SRC))
-configure := ./configure $(NGX_FLAGS)
+# In a git checkout it lies in auto.
+configure := $(if $(wildcard $(nginx_tree)/configure),.,auto)/configure $(NGX_FLAGS) --error-log-path=stderr
+mime_types := '$(nginx_tree)/conf/mime.types'
+all: $(B)/nginx
 else
 nginx_tree := /usr/share/nginx/src
 configure := . $(nginx_tree)/conf_flags; ./configure "$${NGX_CONF_FLAGS[@]}"
@@ -144,13 +151,20 @@ $(B)/$(SO) $(B)/hooks/$(SO): %/$(SO): %/tree/configured $(SOURCES)
 	@$(MAKE) $(quiet) -j$(JOBS) -C $*/tree -f objs/Makefile modules
 	@install -m 644 $*/tree/objs/$(SO) $@
 
+# NGX_SRC's own, to run the module with.
+$(B)/nginx: $(B)/tree/configured
+	@echo "building $@"
+	@$(MAKE) $(quiet) -j$(JOBS) -C $(B)/tree -f objs/Makefile binary
+	@install $(B)/tree/objs/nginx $@
+
 $(B)/static/nginx: $(B)/static/tree/configured $(SOURCES)
 	@echo "building $@"
 	@$(MAKE) $(quiet) -j$(JOBS) -C $(@D)/tree -f objs/Makefile binary
 	@install $(@D)/tree/objs/nginx $@
 
 $(B)/hooks/tree/configured: flavour = -DOWT_TEST_HOOKS
-link_option = --add-dynamic-module=$(CURDIR)
+# Not by its whole path, which nginx's scripts take apart where there is a space in it.
+link_option = --add-dynamic-module=$(shell realpath --relative-to=$(@D) .)
 $(B)/static/tree/configured: link_option = --add-module=$(CURDIR) --error-log-path=stderr \
     $(if $(SANITIZE),--with-cc-opt="$(CXX_FLAGS)" --with-ld-opt="$(LD_FLAGS)")
 # A module finds the package beside itself; a program is told.
@@ -159,12 +173,12 @@ $(B)/static/tree/configured: export OWT_PYTHON_DIR = $(CURDIR)/$(B)/static/pytho
 # nginx is configured in a directory of links to its tree, which stays as it is. Beside the module lies what it looks
 # for at run time: the package, and what that imports, from wherever PYTHON has it.
 configured := $(addsuffix /tree/configured,$(B) $(B)/hooks $(B)/static)
-$(configured): %/tree/configured: config %/flags $(nginx_tree)/configure $(fetched)/complete
+$(configured): %/tree/configured: config %/flags $(nginx_tree)/src/core/nginx.h $(fetched)/complete
 	@rm -rf $*/tree $*/python
 	@mkdir -p $*/tree $*/python
 	@ln -s $(nginx_tree)/{auto,src,configure} $*/tree
 	@ln -sr python/owt $*/python
-	@$(imported) | xargs -r ln -s -t $*/python
+	@$(imported) | xargs -r -d '\n' ln -s -t $*/python
 	@cd $*/tree; \
 	    export PYTHON=$(PYTHON) OWT_CFLAGS="$(CXX_FLAGS) $(flavour)" OWT_LDFLAGS="$(LD_FLAGS)"; \
 	    { $(configure) $(link_option); } > configure.log 2>&1 || { tail configure.log >&2; exit 1; }; \
@@ -188,7 +202,9 @@ $(fetched)/complete: python/requirements.txt | .check
 flags := $(configured:/tree/configured=/flags)
 $(flags): %/flags: .always | .check
 	@mkdir -p $*
-	@echo '$(PYTHON) $(nginx_tree) $(NGX_FLAGS) $(CXX_FLAGS) $(LD_FLAGS) $(filter %.hpp,$(SOURCES)) $(packages)' > $@.new
+	@{ $(PYTHON) -IVV; grep VERSION $(nginx_tree)/src/core/nginx.h || true; \
+	    cat $(nginx_tree)/conf_flags 2>/dev/null || true; } > $@.new
+	@echo '$(PYTHON) $(nginx_tree) $(NGX_FLAGS) $(CXX_FLAGS) $(LD_FLAGS) $(filter %.hpp,$(SOURCES)) $(packages)' >> $@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 .always: ;
@@ -199,7 +215,7 @@ ifneq ($(NGX_SRC),)
 else
 .check:
 	@.ci/need --check $(need_build)
-$(nginx_tree)/configure: | .check
+$(nginx_tree)/src/core/nginx.h: | .check
 $(B)/static/flags: .need-source
 .need-source:
 	@echo "make static needs NGX_SRC=<an unpacked nginx source tree>" >&2; exit 1
@@ -220,30 +236,11 @@ runtime_address := libasan.so libstdc++.so
 runtime_thread := libtsan.so libstdc++.so
 preload := $(foreach library,$(runtime_$(SANITIZE)),$(shell $(CC) -print-file-name=$(library)))
 
-define banner
-
-owt listens on http://127.0.0.1:9876 until Ctrl-C. From another terminal:
-
-  curl localhost:9876/hello -F code=@examples/echo/echo.py --form-string name=owt
-
-  curl localhost:9876/hello --json '{"code": "def run(request, name): return f\"Hello, {name}!\"", "name": "owt"}'
-
-  curl -G localhost:9876/hello --data-urlencode code@examples/echo/echo.py -d name=owt
-
-endef
-export banner
-
-# Adaptors run as whoever started this, root included. Without IPv6, nginx could not listen on [::1].
 run:
 	@.ci/need $(need_build) $(need_run)
 	@$(MAKE) all
-	@mkdir -p $(B)/run
-	@no_ipv6='/listen \[::1\]/d'; ! grep -qs '^0\{31\}1 ' /proc/net/if_inet6 || no_ipv6=; \
-	    sed "$$no_ipv6" conf/nginx.conf > $(B)/run/nginx.conf
-	@echo "$$banner"
-	@export $(if $(preload),LD_PRELOAD='$(preload)') ASAN_OPTIONS=detect_leaks=0:use_sigaltstack=0; unset banner; \
-	    exec $(NGINX) -p $(CURDIR)/$(B)/run -c $(CURDIR)/$(B)/run/nginx.conf \
-	    $(if $(filter 0,$(shell id -u)),-g 'user root;')
+	@export LD_PRELOAD_NGINX='$(preload)'; \
+	    exec /usr/bin/python3 -I .ci/serve $(B)/$(SO) '$(PORT)' '$(NGINX)' $(mime_types)
 
 .PHONY: run
 
@@ -292,12 +289,18 @@ examples:
 	@$(pytest) t/e2e/test_docs.py t/e2e/test_examples.py t/e2e/test_callers.py t/e2e/test_bark.py t/e2e/test_chat.py \
 	    t/browser/test_chat.py t/browser/test_digits.py t/browser/test_plot.py t/browser/test_callers.py t/browser/test_bark.py
 
+# In clean chroots of Debian releases; .ci/matrix tells what else it takes from the environment.
+SUITES ?= bookworm trixie
+matrix:
+	@.ci/need debootstrap
+	@JOBS=$(JOBS) TESTS='$(TESTS)' .ci/matrix $(SUITES)
+
 bench:
 	@.ci/need $(need_build) $(need_test) $(need_bench)
 	@$(MAKE) all
 	@/usr/bin/python3 t/bench/bench.py --module $(B)/$(SO) --nginx $(NGINX) $(BENCH)
 
-.PHONY: test unit drill examples bench
+.PHONY: test unit drill examples matrix bench
 
 # ---- for developers --------------------------------------------------------------------------------------------------
 
@@ -369,13 +372,14 @@ install: all
 	install -d $(modules) $(available) $(etc)/modules-enabled $(etc)/conf.d $(etc)/sites-available \
 	    $(package)/python $(dist) $(doc) $(programs)
 	install -m 644 $(B)/$(SO) $(modules)
-	echo 'load_module modules/$(SO);' > $(available)/mod-http-owt.conf
+	install -m 644 conf/mod-http-owt.conf $(available)
 	ln -sf /usr/share/nginx/modules-available/mod-http-owt.conf $(etc)/modules-enabled/50-mod-http-owt.conf
 	install -m 644 conf/owt.conf $(etc)/conf.d
 	install -m 644 conf/owt_params $(etc)
-	install -m 644 conf/site.conf $(etc)/sites-available/owt
-	install -m 644 conf/instances.conf $(etc)/sites-available/owt-instances
-	install -m 644 conf/tls.conf $(etc)/sites-available/owt-tls
+	.ci/site $(NGINX) conf/site.conf > $(etc)/sites-available/owt
+	.ci/site $(NGINX) conf/instances.conf > $(etc)/sites-available/owt-instances
+	.ci/site $(NGINX) conf/tls.conf > $(etc)/sites-available/owt-tls
+	chmod 644 $(etc)/sites-available/owt*
 	rm -rf $(package)/python/*
 	tar -C python --exclude=__pycache__ -c owt | tar --no-same-owner -C $(package)/python -x
 	$(imported) | while read -r dir; do case $$dir in \
