@@ -5,7 +5,7 @@
 #   make test       unit tests, then tests against a real nginx
 #   make install    where Debian's nginx finds it; DESTDIR= for a package
 #
-#   make deps hooks static unit bench drill examples matrix fuzz lint format uninstall clean
+#   make deps deb hooks static unit bench drill examples matrix fuzz lint format uninstall clean
 #
 # How the module is compiled stands in `config`, nginx's build script; this file only calls it.
 
@@ -94,6 +94,10 @@ need_examples += python3-sympy     # sympy
 
 need_bench += wrk                  # makes the load
 need_bench += libnginx-mod-http-lua python3-uvicorn python3-starlette python3-gunicorn  # what owt is compared with
+
+need_deb += dpkg-dev               # builds the package,
+need_deb += debhelper dh-python    # as these do it
+need_deb += fakeroot               # whose files are root's
 
 need_fuzz += clang                 # libFuzzer's compiler
 need_fuzz += libclang-rt-dev       # libFuzzer
@@ -393,6 +397,15 @@ install: all
 	install -m 644 conf/* $(doc)/conf
 	tar --exclude=__pycache__ -c examples | tar --no-same-owner -C $(doc) -x
 
+# A Debian package for the nginx and the Python of this machine, in build/deb.
+deb:
+	@.ci/need $(need_build) $(need_deb)
+	@rm -rf build/deb
+	@mkdir -p build/deb/owt
+	@tar --exclude-vcs --exclude=./build --exclude=__pycache__ -c . | tar -C build/deb/owt -x
+	@cp -r packaging/debian build/deb/owt/debian
+	@cd build/deb/owt; dpkg-buildpackage -b -us -uc
+
 # The sources that callers sent, in /var/lib/nginx/owt, are left to whoever uninstalls.
 uninstall:
 	rm -f $(modules)/$(SO) $(available)/mod-http-owt.conf $(etc)/modules-enabled/50-mod-http-owt.conf
@@ -401,4 +414,4 @@ uninstall:
 	rm -f $(foreach site,owt owt-instances owt-tls,$(etc)/sites-available/$(site) $(etc)/sites-enabled/$(site))
 	rm -rf $(package) $(doc)
 
-.PHONY: install uninstall
+.PHONY: install deb uninstall
