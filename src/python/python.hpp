@@ -4,6 +4,8 @@
 
 #include <Python.h>
 
+#include <pthread.h>
+
 #include <chrono>
 #include <functional>
 #include <optional>
@@ -81,7 +83,7 @@ void relieve(std::size_t limit);
 // half-imported for the life of the process.
 bool interrupt(PyThreadState* thread);
 void clear_interrupt(PyThreadState* thread);
-bool importing(PyThreadState* thread);
+bool importing(PyThreadState* thread, pthread_t id);
 // Ends what the calling thread's call traces or profiles (sys.settrace, cProfile) and has not ended itself: the next
 // call on this thread is another's. With the GIL.
 void end_tracing();

@@ -213,7 +213,7 @@ bool Supervisor::deliver(const Task& task) {
     if (slot == nullptr || slot->loading()) {
         return true;  // a load is let alone: it tells when it has ended
     }
-    if (python::importing(slot->state)) {
+    if (python::importing(slot->state, slot->thread)) {
         return false;
     }
     slot->interrupt(task.call);

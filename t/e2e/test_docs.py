@@ -134,7 +134,9 @@ def test_links_lead_somewhere() -> None:
 
 @pytest.mark.skipif(BUILD != ROOT / "build", reason="make install takes the build without a sanitizer")
 def test_links_lead_somewhere_where_they_are_installed(tmp_path: Path) -> None:
-    make = ["make", "-o", "build/ngx_http_owt_module.so", f"DESTDIR={tmp_path}", "install"]
+    bridges = [path.relative_to(ROOT) for path in (BUILD / "python").glob("_bridge.*.so")]
+    old = [word for path in ("build/ngx_http_owt_module.so", *bridges) for word in ("-o", path)]
+    make = ["make", *old, f"DESTDIR={tmp_path}", "install"]
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     done = subprocess.run(make, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

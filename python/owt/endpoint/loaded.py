@@ -24,7 +24,7 @@ from owt.endpoint import advice, loading, store
 from owt.endpoint.compiling import EXPRESSION
 from owt.models.batch import Batched
 from owt.process import borrowed, figures, memory
-from owt.process.context import call_threads
+from owt.process.context import call_threads, frames_stand_still
 from owt.process.refusal import Refusal
 from owt.summat import Adaptor
 
@@ -343,6 +343,8 @@ def _count() -> int:
 
 def _busy() -> set[int]:
     """The endpoints, by identity, that a call runs in, with a thread or without, or any other thread."""
+    if not frames_stand_still:  # then a call takes itself out of running, and who else is in one is not known
+        return set(map(id, [*list(running.values()), *list(detached.values())]))
     frames = sys._current_frames()
     # A thread for calls that runs no Python has nothing to do; the event loop's always runs, and ran last what it did.
     busy = {id(running[thread]) for thread in frames if thread in running and thread in call_threads}

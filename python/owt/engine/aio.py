@@ -30,7 +30,7 @@ from owt.engine import loop as loops
 from owt.engine import pulse
 from owt.engine.loop import SharedLoop
 from owt.process import borrowed, failure, output
-from owt.process.context import Cancelled
+from owt.process.context import Cancelled, frames_stand_still
 from owt.process.refusal import SHORT_OF_DESCRIPTORS, Refusal, no_descriptors
 
 if TYPE_CHECKING:
@@ -289,10 +289,10 @@ def _lose(loop: Loop, what: str) -> None:
         if loop.lost or loop not in _all:
             return
         loop.lost = True
-        frame = sys._current_frames().get(loop.thread.ident or 0)
+        frame = sys._current_frames().get(loop.thread.ident or 0) if frames_stand_still else None
         blocking = loops.request_of(asyncio.current_task(loop))
         calls = [pending for pending in loop.calls if pending.request is not blocking]
-    stack = "".join(traceback.format_stack(frame)) if frame is not None else "no frame\n"
+    stack = "".join(traceback.format_stack(frame)) if frame is not None else "(where, cannot be seen)\n"
     del frame
     ended = f"{len(calls)} {'call' if len(calls) == 1 else 'calls'} on it"
     output.write(output.ERROR, 0, f"{what}: {ended} broken off, those that come now get another; it is here:\n{stack}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ current: ContextVar[Request] = ContextVar("owt.request")
 
 #: The threads that run calls, by identity: Cancelled comes to them by itself, as soon as it may.
 call_threads: set[int] = set()
+
+#: A thread stands still while another has Python, which may look at its frames. Without a GIL none may.
+frames_stand_still: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 def current_request() -> Request:
