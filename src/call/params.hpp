@@ -36,7 +36,7 @@ using Complaint = std::optional<std::string>;
 // Where a request's parameters are: the query if it names code, else the body.
 enum class Place { query, json, urlencoded, multipart, nowhere };
 
-// The complaint where no code is found: says how to send it, with server as the address that curl is to ask.
-std::string no_code_text(std::string_view server = "localhost:9876");
+// The complaint where no code is found: says how to send it.
+std::string no_code_text();
 
 }  // namespace owt

@@ -175,7 +175,12 @@ ngx_int_t send_problem(ngx_http_request_t* request, const Problem& problem) {
     }
     Problem told = problem;
     if (told.detail == no_code_text()) {
-        told.detail = no_code_text(server_for_curl(request));
+        // Who knows no request says where the quick start listens.
+        constexpr std::string_view quick_start = "localhost:9876";
+        std::string server = server_for_curl(request);
+        for (size_t at = 0; (at = told.detail.find(quick_start, at)) != std::string::npos; at += server.size()) {
+            told.detail.replace(at, quick_start.size(), server);
+        }
     }
     return json ? send_whole(request, told.status, "application/problem+json", problem_json(told))
                 : send_whole(request, told.status, "text/plain; charset=utf-8", problem_text(told));
