@@ -454,7 +454,7 @@ install: all
 	    readlink -f $$(dirname $$dir)/*/ | while read -r one; do case $$one in \
 	        '$(CURDIR)'/*) cp -r "$$one" $$to ;; \
 	        *) ln -s -t $$to "$$one" ;; esac; done; done
-	ln -sfn ../../../share/owt/python/owt $(dist)/owt
+	ln -sfnr $(package)/python/owt $(dist)/owt
 	install -m 755 bin/owt bin/owt-server $(programs)
 	install -d $(doc)/doc $(doc)/conf
 	install -m 644 README.md LICENSE $(doc)
