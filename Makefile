@@ -76,6 +76,7 @@ need_test += python3-numpy         # arrays
 need_test += python3-pil           # and images,
 need_test += python3-pandas        # tables
 need_test += python3-pydantic      # and models
+need_test += python3-jsonschema    # what descriptions say is tried on values
 
 need_venv := python3-venv          # virtualenvs that have pip: for tests, and for ruff, which Debian 12 lacks
 need_test += $(need_venv)
@@ -350,7 +351,8 @@ drill:
 examples:
 	@.ci/need $(need_build) $(need_run) $(need_test) $(need_examples)
 	@$(MAKE) all
-	@$(pytest) t/e2e/test_docs.py t/e2e/test_examples.py t/e2e/test_callers.py t/e2e/test_bark.py t/e2e/test_chat.py \
+	@OWT_GENERATE=1 $(pytest) t/e2e/test_docs.py t/e2e/test_examples.py t/e2e/test_callers.py t/e2e/test_bark.py \
+	    t/e2e/test_chat.py t/e2e/test_openapi.py \
 	    t/browser/test_chat.py t/browser/test_digits.py t/browser/test_plot.py t/browser/test_callers.py t/browser/test_bark.py
 
 # In clean chroots of Debian releases; .ci/matrix tells what else it takes from the environment.
@@ -445,6 +447,7 @@ install: all
 	.ci/site $(NGINX) conf/site.conf > $(etc)/sites-available/owt
 	.ci/site $(NGINX) conf/instances.conf > $(etc)/sites-available/owt-instances
 	.ci/site $(NGINX) conf/tls.conf > $(etc)/sites-available/owt-tls
+	.ci/site $(NGINX) conf/published.conf > $(etc)/sites-available/owt-published
 	chmod 644 $(etc)/sites-available/owt*
 	rm -rf $(package)/python/*
 	tar -C python --exclude=__pycache__ -c owt | tar --no-same-owner -C $(package)/python -x
@@ -476,7 +479,7 @@ uninstall:
 	rm -f $(modules)/$(SO) $(available)/mod-http-owt.conf $(etc)/modules-enabled/50-mod-http-owt.conf
 	rm -f $(programs)/owt $(programs)/owt-server
 	rm -f $(etc)/conf.d/owt.conf $(etc)/owt_params $(dist)/owt
-	rm -f $(foreach site,owt owt-instances owt-tls,$(etc)/sites-available/$(site) $(etc)/sites-enabled/$(site))
+	rm -f $(foreach site,owt owt-instances owt-published owt-tls,$(etc)/sites-available/$(site) $(etc)/sites-enabled/$(site))
 	rm -rf $(package) $(doc)
 
 .PHONY: install deb uninstall

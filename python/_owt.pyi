@@ -19,6 +19,12 @@ class Call:
     @property
     def code(self) -> bytes:
         """The source as it came; empty where only its id was sent."""
+    @property
+    def published(self) -> bool:
+        """The configuration has chosen what is called: all fields are arguments."""
+    def publication(self) -> tuple[tuple[str, str, str, str, bool, bool], str]:
+        """Where something is published, what the location says of that, as ``runtime.publish`` gets it, and the name
+        that the request has for the function."""
     def environ(self) -> dict[str, str]:
         """A new dict of the request's CGI variables as PEP 3333 wants them (latin-1), REQUEST_SCHEME among them,
         without the ``wsgi.`` keys."""
@@ -106,6 +112,12 @@ def asynchronous(code_id: str, fn_name: str) -> None:
 
 def forget(code_id: str) -> None:
     """Calls of this endpoint do not come to ``take`` any more."""
+
+def answers(file: str, version: str) -> None:
+    """Calls of this published file are answered by the source with this SHA-256 from now on."""
+
+def changes(file: str) -> None:
+    """Who answers calls of this published file is about to change, and results are not kept until ``answers``."""
 
 def loop_came_back() -> None:
     """Says that a loop which ``runtime.overdue`` has reported as lost is there again."""

@@ -23,6 +23,7 @@
 #include "call/fd.hpp"
 #include "call/params.hpp"
 #include "call/problem.hpp"
+#include "call/publication.hpp"
 
 namespace owt {
 
@@ -96,7 +97,10 @@ class Call : public std::enable_shared_from_this<Call> {
         std::string body;     // the whole body, where nginx holds it in memory; it may send from here
         Fd body_file;         // else the file it was spooled to
         Place place = Place::query;
-        bool parsed = false;  // params have been read on the loop
+        std::shared_ptr<const Publication> published;  // where the configuration has chosen what runs,
+        std::string name;                              // what it is called there,
+        std::string query;                             // and the query, whose fields are arguments too
+        bool parsed = false;                           // params have been read on the loop
         Params params;
         std::string further;       // a digest of arguments that are no parameters: see key_of()
         bool looks_later = false;  // its key needs what a Python thread reads: then it is parked

@@ -46,11 +46,11 @@ Complaint set_bool(Parameter parameter, std::string_view text, bool& flag) {
 }  // namespace
 
 Intake::Intake(Params& params) : params_(params) {
-    params_ = Params{};
+    params_ = params.function();
 }
 
 Complaint Intake::first(std::string_view name, std::string value) {
-    Parameter parameter = parameter_of(name);
+    Parameter parameter = meaning(name);
     if (parameter == Parameter::other) {
         add(name, std::move(value), false, false);
         return {};
@@ -161,6 +161,9 @@ void Intake::remove(std::string_view name) {
 }
 
 Complaint Intake::finish() {
+    if (params_.published) {
+        return about_fields_;
+    }
     Complaint complaint = named_ == Parameter::other     ? no_code_text()
                           : named_ == Parameter::code_id ? finish_id()
                                                          : finish_code();

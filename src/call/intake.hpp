@@ -47,6 +47,10 @@ class Intake {
   public:
     explicit Intake(Params& params);
 
+    // What a field of this name is. Of a published function's all are arguments.
+    Parameter meaning(std::string_view name) const { return params_.published ? Parameter::other : parameter_of(name); }
+    bool is_published() const { return params_.published; }
+
     // Of a repeated field the first counts; of those that name code there may be one.
     Complaint first(std::string_view name, std::string value);
     Complaint set(Parameter parameter, std::string text);

@@ -184,7 +184,8 @@ class JsonReader {
         ondemand::object object;
         if (auto error = document_->get_object().get(object)) {
             if (error == simdjson::INCORRECT_TYPE) {
-                return "The JSON body is not an object. Send an object with a member code.";
+                return intake.is_published() ? "The JSON body is not an object. Send the arguments as its members."
+                                             : "The JSON body is not an object. Send an object with a member code.";
             }
             return not_json(error);
         }
@@ -212,7 +213,7 @@ class JsonReader {
         if (auto error = value.type().get(type)) {
             return not_json(error);
         }
-        Parameter parameter = parameter_of(name);
+        Parameter parameter = intake.meaning(name);
         std::string_view token = trim(value.raw_json_token());
 
         if (type == ondemand::json_type::string) {

@@ -43,7 +43,7 @@ Digest key_of(const Scope& scope, const Target& target, Place place, const Param
     if (params.cache_key_override) {
         return parts.add("override").add(*params.cache_key_override).digest();
     }
-    parts.add("call").add(params.code_id).add(params.fn_name);
+    parts.add("call").add(params.code_id).add(target.version).add(params.fn_name);
     parts.add(target.method == "HEAD" ? "GET" : target.method).add(target.path).add(target.uri);
     if (place == Place::query) {
         parts.add(without_parameters(target.query));
@@ -53,7 +53,7 @@ Digest key_of(const Scope& scope, const Target& target, Place place, const Param
     if (params.cache_kwargs) {
         parts.add(params.kwargs ? "kwargs" : "none").add(params.kwargs.value_or(""));
         parts.add(params.fields).add(params.beside).add(params.unused).add(further);
-        if (place == Place::query) {
+        if (place == Place::query || place == Place::nowhere) {
             parts.add(target.body_type);
         }
     }

@@ -24,6 +24,7 @@ struct Target {
     std::string_view uri;    // and decoded, or as nginx has rewritten it
     std::string_view query;  // the whole one
     std::string_view body_type = {};
+    std::string_view version = {};  // of a published function's file
 };
 
 // further stands for arguments that are no parameters: a digest of a form's files, or of a body that is all the

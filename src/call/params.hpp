@@ -18,6 +18,8 @@ struct Field {
 };
 
 struct Params {
+    // The configuration has chosen the function, whose file is code_id: every field is an argument.
+    bool published = false;
     std::string code;     // the adaptor's source; empty where only its id was sent
     std::string code_id;  // SHA-256 of the source, 64 lowercase hex digits
     std::string fn_name = "run";
@@ -28,6 +30,19 @@ struct Params {
     std::vector<Field> fields;  // stays empty where the code came as code_b64
     std::vector<Field> beside;  // what came beside code_b64: no arguments, but the adaptor may look at them
     std::vector<Field> unused;  // repeated fields and JSON's null: it may look at these too
+
+    // What is left without what the client has sent.
+    Params function() const {
+        Params params;
+        if (published) {
+            params.published = true;
+            params.code_id = code_id;
+            params.fn_name = fn_name;
+            params.use_cache = use_cache;
+            params.cache_kwargs = cache_kwargs;
+        }
+        return params;
+    }
 };
 
 // What is wrong with the request and what to do about it, for the client to read.

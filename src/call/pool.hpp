@@ -4,7 +4,9 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +15,7 @@
 
 #include "call/call.hpp"
 #include "call/doorbell.hpp"
+#include "call/publication.hpp"
 
 namespace owt {
 
@@ -40,6 +43,7 @@ struct Settings {
     std::vector<std::string> packages;                     // behind it: where the package is, and what it imports
     std::vector<std::pair<std::string, std::string>> env;  // $index in a value: see with_index()
     std::vector<std::string> preload;
+    std::vector<std::shared_ptr<const Publication>> published;
     std::vector<std::string> writable;  // if not empty, everything else is read-only
     std::size_t max_calls = 0;          // 0: no limit
     std::size_t max_rss = 0;            // bytes; 0: no limit
@@ -72,6 +76,14 @@ struct Load {
     bool relief_helped = false;    // the last time
 };
 
+// Which of its versions a published file is loaded as. The serial number tells the same version, loaded anew, apart.
+struct Version {
+    std::string hash;  // of its source
+    std::uint64_t serial = 0;
+
+    bool operator==(const Version&) const = default;
+};
+
 // None of these waits for Python, but for stop().
 class Pool {
   public:
@@ -93,6 +105,8 @@ class Pool {
     // What is wrong, if the call cannot be taken in: there are too many.
     virtual std::optional<Problem> submit(CallPtr call) = 0;
     virtual Load load() = 0;
+    // What answers calls of a published file now; nullopt while nothing does, or that changes.
+    virtual std::optional<Version> version_of(const std::string& file) = 0;
     // To be called once after a batch of submits.
     virtual void kick() = 0;
     virtual void cancel(const CallPtr& call) = 0;

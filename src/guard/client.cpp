@@ -121,7 +121,7 @@ Refusal about_silence(const Visit& visit, const Rules& rules) {
 }  // namespace
 
 Refusal about_client(const Visit& visit, const Rules& rules) {
-    if (rules.remote || rules.has_auth) {
+    if (rules.remote || rules.has_auth || rules.published) {
         return {};
     }
     if (!is_local(visit.peer)) {

@@ -21,6 +21,10 @@ Problem unknown_host(std::string_view what) {
 }
 
 Refusal about_host(const Visit& visit, const Rules& rules) {
+    // What others reach may be called as they like: nobody gains by another name for it.
+    if (rules.published && visit.local.kind != Address::Kind::none && !is_local(visit.local)) {
+        return {};
+    }
     if (visit.host.empty()) {
         return unknown_host("The request names no host. Send a Host header, as localhost.");
     }

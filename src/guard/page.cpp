@@ -269,7 +269,8 @@ std::string_view allowed_origin(const Visit& visit, const Rules& rules) {
     if (rules.allows_origin(origin)) {
         return sent[0];
     }
-    return rules.any_origin && rules.has_auth && is_scripted(visit) ? all_origins : std::string_view();
+    return rules.any_origin && (rules.has_auth || rules.published) && is_scripted(visit) ? all_origins
+                                                                                         : std::string_view();
 }
 
 Verdict judge_page(const Visit& visit, const Rules& rules, std::string_view allowed) {

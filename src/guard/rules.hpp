@@ -19,6 +19,7 @@ struct Rules {
     bool strict = false;      // owt_guard strict
     bool has_auth = false;    // owt_auth; no other kind counts
     bool any_origin = false;  // owt_allow origin *
+    bool published = false;   // no code travels here: who may call is nginx's business
     std::vector<std::string> hosts;
     std::vector<std::string> origins;
     std::vector<std::string> server_names;

@@ -55,7 +55,7 @@ struct Visit {
     bool http10 = false;  // or older
     std::string_view method;
     std::string_view host;        // what was asked for as it came, with its port if it has one
-    bool names_code = false;      // the query does: owt::names_code()
+    bool names_code = false;      // the query does: owt::names_code(); or has arguments for a published function
     bool brings_python = false;   // the query does: owt::brings_python()
     std::vector<Told> told;       // for whom it is, by all headers that fronts use to say so
     std::string_view front_sign;  // a header that fronts alone add, without saying for whom; empty if none came

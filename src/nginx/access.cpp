@@ -78,8 +78,12 @@ Visit visit_of(ngx_http_request_t* request) {
     visit.method = to_view(request->method_name);
     visit.host = asked_host(request);
     visit.http10 = request->http_version < NGX_HTTP_VERSION_11;
-    visit.names_code = names_code(to_view(request->args));
-    visit.brings_python = visit.names_code && brings_python(to_view(request->args));
+    if (const auto* published = location_conf(request).published) {
+        visit.names_code = (**published).kind != Publication::Kind::tools && request->args.len > 0;
+    } else {
+        visit.names_code = names_code(to_view(request->args));
+        visit.brings_python = visit.names_code && brings_python(to_view(request->args));
+    }
     each_header(request->headers_in.headers,
                 [&](const ngx_table_elt_t& header) { visit.add(to_view(header.key), to_view(header.value)); });
     return visit;
@@ -367,7 +371,9 @@ ngx_int_t judge(ngx_http_request_t* request) {
         return NGX_DECLINED;
     }
     state->verdict = guard(visit_of(request), *conf.rules);
-    if (state->verdict.kind == Verdict::Kind::pass) {
+    // What a link would call is shown by the function's own form.
+    bool shown = conf.published != nullptr && state->verdict.kind == Verdict::Kind::confirm && request == request->main;
+    if (state->verdict.kind == Verdict::Kind::pass || shown) {
         state->judged_by = conf.rules;
         return NGX_DECLINED;
     }
@@ -456,7 +462,7 @@ char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
     }
     inner.guard = inner.guard_given != Guarding::unsaid ? inner.guard_given != Guarding::off : inner.owt != nullptr;
     if (!inner.guard) {
-        if (inner.owt != nullptr) {
+        if (inner.owt != nullptr && (inner.published == nullptr || inner.runs_code)) {
             main.exposed->push_back({server, false});
         }
         return NGX_CONF_OK;
@@ -466,7 +472,8 @@ char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
         return static_cast<char*>(NGX_CONF_ERROR);
     }
     inner.rules->has_auth = inner.logins != nullptr;
-    inner.rules->strict = inner.guard_given == Guarding::strict;
+    inner.rules->published = inner.published != nullptr && !inner.runs_code;
+    inner.rules->strict = inner.guard_given == Guarding::strict && inner.published == nullptr;
     add_server_names(cf, *server, *inner.rules);
     if (auto complaint = inner.rules->check()) {
         // By now nginx has read on to the end of the block.
@@ -474,7 +481,7 @@ char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "%s in %s", complaint->c_str(), place);
         return static_cast<char*>(NGX_CONF_ERROR);
     }
-    if (!inner.rules->remote && !inner.rules->has_auth) {
+    if (!inner.rules->remote && !inner.rules->has_auth && !inner.rules->published) {
         main.exposed->push_back({server, true});
     }
     return NGX_CONF_OK;

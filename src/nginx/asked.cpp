@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdio>
 
+#include "call/fields.hpp"
 #include "call/glance.hpp"
 #include "call/json.hpp"
 #include "call/locate.hpp"
@@ -94,6 +95,27 @@ std::optional<Part> beginning_of_body(ngx_http_request_t* request) {
     return found;
 }
 
+bool has_body(const Call::Asked& asked) {
+    return asked.body_file || !asked.body.empty();
+}
+
+std::optional<Problem> bad_parameters(const Complaint& complaint) {
+    return complaint ? std::optional<Problem>({400, "bad-parameters", *complaint}) : std::nullopt;
+}
+
+// Of a published function.
+std::optional<Problem> read_arguments(Call::Asked& asked) {
+    if (asked.params.code_id == door) {
+        asked.parsed = true;  // owt's own functions look at the request
+        return std::nullopt;
+    }
+    if (asked.place == Place::multipart || (asked.place != Place::nowhere && is_large(asked))) {
+        return std::nullopt;
+    }
+    asked.parsed = true;
+    return bad_parameters(read_fields(asked.place, asked.query, asked.body, asked.params));
+}
+
 }  // namespace
 
 bool body_is_whole(ngx_http_request_t* request) {
@@ -159,14 +181,22 @@ bool share_body(ngx_http_request_t* request, const Call::Asked& asked) {
 
 std::optional<Problem> read_params(ngx_http_request_t* request, Call::Asked& asked) {
     std::array<char, 64> block;
+    bool published = asked.params.published;
     std::string_view query = to_view(request->args);
-    asked.place = locate(query, content_type(request), body_start(asked, block));
+    if (published && (!has_body(asked) || asked.published->kind == Publication::Kind::tools)) {
+        asked.place = Place::nowhere;
+    } else {
+        asked.place = locate(published ? "" : query, content_type(request), body_start(asked, block));
+    }
     bool in_body = asked.place != Place::query;
-    if (in_body && (asked.body_file || !asked.body.empty()) && is_coded(request)) {
+    if (in_body && has_body(asked) && is_coded(request)) {
         return Problem{
             415, "coded-body",
             "The body is compressed (Content-Encoding), and parameters in it are not read. Send it as it is, "
             "or send the code in the query: then the body goes to the adaptor as it came."};
+    }
+    if (published) {
+        return read_arguments(asked);
     }
     if (asked.place == Place::nowhere) {
         return Problem{400, "no-code", no_code_text()};
@@ -178,15 +208,15 @@ std::optional<Problem> read_params(ngx_http_request_t* request, Call::Asked& ask
     Complaint complaint = asked.place == Place::query  ? read_urlencoded(query, asked.params)
                           : asked.place == Place::json ? read_json(asked.body, asked.params)
                                                        : read_urlencoded(asked.body, asked.params);
-    return complaint ? std::optional<Problem>({400, "bad-parameters", *complaint}) : std::nullopt;
+    return bad_parameters(complaint);
 }
 
 bool complete_key(Call::Asked& asked) {
     if (!asked.parsed) {
         return false;
     }
-    if (asked.place != Place::query || !asked.params.use_cache || !asked.params.cache_kwargs ||
-        asked.params.cache_key_override) {
+    bool is_argument = asked.place == Place::query || (asked.place == Place::nowhere && has_body(asked));
+    if (!is_argument || !asked.params.use_cache || !asked.params.cache_kwargs || asked.params.cache_key_override) {
         return true;
     }
     if (is_large(asked)) {

@@ -7,6 +7,7 @@
 #include "call/text.hpp"
 #include "call/uptime.hpp"
 #include "nginx/answer.hpp"
+#include "nginx/worker.hpp"
 
 namespace owt {
 
@@ -58,7 +59,7 @@ std::string location_kind(const ngx_http_core_loc_conf_t& location) {
     return location.exact_match ? "= " : location.named ? "@ " : "";
 }
 
-Digest key_for(ngx_http_request_t* request, const Call::Asked& asked) {
+Digest key_for(ngx_http_request_t* request, const Call::Asked& asked, std::string_view version) {
     auto* server = static_cast<ngx_http_core_srv_conf_t*>(ngx_http_get_module_srv_conf(request, ngx_http_core_module));
     auto* location =
         static_cast<ngx_http_core_loc_conf_t*>(ngx_http_get_module_loc_conf(request, ngx_http_core_module));
@@ -69,8 +70,12 @@ Digest key_for(ngx_http_request_t* request, const Call::Asked& asked) {
     std::string place = location_kind(*location) + std::string(to_view(location->name));
     Scope scope{location_conf(request).zone->name(), name, place, instance_of(request)};
     ngx_table_elt_t* type = request->headers_in.content_type;
-    Target target{to_view(request->method_name), path.substr(0, path.find('?')), to_view(request->uri),
-                  to_view(request->args), type != nullptr ? to_view(type->value) : std::string_view()};
+    Target target{to_view(request->method_name),
+                  path.substr(0, path.find('?')),
+                  to_view(request->uri),
+                  to_view(request->args),
+                  type != nullptr ? to_view(type->value) : std::string_view(),
+                  version};
     return key_of(scope, target, asked.place, asked.params, asked.further);
 }
 
@@ -119,7 +124,16 @@ Caching::Step Caching::look(ngx_http_request_t* request, const Call::Asked& aske
     if (zone_ == nullptr) {
         return Step::run;
     }
-    key_ = key_for(request, asked);
+    if (asked.params.published) {
+        auto version = Worker::get()->pool().version_of(asked.params.code_id);
+        if (!version) {
+            state_ = State::missed;  // not loaded yet: what answers is known to nobody
+            return Step::run;
+        }
+        file_ = asked.params.code_id;
+        version_ = std::move(*version);
+    }
+    key_ = key_for(request, asked, version_.hash);
     accept_ = all_of(request, "Accept");
     begun_at_ = uptime();
     // RFC 9111, 5.2.1: nothing that was kept before is to be sent; nothing is to be kept.
@@ -178,6 +192,9 @@ void Caching::record(Batch& batch) {
         recording_->give_up("error");
         step_aside();
         return;
+    }
+    if (!file_.empty() && recording_->refused() == nullptr && Worker::get()->pool().version_of(file_) != version_) {
+        recording_->give_up("changed");  // either version may have answered
     }
     if (batch.file) {
         recording_->give_up("file");

@@ -65,6 +65,8 @@ class Caching {
     Clock::time_point begun_;          // when the head came
     std::chrono::seconds begun_at_{};  // by uptime(): when it looked, and found nothing
     bool stored_ = false;
+    std::string file_;  // that is published, if it is
+    Version version_;   // as which it was loaded when it looked
     Zone::Result result_;
     KeptPtr kept_;  // what the result points to, unless that is the request's memory
 };

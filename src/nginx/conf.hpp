@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,14 @@ struct CacheName {
     std::string place;
 };
 
+struct LocationConf;
+
+// A location that publishes functions.
+struct Publishing {
+    ngx_http_core_srv_conf_t* server;
+    LocationConf* location;
+};
+
 // A set of worker processes: the ordinary ones, or those of an owt_instance.
 struct Instance {
     std::string name;
@@ -59,6 +68,7 @@ struct MainConf {
     ngx_path_t* sources;               // owt_dir
     std::vector<Exposed>* exposed;
     std::vector<Zone*>* zones;  // of owt_zone
+    std::vector<Publishing>* published;
 };
 
 struct ServerConf {
@@ -71,9 +81,14 @@ struct ServerConf {
 };
 
 struct LocationConf {
-    ngx_http_handler_pt owt;  // the content handler of a location with owt; null in others
-    ngx_flag_t traceback;
-    ngx_msec_t timeout;  // 0: off
+    ngx_http_handler_pt owt;  // the content handler of a location with owt, owt_file, owt_root, owt_mcp; else null
+    bool runs_code;           // it has owt
+    // What it publishes; null: nothing.
+    std::shared_ptr<const Publication>* published;
+    std::string* published_at;  // file:line
+    ngx_flag_t keep;
+    ngx_flag_t traceback;  // as given, else unset
+    ngx_msec_t timeout;    // 0: off
     std::size_t stream_buffer;
     Guarding guard_given;  // here or further out
     bool guard;
@@ -88,6 +103,11 @@ struct LocationConf {
 
 inline const LocationConf& location_conf(ngx_http_request_t* request) {
     return *static_cast<LocationConf*>(ngx_http_get_module_loc_conf(request, ngx_http_owt_module));
+}
+
+// By default those see it who have sent the code.
+inline bool shows_traceback(const LocationConf& conf) {
+    return conf.traceback != NGX_CONF_UNSET ? conf.traceback != 0 : conf.published == nullptr || conf.runs_code;
 }
 
 inline ServerConf* server_conf(const ngx_http_core_srv_conf_t* server) {

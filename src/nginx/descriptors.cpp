@@ -148,6 +148,11 @@ int Descriptors::first_owned(int low, int high) const {
 }
 
 bool Descriptors::owns(int fd) const {
+    std::shared_lock lock(known_);
+    return is_owned(fd);
+}
+
+bool Descriptors::is_owned(int fd) const {
     struct stat status {};
     if (fd < 0 || !active_ || ::fstat(fd, &status) != 0) {
         return false;
@@ -208,7 +213,7 @@ void Descriptors::keep_from_children() {
 void Descriptors::close_in_child() const {
     std::vector<int> owned;
     each_open([&](int fd) {
-        if (fd >= standard && owns(fd) && !lasts(fd)) {
+        if (fd >= standard && is_owned(fd) && !lasts(fd)) {
             owned.push_back(fd);
         }
         return true;
@@ -216,6 +221,11 @@ void Descriptors::close_in_child() const {
     for (int fd : owned) {
         ::close(fd);
     }
+}
+
+void Descriptors::forget() {
+    std::lock_guard lock(known_);
+    active_ = false;
 }
 
 // Where nginx logs to a file, stderr is that, also after it has been reopened.

@@ -6,10 +6,10 @@
 #include <sys/types.h>
 
 #include <array>
-#include <atomic>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <string>
 #include <vector>
 
@@ -32,8 +32,8 @@ class Descriptors {
     void keep_from_children();
     // In a process that an adaptor forked, where no other thread runs: lets go of ports, clients and their files.
     void close_in_child() const;
-    // From here on nothing is known: nginx lets go of what it had.
-    void forget() { active_ = false; }
+    // From here on nothing is known: nginx lets go of what it had. Waits for who is looking at it just now.
+    void forget();
 
     // --- On the event loop.
 
@@ -58,12 +58,14 @@ class Descriptors {
     static std::optional<Identity> identity_of(int fd);
     int source_of(int standard) const;
     bool owns(int fd) const;
+    bool is_owned(int fd) const;  // with known_ held, or in a forked child, where another thread may have held it
     bool lasts(int fd) const;
     bool is_socket_of_nginx(int fd) const;
     bool is_temporary_file(int fd, ino_t inode) const;
 
     ngx_cycle_t* const cycle_;
-    std::atomic<bool> active_ = true;
+    mutable std::shared_mutex known_;  // held while somebody looks at what is nginx's
+    bool active_ = true;
     std::array<Fd, 3> standard_;  // copies of 0, 1 and 2
     std::vector<bool> fixed_;     // by number: open from the start to the end
     std::vector<Vital> vital_;

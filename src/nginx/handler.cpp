@@ -6,6 +6,7 @@
 #include "call/hooks.hpp"
 #include "call/params.hpp"
 #include "nginx/access.hpp"
+#include "nginx/aim.hpp"
 #include "nginx/answer.hpp"
 #include "nginx/asked.hpp"
 #include "nginx/cache.hpp"
@@ -378,7 +379,7 @@ void begin(ngx_http_request_t* request) {
     exchange->call = std::make_unique<Call>(worker->doorbell(), conf.stream_buffer);
     Call::Asked& asked = exchange->call->asked;
     asked.connection = request->connection->number;
-    asked.show_traceback = conf.traceback;
+    asked.show_traceback = shows_traceback(conf);
     hook("asked");
     if (exchange->body_begun && request == request->main && !body_is_whole(request)) {
         refuse(*exchange, {500, "body-passed-on",
@@ -403,12 +404,17 @@ void begin(ngx_http_request_t* request) {
         finalize(*exchange, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return;
     }
+    if (auto problem = conf.published != nullptr ? aim_call(request, asked) : std::nullopt) {
+        refuse(*exchange, *problem);
+        return;
+    }
     if (auto problem = read_params(request, asked)) {
         refuse(*exchange, *problem);
         return;
     }
     exchange->body_size = *size;
-    asked.looks_later = conf.zone != nullptr && !complete_key(asked);
+    asked.looks_later =
+        conf.zone != nullptr && (conf.published == nullptr || asked.params.use_cache) && !complete_key(asked);
     auto step = Caching::Step::run;
     if (asked.params.use_cache && !asked.looks_later) {
         step = exchange->caching.emplace(*exchange).look(request, asked);
@@ -464,6 +470,10 @@ ngx_int_t handle(ngx_http_request_t* request) noexcept {
                 return rc;
             }
             return send_problem(request, {405, "", "Use GET, HEAD or POST."});
+        }
+        if (auto problem = location_conf(request).published != nullptr ? check_aim(request) : std::nullopt) {
+            rc = ngx_http_discard_request_body(request);
+            return rc == NGX_OK ? send_problem(request, *problem) : rc;
         }
         auto* exchange = make_in_pool<Exchange>(request->pool, request);
         if (exchange == nullptr) {

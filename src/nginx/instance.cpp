@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "nginx/publish.hpp"
 #include "nginx/python_host.hpp"
 #include "nginx/settings.hpp"
 #include "nginx/sockets.hpp"
@@ -179,6 +180,7 @@ ngx_int_t init_instances(ngx_conf_t* cf) noexcept {
         if (assign_servers(cf, main, core) != NGX_OK || check_sockets(cf, main, core) != NGX_OK) {
             return NGX_ERROR;
         }
+        assign_publications(main);
         return find_pythons(cf, *main.instances);
     } catch (const std::exception& error) {
         return fail(cf, error.what(), "the configuration");
@@ -216,6 +218,11 @@ const Instance& become_instance(ngx_cycle_t* cycle, MainConf& main) {
                       "owt: with \"master_process off\" one process serves all, with the settings of "
                       "\"owt_instance default\"");
         instances[0].hosts_python = std::ranges::any_of(instances, &Instance::hosts_python);
+        auto& published = instances[0].settings.published;
+        for (std::size_t i = 1; i < instances.size(); i++) {
+            const auto& more = instances[i].settings.published;
+            published.insert(published.end(), more.begin(), more.end());
+        }
         return instances[0];
     }
     std::size_t own = 0;

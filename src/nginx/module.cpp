@@ -11,6 +11,7 @@
 #include "nginx/environ.hpp"
 #include "nginx/handler.hpp"
 #include "nginx/instance.hpp"
+#include "nginx/publish.hpp"
 #include "nginx/signals.hpp"
 #include "nginx/state.hpp"
 #include "nginx/succession.hpp"
@@ -21,9 +22,14 @@ namespace owt {
 namespace {
 
 char* set_owt(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
+    auto& location = *static_cast<LocationConf*>(conf);
+    if (location.published != nullptr && (**location.published).kind != Publication::Kind::tools) {
+        return fail(cf, "the location has owt_file or owt_root already: give each its own");
+    }
     auto* core = static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
     core->handler = handle;
-    static_cast<LocationConf*>(conf)->owt = handle;
+    location.owt = handle;
+    location.runs_code = true;
     main_conf(cf).used = true;
     static_cast<ServerConf*>(ngx_http_conf_get_module_srv_conf(cf, ngx_http_owt_module))->owt = true;
     return NGX_CONF_OK;
@@ -57,7 +63,9 @@ void* create_main_conf(ngx_conf_t* cf) noexcept {
     main->instances = make_in_pool<std::vector<Instance>>(cf->pool, 1);
     main->exposed = make_in_pool<std::vector<Exposed>>(cf->pool);
     main->zones = make_in_pool<std::vector<Zone*>>(cf->pool);
-    if (main->instances == nullptr || main->exposed == nullptr || main->zones == nullptr) {
+    main->published = make_in_pool<std::vector<Publishing>>(cf->pool);
+    if (main->instances == nullptr || main->exposed == nullptr || main->zones == nullptr ||
+        main->published == nullptr) {
         return nullptr;
     }
     main->instances->front().name = "default";
@@ -98,6 +106,7 @@ void* create_server_conf(ngx_conf_t* cf) noexcept {
 void* create_location_conf(ngx_conf_t* cf) noexcept {
     auto* conf = static_cast<LocationConf*>(ngx_pcalloc(cf->pool, sizeof(LocationConf)));
     if (conf != nullptr) {
+        conf->keep = NGX_CONF_UNSET;
         conf->traceback = NGX_CONF_UNSET;
         conf->timeout = NGX_CONF_UNSET_MSEC;
         conf->stream_buffer = NGX_CONF_UNSET_SIZE;
@@ -112,11 +121,16 @@ void* create_location_conf(ngx_conf_t* cf) noexcept {
 char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
     auto& outer = *static_cast<LocationConf*>(parent);
     auto& inner = *static_cast<LocationConf*>(child);
-    ngx_conf_merge_value(inner.traceback, outer.traceback, 1);
+    if (inner.traceback == NGX_CONF_UNSET) {
+        inner.traceback = outer.traceback;
+    }
     ngx_conf_merge_msec_value(inner.timeout, outer.timeout, 0);
     ngx_conf_merge_size_value(inner.stream_buffer, outer.stream_buffer, 1024 * 1024);
     try {
         char* result = merge_cache(cf, outer, inner);
+        if (result == NGX_CONF_OK) {
+            result = merge_published(cf, outer, inner);
+        }
         return result == NGX_CONF_OK ? merge_access(cf, outer, inner) : result;
     } catch (const std::exception& error) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s", error.what());
@@ -164,7 +178,7 @@ std::optional<std::string> text_of(Variable variable, ngx_http_request_t* reques
     }
     switch (variable) {
         case code_id:
-            return call->asked.params.code_id;
+            return call->asked.params.published ? std::string() : call->asked.params.code_id;
         case function:
             return call->asked.params.fn_name;
         case queue_time:
@@ -277,6 +291,14 @@ constexpr ngx_uint_t anywhere = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTT
 std::array commands = {
     ngx_command_t{ngx_string("owt"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_owt, NGX_HTTP_LOC_CONF_OFFSET, 0,
                   nullptr},
+    ngx_command_t{ngx_string("owt_file"), NGX_HTTP_LOC_CONF | NGX_CONF_TAKE123, set_owt_file, NGX_HTTP_LOC_CONF_OFFSET,
+                  0, nullptr},
+    ngx_command_t{ngx_string("owt_root"), NGX_HTTP_LOC_CONF | NGX_CONF_TAKE12, set_owt_root, NGX_HTTP_LOC_CONF_OFFSET,
+                  0, nullptr},
+    ngx_command_t{ngx_string("owt_mcp"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS | NGX_CONF_TAKE12, set_owt_mcp,
+                  NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    ngx_command_t{ngx_string("owt_keep"), anywhere | NGX_CONF_FLAG, ngx_conf_set_flag_slot, NGX_HTTP_LOC_CONF_OFFSET,
+                  offsetof(LocationConf, keep), nullptr},
     ngx_command_t{ngx_string("owt_guard"), anywhere | NGX_CONF_TAKE1, set_guard, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     ngx_command_t{ngx_string("owt_auth"), anywhere | NGX_CONF_1MORE, set_auth, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     ngx_command_t{ngx_string("owt_allow"), anywhere | NGX_CONF_1MORE, set_allow, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},

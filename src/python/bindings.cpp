@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <array>
 
+#include "call/fields.hpp"
 #include "call/hooks.hpp"
 #include "call/intake.hpp"
 #include "call/json.hpp"
@@ -24,6 +25,7 @@
 #include "python/loop_queue.hpp"
 #include "python/python.hpp"
 #include "python/slot.hpp"
+#include "python/versions.hpp"
 
 namespace py = pybind11;
 
@@ -44,7 +46,7 @@ thread_local bool sound = true;
 
 // A process that an adaptor forked must not answer for its parent.
 void stay_in_worker() {
-    if (::getpid() != process_id()) {
+    if (!in_worker()) {
         ::_exit(1);
     }
 }
@@ -229,7 +231,8 @@ py::object kwargs_text_to_take(const Params& params) {
 
 py::tuple read_form(Call& call, const std::vector<std::pair<std::string, std::string>>& form) {
     Params& params = call.asked.params;
-    if (auto complaint = owt::read_form(form, params)) {
+    auto complaint = params.published ? read_fields(form, call.asked.query, params) : owt::read_form(form, params);
+    if (complaint) {
         bad_value(*complaint);
     }
     return py::make_tuple(params.code_id, params.fn_name, keywords(params), kwargs_text(params));
@@ -277,13 +280,14 @@ bool parse(Call& call) {
     }
     py::gil_scoped_release detached;
     hook("parse");
-    if (asked.place == Place::query) {
+    if (asked.place == Place::query || asked.place == Place::nowhere) {
         asked.further = asked.body_file ? hash_of(asked.body_file.get()) : sha256_hex(asked.body);
     } else {
         std::string spooled = asked.body_file ? read_all(asked.body_file.get()) : std::string();
         std::string_view body = asked.body_file ? std::string_view(spooled) : asked.body;
-        auto complaint =
-            asked.place == Place::json ? read_json(body, asked.params) : read_urlencoded(body, asked.params);
+        auto complaint = asked.params.published       ? read_fields(asked.place, asked.query, body, asked.params)
+                         : asked.place == Place::json ? read_json(body, asked.params)
+                                                      : read_urlencoded(body, asked.params);
         if (complaint) {
             call.refuse({400, "bad-parameters", *complaint});
             return false;
@@ -319,7 +323,7 @@ py::object take() {
 
 // A child that an adaptor forked may load what it likes, and nobody there interrupts it.
 std::uint64_t begin_to_load() {
-    if (::getpid() != process_id()) {
+    if (!in_worker()) {
         return 0;
     }
     load_begins();
@@ -327,7 +331,7 @@ std::uint64_t begin_to_load() {
 }
 
 void end_to_load(std::uint64_t load) {
-    if (load != 0 && ::getpid() == process_id()) {
+    if (load != 0 && in_worker()) {
         Loads::get().end(load);
         load_ends();
     }
@@ -356,7 +360,9 @@ void run_in_python(const CallPtr& call) {
         return;
     }
     py::object handle = py::cast(call);
-    py::str code_id(params.code_id);
+    // Of a form the arguments are still to be read, of others the code as well.
+    bool unread = params.published && call->asked.place == Place::multipart && !rest;
+    py::str code_id(unread ? std::string() : params.code_id);
     py::object fn_name = params.fn_name == "run" ? py::reinterpret_borrow<py::object>(runtime().name_run)
                                                  : py::object(py::str(params.fn_name));
     py::object text = kwargs_text_to_take(params);
@@ -423,6 +429,9 @@ OWT_MODULE(_owt, module) {
         .def_property_readonly("cancelled", &Call::cancelled)
         .def_property_readonly("show_traceback", [](const Call& call) { return call.asked.show_traceback; })
         .def_property_readonly("code", [](const Call& call) { return py::bytes(call.asked.params.code); })
+        .def_property_readonly("published", [](const Call& call) { return call.asked.params.published; })
+        .def("publication",
+             [](const Call& call) { return py::make_tuple(as_tuple(*call.asked.published), call.asked.name); })
         .def("environ", &environ)
         .def("body", [](const Call& call) { return py::bytes(call.asked.body); })
         .def("body_fd", &body_fd)
@@ -527,6 +536,9 @@ OWT_MODULE(_owt, module) {
     module.def("asynchronous",
                [](const std::string& code_id, const std::string& fn_name) { LoopQueue::get().know(code_id, fn_name); });
     module.def("forget", [](const std::string& code_id) { LoopQueue::get().forget(code_id); });
+    module.def("answers",
+               [](const std::string& file, std::string version) { Versions::get().set(file, std::move(version)); });
+    module.def("changes", [](const std::string& file) { Versions::get().forget(file); });
     module.def("grace", &grace);
     module.def("part_directory", [] { return ::unshare(CLONE_FS) == 0; });
     module.def("loop_came_back", &loop_came_back);

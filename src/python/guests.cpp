@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "call/fd.hpp"
+#include "python/python.hpp"
 
 namespace py = pybind11;
 
@@ -31,7 +32,6 @@ constexpr int fatal = 2;  // nginx's master starts no successor for who ends wit
 struct House {
     Host host;
     std::string sources;
-    pid_t process = 0;
 };
 
 House& house() {
@@ -74,10 +74,6 @@ struct Given {
                                                 : static_cast<int>(number);
     }
 };
-
-bool in_worker() {
-    return ::getpid() == house().process;
-}
 
 // The first in [low, high) that is the server's, in the server's own process; -1 if none is.
 int first_owned(int low, int high) {
@@ -443,7 +439,7 @@ enum class Name {
 }  // namespace
 
 void guard_process(const Settings& settings) {
-    house() = {settings.host, settings.sources, ::getpid()};
+    house() = {settings.host, settings.sources};
     Guarded<Name::close>::install("posix", "close", may_close);
     Guarded<Name::close_range>::install("posix", "closerange", may_close_range);
     Guarded<Name::dup>::install("posix", "dup", may_copy);

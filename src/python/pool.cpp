@@ -14,6 +14,7 @@
 #include "python/queue.hpp"
 #include "python/supervisor.hpp"
 #include "python/threads.hpp"
+#include "python/versions.hpp"
 #include "python/watchdog.hpp"
 
 namespace owt {
@@ -52,6 +53,8 @@ class PythonPool final : public Pool {
                 .reliefs = supervisor_.reliefs(),
                 .relief_helped = supervisor_.relief_helped()};
     }
+
+    std::optional<Version> version_of(const std::string& file) override { return Versions::get().find(file); }
 
     std::optional<Problem> submit(CallPtr call) override {
         auto pushed = loop_queue_.push(call);

@@ -6,8 +6,10 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
@@ -30,6 +32,7 @@ struct Interpreter {
     Doorbell* doorbell = nullptr;
     Host host;
     pid_t pid = 0;
+    const volatile char* own_page = nullptr;
     double grace = 0;
     double idle = 0;
     std::size_t endpoints = 0;
@@ -48,6 +51,18 @@ struct Interpreter {
 Interpreter& interpreter() {
     static auto* instance = std::make_unique<Interpreter>().release();
     return *instance;
+}
+
+// A page that the kernel empties in whatever a fork makes: a look at it is no system call. Null if it does not do that.
+const volatile char* own_page() {
+    constexpr std::size_t size = 4096;
+    void* page = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED || ::madvise(page, size, MADV_WIPEONFORK) != 0) {
+        return nullptr;
+    }
+    auto* mark = static_cast<char*>(page);
+    *mark = 1;
+    return mark;
 }
 
 class Config {
@@ -122,6 +137,7 @@ Runtime look_up() {
         .overdue = keep(owt.attr("overdue")),
         .preload = keep(owt.attr("preload")),
         .preloaded = keep(owt.attr("preloaded")),
+        .publish = keep(owt.attr("publish")),
         .thread_started = keep(owt.attr("thread_started")),
         .thread_ended = keep(owt.attr("thread_ended")),
         .stop = keep(owt.attr("stop")),
@@ -145,6 +161,7 @@ void start(const Settings& settings, Doorbell& doorbell) {
     Interpreter& state = interpreter();
     state.doorbell = &doorbell;
     state.pid = ::getpid();
+    state.own_page = own_page();
     state.grace = std::chrono::duration<double>(settings.grace).count();
     state.idle = std::chrono::duration<double>(settings.idle).count();
     state.endpoints = settings.endpoints;
@@ -200,8 +217,9 @@ const Host& host() {
     return interpreter().host;
 }
 
-int process_id() {
-    return interpreter().pid;
+bool in_worker() {
+    const Interpreter& state = interpreter();
+    return state.own_page != nullptr ? *state.own_page != 0 : ::getpid() == state.pid;
 }
 
 double grace() {
@@ -242,6 +260,22 @@ std::optional<std::string> preload(const std::string& module) {
 
 void preloaded() {
     logged([] { py::handle(runtime().preloaded)(); });
+}
+
+py::tuple as_tuple(const Publication& publication) {
+    static constexpr std::array kinds = {"file", "root", "tools"};
+    return py::make_tuple(kinds[static_cast<std::size_t>(publication.kind)], publication.path, publication.function,
+                          publication.prefix, publication.lazy, publication.runs_code);
+}
+
+void publish(const std::vector<std::shared_ptr<const Publication>>& published) {
+    logged([&] {
+        py::list all;
+        for (const auto& publication : published) {
+            all.append(as_tuple(*publication));
+        }
+        py::handle(runtime().publish)(all);
+    });
 }
 
 void thread_started(std::size_t index) {
@@ -406,7 +440,7 @@ void on_retirement(std::function<void(std::string)> tell) {
 }
 
 void retire(std::string why) {
-    if (::getpid() == process_id() && interpreter().retire) {
+    if (in_worker() && interpreter().retire) {
         interpreter().retire(std::move(why));
     }
 }
@@ -416,7 +450,7 @@ void on_relieved(std::function<void(bool)> tell) {
 }
 
 void relieved(bool helped) {
-    if (::getpid() == process_id() && interpreter().relieved) {
+    if (in_worker() && interpreter().relieved) {
         interpreter().relieved(helped);
     }
 }

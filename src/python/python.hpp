@@ -8,15 +8,18 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "call/doorbell.hpp"
 #include "call/pool.hpp"
 
 namespace pybind11 {
 class error_already_set;
-}
+class tuple;
+}  // namespace pybind11
 
 namespace owt::python {
 
@@ -68,6 +71,8 @@ constexpr auto switch_interval = std::chrono::milliseconds(1);
 // The traceback of a failure, or nullopt.
 std::optional<std::string> preload(const std::string& module);
 void preloaded();
+// Loads what is published and is not lazy. What fails is logged.
+void publish(const std::vector<std::shared_ptr<const Publication>>& published);
 void thread_started(std::size_t index);
 void thread_ended();
 // Asynchronous calls: cancel the task; tell the writer of room.
@@ -118,6 +123,7 @@ struct Runtime {
     PyObject* overdue;
     PyObject* preload;
     PyObject* preloaded;
+    PyObject* publish;
     PyObject* thread_started;
     PyObject* thread_ended;
     PyObject* stop;
@@ -128,14 +134,17 @@ struct Runtime {
 };
 const Runtime& runtime();
 
+// What a location publishes, as Python gets it.
+pybind11::tuple as_tuple(const Publication& publication);
+
 // An exception as Python prints it.
 std::string text_of(const pybind11::error_already_set& error);
 
 // The doorbell and the process that _owt uses.
 Doorbell& doorbell();
 const Host& host();
-// The worker's, also in a process that an adaptor forked.
-int process_id();
+// False in a process that an adaptor forked.
+bool in_worker();
 // As the instance sets them; times in seconds.
 double grace();
 double idle();

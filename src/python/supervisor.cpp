@@ -86,6 +86,9 @@ void Supervisor::run() {
     });
     if (preload_all()) {
         python::preloaded();
+        if (!settings_.published.empty()) {
+            python::publish(settings_.published);
+        }
         python::Detached detached;
         if (start_threads()) {
             ready_ = true;

@@ -161,7 +161,7 @@ void Threads::run(Slot& slot, const CallPtr& call) {
     call->run();
     if (!call->cancelled()) {
         count(python::run(call));
-        if (::getpid() != python::process_id()) {
+        if (!python::in_worker()) {
             ::_exit(0);  // a child that the adaptor forked and forgot to end
         }
     }

@@ -94,6 +94,16 @@ def adaptor(name: str, code: str, reply: bytes = REPLY, **arguments: object) -> 
     return Peer(name, f"owt, {name}", nginx("owt", "owt", threads=1), body, reply)
 
 
+def published(name: str, code: str, **arguments: object) -> Peer:
+    """owt with one thread, which publishes this adaptor; the arguments are all that is sent."""
+
+    def command(tools: Tools, directory: Path, port: int) -> list[str]:
+        (directory / "published.py").write_text(code)
+        return nginx("published", "owt", threads=1)(tools, directory, port)
+
+    return Peer(name, f"owt, {name}", command, json.dumps(arguments))
+
+
 def uvicorn(parser: str, loop: str) -> Callable[[Tools, Path, int], list[str]]:
     """One process, on an HTTP parser and an event loop that are named: by itself uvicorn takes what is installed."""
 

@@ -5,6 +5,8 @@ The environment says what is tested; without it, what plain `make` has built:
     OWT_BUILD    the directory with the module, and with hooks/ (`make hooks`)
     OWT_NGINX    the nginx to run; one with the module linked in is known by its configure arguments
     OWT_PRELOAD  libraries of a sanitizer
+    OWT_SLOW     how many times longer everything may take: 5 with a sanitizer, more on a machine that has other work
+    OWT_HOME     a python_home for all instances that name none
 """
 
 from __future__ import annotations
@@ -31,9 +33,23 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("OWT_BUILD", ROOT / "build"))
 NGINX = os.environ.get("OWT_NGINX", "/usr/sbin/nginx")
 PRELOAD = os.environ.get("OWT_PRELOAD", "")
+HOME = os.environ.get("OWT_HOME", "")
 
 # How much longer everything may take.
-SLOW = 5 if PRELOAD else 1
+SLOW = int(os.environ.get("OWT_SLOW", 5 if PRELOAD else 1))
+
+# ThreadSanitizer runs a signal's handler when the thread next comes to the C library, and in a forked child never.
+HOLDS_SIGNALS = "libtsan" in PRELOAD
+
+BLOCK = re.compile(r"owt_instance (\w+) \{(?![^}]*python_home)")
+
+
+def with_home(http: str) -> str:
+    """Where no instance names a Python, it is that of OWT_HOME."""
+    if "owt_instance default {" not in http:
+        http = f"owt_instance default {{ }} {http}"
+    return BLOCK.sub(rf"owt_instance \1 {{ python_home {HOME};", http)
+
 
 # What no error log may hold.
 BAD = re.compile(r"\[(alert|emerg)\]|(Address|Thread)Sanitizer|runtime error:|SUMMARY:")
@@ -231,6 +247,8 @@ class Server:
             raise RuntimeError("tests with hooks need the module as a file of its own")
         if os.geteuid() == 0:
             lines.insert(0, "user root;")  # whose directories these are
+        if HOME:
+            http = with_home(http)
         if "libasan" in PRELOAD:
             lines.append("env PYTHONMALLOC=malloc;")  # so that the sanitizer sees every block of Python's
         text = FRAME.format(main="\n".join(lines), http=http)
@@ -257,7 +275,8 @@ class Server:
                 # CPython leaks by design; faulthandler brings a signal stack, which the sanitizer takes for its own.
                 "ASAN_OPTIONS": "detect_leaks=0:use_sigaltstack=0",
                 "UBSAN_OPTIONS": "print_stacktrace=1",
-                "TSAN_OPTIONS": f"suppressions={Path(__file__).with_name('tsan.supp')}",
+                # A process that an adaptor forked may start threads.
+                "TSAN_OPTIONS": f"die_after_fork=0:suppressions={Path(__file__).with_name('tsan.supp')}",
             }
         return env
 

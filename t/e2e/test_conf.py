@@ -29,6 +29,10 @@ def located(*lines: str) -> str:
     return "server {\nlisten 127.0.0.1:{port};\nlocation / {\nowt;\n" + "\n".join(lines) + "\n}\n}\n"
 
 
+def published(*lines: str) -> str:
+    return "server {\nlisten 127.0.0.1:{port};\nlocation / {\n" + "\n".join(lines) + "\n}\n}\n"
+
+
 def ask(server: Server, code: str, **fields: Any) -> Any:
     """What an adaptor returns, as JSON."""
     answer = Asking(server, code, **fields).answer()
@@ -113,6 +117,36 @@ MISTAKES = {
     "python_home: two": (instance("python_home /a /b;" + HERE), "wants one directory"),
     "python_home: not there": (instance("python_home /not/there;" + HERE), r"no directory /not/there.*python3 -m venv"),
     "python_home: no Python": (instance("python_home /etc;" + HERE), "/etc has no bin/python3"),
+    "file: not there": (published("owt_file /not/there.py;" + HERE), "/not/there.py is not there: name a file of Python"),
+    "file: a directory": (published("owt_file /usr;" + HERE), "/usr is no file"),
+    "file: none": (published("owt_file;" + HERE), "number of arguments"),
+    "file: no function": (published("owt_file {root}/examples/echo/echo.py 1run;" + HERE), '"1run" is no function'),
+    "file: two functions": (published("owt_file {root}/examples/echo/echo.py run walk;" + HERE), "wants a file, and"),
+    "file: in a server": ("server {\nowt_file /x.py;" + HERE + "\n}", "not allowed here"),
+    "file beside owt": (located("owt_file {root}/examples/echo/echo.py;" + HERE), "give each its own"),
+    "owt beside a file": (published("owt_file {root}/examples/echo/echo.py;", "owt;" + HERE), "give each its own"),
+    "file: twice": (
+        published("owt_file {root}/examples/echo/echo.py;", "owt_file {root}/examples/echo/echo.py;" + HERE),
+        "give each its own",
+    ),
+    "root beside a file": (
+        published("owt_file {root}/examples/echo/echo.py;", "owt_root {root}/examples;" + HERE),
+        "give each its own",
+    ),
+    "root: not there": (published("owt_root /not/there;" + HERE), "/not/there is not there: name a directory"),
+    "root: a file": (published("owt_root {root}/LICENSE;" + HERE), "is no directory"),
+    "root: two": (published("owt_root /usr /tmp;" + HERE), 'and perhaps "lazy"'),
+    "root: an exact location": (
+        "server {\nlocation = /a {\nowt_root /usr;" + HERE + "\n}\n}",
+        "what follows the location's own",
+    ),
+    "root: a pattern": ("server {\nlocation ~ /a {\nowt_root /usr;" + HERE + "\n}\n}", "what follows the location"),
+    "root: a name": ("server {\nlocation @a {\nowt_root /usr;" + HERE + "\n}\n}", "what follows the location's own"),
+    "mcp: not there": (published("owt_mcp /not/there;" + HERE), "/not/there is not there: name a directory"),
+    "mcp: nothing": (published("owt_mcp;" + HERE), "has nothing to offer"),
+    "mcp beside root": (published("owt_root /usr;", "owt_mcp /usr;" + HERE), "give each its own"),
+    "keep: neither": (published("owt_root /usr;", "owt_keep maybe;" + HERE), 'must be "on" or "off"'),
+    "keep: nowhere": (published("owt_keep on;", "owt_root /usr;" + HERE), "has nowhere to keep results"),
 }  # fmt: skip
 
 
@@ -133,7 +167,10 @@ def test_the_confs_that_are_right_are_right(check: Callable[[str], subprocess.Co
     http = (
         "owt_timeout off; owt_stream_buffer 64k; owt_traceback off; owt_dir sources;\n"
         "owt_instance default { threads 1; queue 1; grace 100ms; max_calls 1; max_rss 1g; endpoints 1; idle 30m; env A=b C=d I=$index; env E=; }\n"
-        "server { listen 127.0.0.1:{port}; owt_timeout 1m; location / { owt; owt_timeout 1s; owt_stream_buffer 1m; } }"
+        "server { listen 127.0.0.1:{port}; owt_timeout 1m; location / { owt; owt_timeout 1s; owt_stream_buffer 1m; }\n"
+        "location /file { owt_file {root}/examples/echo/echo.py lazy; } location /f { owt_file {root}/examples/echo/echo.py run; }\n"
+        "location /root { owt_root {root}/examples lazy; if ($args) { return 204; } limit_except GET { deny all; } }\n"
+        "location /mcp { owt_mcp {root}/examples lazy; } location /any { owt; owt_mcp; } location /other { owt_mcp; owt; } }"
     )
     done = check(http)
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +15,25 @@ owt_zone results 1m;
 server {
     listen 127.0.0.1:{port};
     location / { owt; owt_cache results; }
+    location /api/ { owt_root api; }
+    location = /mcp { owt_mcp api; }
+    location /files/ {
+        alias       {dir}/api/;
+        dav_methods PUT DELETE;
+        owt_guard   on;
+        owt_auth    alice:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b;  # secret
+    }
 }
 """
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    server = Server(CONF)
+    shutil.copytree(ROOT / "examples/publish", server.dir / "api")
+    with server:
+        yield server
+
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "doc").glob("*.md"))]
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -77,7 +95,9 @@ def test_configurations_are_sound(conf: str, start: Callable[..., Server], tmp_p
     """What a page names of its reader's machine stands for something of this one."""
     subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     conf = re.sub(r"/opt/venvs/\w+", str(tmp_path / "venv"), conf)
-    conf = conf.replace("/run/owt/", f"{tmp_path}/run/")
+    (tmp_path / "srv/api").mkdir(parents=True)
+    (tmp_path / "srv/tts.py").touch()
+    conf = conf.replace("/run/owt/", f"{tmp_path}/run/").replace("/srv/", f"{tmp_path}/srv/")
     conf = re.sub(r"\bgpu\d\b", "127.0.0.1", conf).replace("9876", "{port}")
     conf = conf.replace("include owt_params;", "include {root}/conf/owt_params;")
     server = Server(conf)

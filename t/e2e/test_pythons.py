@@ -234,6 +234,26 @@ def test_a_reload_keeps_each_its_python(start: Callable[..., Server], tmp_path: 
     assert not {one[0] for one in before} & {one[0] for one in after}
 
 
+def test_a_bridge_that_a_python_has_installed_comes_first(start: Callable[..., Server], tmp_path: Path) -> None:
+    """As pip does it: the package, and the bridge in it."""
+    home = tmp_path / "venv"
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", home], check=True)
+    (site,) = home.glob("lib/python3.*/site-packages")
+    shutil.copytree(ROOT / "python/owt", site / "owt", ignore=shutil.ignore_patterns("__pycache__"))
+    bridge = said_by("/usr", "import json, sysconfig; print(json.dumps(sysconfig.get_config_var('SOABI')))")
+    shutil.copy(BUILD / f"python/_bridge.{bridge}.so", site / "owt")
+    server = start(
+        f"owt_instance default {{ python_home {home}; }}\nserver {{ listen 127.0.0.1:{{port}}; location / {{ owt; }} }}"
+    )
+    code = """
+import owt, re
+def run(_):
+    return [owt.__file__, *sorted(set(re.findall(r"/\\S*_bridge\\S*", open("/proc/self/maps").read())))]
+"""
+    answer = Asking(server, code).answer()
+    assert json.loads(answer.body) == [f"{site}/owt/__init__.py", f"{site}/owt/_bridge.{bridge}.so"], answer.text
+
+
 def test_an_instance_may_change_its_python_in_a_reload(start: Callable[..., Server], tmp_path: Path) -> None:
     one = "server { listen 127.0.0.1:{port}; location / { owt; } }"
     server = start(one)

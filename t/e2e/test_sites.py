@@ -401,7 +401,7 @@ def test_adaptors_have_a_home_to_write_to_and_programs(installed: Server) -> Non
 
 def test_without_ipv6_the_sites_start() -> None:
     """A line that nginx cannot listen on keeps all its sites from starting."""
-    for name in ("site.conf", "instances.conf"):
+    for name in ("site.conf", "instances.conf", "published.conf"):
         assert not re.search(r"^\s*listen \[::", (ROOT / "conf" / name).read_text(), re.MULTILINE)
 
 
@@ -426,3 +426,53 @@ def test_no_warning_is_given() -> None:
         assert "[warn]" not in server.test_conf().stderr
     finally:
         server.close()
+
+
+# ---- published.conf -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def published_server() -> Iterator[Server]:
+    server = served(site("published.conf").replace("/srv/api", "{dir}/api"))
+    (server.dir / "api").mkdir()
+    with server:
+        yield server
+
+
+LOGIN = ("-u", f"alice:{PASSWORD}")
+STATUS = ("-o", "/dev/null", "-w", "%{http_code}")
+
+
+def put(server: Server, name: str, text: str, *arguments: str) -> str:
+    source = server.dir / "source.py"
+    source.write_text(text)
+    return server.curl(f"/files/{name}", "-T", str(source), *STATUS, *arguments).stdout
+
+
+def test_put_publishes_and_delete_withdraws(published_server: Server) -> None:
+    server = published_server
+    assert server.curl("/api/speak", *STATUS).stdout == "404"
+    assert put(server, "speak.py", "def run(text): return text * 2\n", *LOGIN) == "201"
+    assert server.curl("/api/speak", "-d", "text=hey").stdout == "heyhey"
+    assert server.curl("/api/speak", "-d", "text=hey", "-H", "X-Forwarded-For: 192.0.2.7").stdout == "heyhey"
+    assert put(server, "speak.py", "def run(text): return text * 3\n", *LOGIN) == "204"
+    wait_until(lambda: server.curl("/api/speak", "-d", "text=hey").stdout == "heyheyhey", "the new version")
+    assert put(server, "sub/deep.py", "def run(): return 'deep'\n", *LOGIN) == "201"
+    assert server.curl("/api/sub/deep").stdout == "deep"
+    assert "text * 3" in server.curl("/files/speak.py", *LOGIN).stdout
+    assert server.curl("/files/speak.py", "-X", "DELETE", *LOGIN, *STATUS).stdout == "204"
+    wait_until(lambda: server.curl("/api/speak", *STATUS).stdout == "404", "it to be withdrawn")
+
+
+def test_only_who_has_a_login_publishes(published_server: Server) -> None:
+    server = published_server
+    source = "def run(): return 'foreign'\n"
+    assert put(server, "other.py", source) == "401"
+    assert put(server, "other.py", source, "-u", "alice:guess") == "401"
+    page = ("-H", "Sec-Fetch-Site: cross-site", "-H", "Origin: https://page.example")
+    assert put(server, "other.py", source, *LOGIN, *page) == "403"
+    assert put(server, "other.py", source, *LOGIN, "-H", "Host: rebound.example") == "421"
+    assert server.curl("/files/other.py", *STATUS).stdout == "401"
+    assert server.curl("/api/other", *STATUS).stdout == "404"
+    assert put(server, "..%2fother.py", source, *LOGIN) in ("403", "404", "405")
+    assert not (server.dir / "other.py").exists()

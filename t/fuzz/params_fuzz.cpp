@@ -1,12 +1,15 @@
-// Any bytes to any reader. The first byte chooses the reader (json, urlencoded, form, base64, locate),
+// Any bytes to any reader. The first byte chooses the reader (json, urlencoded, form, base64, locate; published: the
+// fields of a query and a JSON or urlencoded body; name: of what is published),
 // the rest is its input. What a reader lets through must be sound; for JSON, simdjson's whole-document parser is a
 // second opinion.
 
 #include "call/base64.hpp"
+#include "call/fields.hpp"
 #include "call/intake.hpp"
 #include "call/json.hpp"
 #include "call/locate.hpp"
 #include "call/params.hpp"
+#include "call/publication.hpp"
 #include "call/sha256.hpp"
 #include "call/text.hpp"
 #include "call/urlencoded.hpp"
@@ -66,6 +69,15 @@ void check(const Complaint& complaint, const Params& params) {
             require(params.fields[j].name != field.name);
         }
     }
+}
+
+// Nothing that is sent chooses what runs, or is read as Python.
+void check_published(const Complaint& complaint, const Params& params) {
+    require(!complaint || (!complaint->empty() && is_utf8(*complaint)));
+    require(params.code.empty() && !params.kwargs && !params.use_cache && !params.cache_kwargs &&
+            !params.cache_key_override && params.beside.empty());
+    require(params.published && params.code_id == "/srv/a.py" && params.fn_name == "speak");
+    require(params.fields.size() <= 2000);
 }
 
 // Fields end with a byte that stands in no UTF-8.
@@ -128,6 +140,35 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                 require(decode_base64(broken) == decoded);
             }
             break;
+        case 'p': {
+            std::string_view query = text.substr(0, text.find('\n'));
+            text.remove_prefix(std::min(query.size() + 1, text.size()));
+            for (Place place : {Place::json, Place::urlencoded, Place::nowhere, Place::multipart}) {
+                params = {};
+                params.published = true;
+                params.code_id = "/srv/a.py";
+                params.fn_name = "speak";
+                Complaint complaint = place == Place::multipart ? read_fields(cut(text), query, params)
+                                                                : read_fields(place, query, text, params);
+                check_published(complaint, params);
+            }
+            break;
+        }
+        case 'n': {
+            Publication root;
+            root.kind = Publication::Kind::root;
+            root.path = "/srv";
+            root.prefix = "/api/";
+            auto found = aim(root, text, false);
+            if (found && found->code_id != door) {
+                require(is_utf8(found->code_id) && found->code_id == "/srv/" + found->name + ".py");
+                require(found->code_id.find("/.") == std::string::npos &&
+                        found->code_id.find("/_") == std::string::npos);
+                require(found->code_id.find("//") == std::string::npos &&
+                        found->code_id.find('\0') == std::string::npos);
+            }
+            break;
+        }
         case 'l': {
             std::string_view query = text.substr(0, text.find('\n'));
             text.remove_prefix(std::min(query.size() + 1, text.size()));

@@ -23,6 +23,9 @@ bridge.loop_came_back = lambda: None
 bridge.functions = set()
 bridge.asynchronous = lambda *function: bridge.functions.add(function)
 bridge.forget = lambda code_id: None
+bridge.versions = {}
+bridge.answers = lambda file, version: bridge.versions.update({file: version})
+bridge.changes = lambda file: bridge.versions.pop(file, None)
 bridge.queue = deque()
 bridge.take = lambda: bridge.queue.popleft() if bridge.queue else None
 bridge.fd = os.eventfd(0, os.EFD_NONBLOCK)
@@ -52,6 +55,7 @@ class Call:
         self.connection = 7
         self.cancelled = False
         self.show_traceback = True
+        self.published = False
         self.code = source.encode()
         self.code_id = hashlib.sha256(self.code).hexdigest()
         self._environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SERVER_NAME": "h", "SERVER_PORT": "80"}

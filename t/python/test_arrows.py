@@ -16,7 +16,8 @@ ALLOWED = {
     "models": {"process"},
     "prelude": {"process", "summat", "lib", "models"},
     "endpoint": {"process", "asked", "answer", "summat", "models", "prelude"},
-    "engine": {"process", "asked", "answer", "summat", "lib", "models", "prelude", "endpoint"},
+    "published": {"process", "asked", "answer", "models", "endpoint"},
+    "engine": {"process", "asked", "answer", "summat", "lib", "models", "prelude", "endpoint", "published"},
     "client": set(),
     "server": {"process"},  # for Server.sing() within a call alone
 }

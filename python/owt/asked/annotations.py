@@ -107,6 +107,13 @@ def annotations_of(function: Callable[..., Any], signature: Signature, names: di
     return {name: annotation for name, annotation in resolved.items() if annotation is not Parameter.empty}
 
 
+def returned_by(function: Callable[..., Any], signature: Signature, names: dict[str, Any]) -> Any:
+    """The annotation of what a function returns, as those of its parameters; Parameter.empty if there is none."""
+    if signature.return_annotation is Signature.empty:
+        return Parameter.empty
+    return _resolve(signature.return_annotation, getattr(_innermost(function), "__globals__", names), names)
+
+
 def _resolve(annotation: Any, home: dict[str, Any], names: dict[str, Any]) -> Any:
     def holder() -> None: ...
 

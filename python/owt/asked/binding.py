@@ -116,7 +116,7 @@ class _Binder:
     def _hint(self) -> tuple[str, tuple[type, ...]] | None:
         """What to say, and of which failures, about what has been guessed."""
         first = self.first
-        if first is None or _means_request(first.name):
+        if first is None or means_request(first.name):
             return None
         if first.kind is Parameter.VAR_POSITIONAL:
             text = (
@@ -303,7 +303,28 @@ def _first(takes: Takes, parameters: list[Parameter]) -> Parameter | None:
     return first
 
 
-def _means_request(name: str) -> bool:
+def parameters_of(takes: Takes) -> list[Parameter]:
+    """What callers may send: the parameters but for that which is given the request, and for ``*args``."""
+    signature = takes.signature
+    if signature is not None and takes.hidden is not None:
+        signature = takes.hidden
+    parameters = [] if signature is None else list(signature.parameters.values())
+    first = parameters[0] if parameters else None
+    if first is not None and first.kind in _POSITIONAL and _is_meant_for_request(first):
+        parameters.pop(0)
+    return [p for p in parameters if p.kind is not Parameter.VAR_POSITIONAL]
+
+
+def _is_meant_for_request(first: Parameter) -> bool:
+    """Whether a first parameter gets the request however it is called, or is called as if it should."""
+    if first.name == "request":
+        return True
+    if first.default is not Parameter.empty or not _is_request(first.annotation):
+        return False
+    return first.annotation is not Parameter.empty or means_request(first.name)
+
+
+def means_request(name: str) -> bool:
     """Whether a parameter's name says that it is for the request, or for nothing."""
     return name.startswith("_") or name.lower() in ("r", "rq", "req") or name.lower().endswith("request")
 

@@ -29,6 +29,11 @@ _OWN = frozenset(
 )
 
 
+def _own(call: Call) -> frozenset[str]:
+    """A published function has its fields for itself."""
+    return frozenset() if call.published else _OWN
+
+
 def read(call: Call, request: Request) -> tuple[str, str, dict[str, Any], str | None]:
     """The code's id, the function's name, the keyword arguments and the text of ``kwargs``.
 
@@ -36,8 +41,9 @@ def read(call: Call, request: Request) -> tuple[str, str, dict[str, Any], str | 
     as ``code_b64``. Raises Refusal (400, or 413 for a form of too many parts).
     """
     fields, files = multipart.parse(request)
+    own = _own(call)
     for name, file in files:
-        if name in _OWN:
+        if name in own:
             try:
                 fields.append((name, file.read().decode()))
             except UnicodeDecodeError as error:
@@ -47,16 +53,17 @@ def read(call: Call, request: Request) -> tuple[str, str, dict[str, Any], str | 
         code_id, fn_name, kwargs, text = call.read_form(fields)
     except ValueError as error:
         raise Refusal(400, "bad-parameters", str(error)) from None
-    if not any(name == "code_b64" and value for name, value in fields):
+    if call.published or not any(name == "code_b64" and value for name, value in fields):
         _add_files(files, kwargs, call)
     return code_id, fn_name, kwargs, text
 
 
 def _add_files(files: multipart.Files, kwargs: dict[str, Any], call: Call) -> None:
     """Files that have one name are a list, with the texts of that name before them."""
+    own = _own(call)
     by_name: dict[str, list[Any]] = {}
     for name, file in files:
-        if name not in _OWN:
+        if name not in own:
             by_name.setdefault(name, []).append(file)
     for name, found in by_name.items():
         if name in kwargs:
@@ -67,8 +74,9 @@ def _add_files(files: multipart.Files, kwargs: dict[str, Any], call: Call) -> No
 def digest(request: Request) -> str:
     """A SHA-256 of the files among the arguments, with their names and types; empty if there are none."""
     total = None
+    own = _own(request._call)
     for name, file in request.files.items(multi=True):
-        if name not in _OWN:
+        if name not in own:
             content = hashlib.sha256()
             while block := file.read(1 << 20):
                 content.update(block)

@@ -35,11 +35,12 @@ def is_pydantic(annotation: Any) -> bool:
 class Model(Wanted):
     """shape is what the annotation would be without pydantic: it says how text is read."""
 
-    __slots__ = ("shape", "validate")
+    __slots__ = ("annotation", "shape", "validate")
 
     def __init__(self, annotation: Any, shape: Wanted | None, is_object: bool) -> None:
         shown = typing.get_args(annotation)[0] if typing.get_origin(annotation) is typing.Annotated else annotation
         super().__init__(f"{name_of(shown)}{' (a JSON object)' if is_object else ''}")
+        self.annotation = annotation
         self.validate = _validator(annotation)
         self.shape = shape
         self.many = shape is not None and shape.many

@@ -120,4 +120,4 @@ def without_endpoint(text: str) -> str:
     return _endpoint.sub("", text)
 
 
-_endpoint = re.compile(r"\bowt\.endpoint\.sha256_[0-9a-f]{64}\.(?:<locals>\.)?")
+_endpoint = re.compile(r"\bowt\.endpoint\.(?:sha256_|file:[^.:]*:)[0-9a-f]{64}\.(?:<locals>\.)?")

@@ -23,6 +23,8 @@ from owt.endpoint import children, loading
 from owt.endpoint.source import compile_source, decode
 
 PREFIX = f"{__name__}.sha256_"
+#: What the modules of files begin with that have a path of their own, see ``files``.
+FILE_PREFIX = f"{__name__}.file:"
 
 #: Is given each endpoint's module, its source and whether loading it was what imported Flask, before
 #: anybody else sees the module. The server registers its endpoints so; other processes need not.
@@ -47,8 +49,10 @@ def directory() -> str:
 
 
 def path_of(code_id: str) -> str:
-    """The file that holds, or would hold, the source with this SHA-256 (64 hex digits)."""
-    return f"{directory()}/sha256_{code_id}.py"
+    """The file that holds, or would hold, the source with this SHA-256 (64 hex digits). What is published is known by
+    its own path.
+    """
+    return code_id if code_id.startswith("/") else f"{directory()}/sha256_{code_id}.py"
 
 
 class Loader(SourceFileLoader):
@@ -107,15 +111,23 @@ class Loader(SourceFileLoader):
         namespace = vars(module)
         namespace.update({name: getattr(owt, name) for name in owt.__all__})
         _show_lines(self.path, source)
-        if before_run is not None:
-            before_run(module)
+        self.begins(module)
         had_flask = "flask" in sys.modules
         if on_load is None:
             children.end_with_parent()
         with children.as_far_as_needed():
             exec(code, namespace)
+        self.ended(module, source, not had_flask and "flask" in sys.modules)
+
+    def begins(self, module: ModuleType) -> None:
+        """The source is about to run in module."""
+        if before_run is not None:
+            before_run(module)
+
+    def ended(self, module: ModuleType, source: bytes, imported_flask: bool) -> None:
+        """The source has run in module."""
         if on_load is not None:
-            on_load(module, source, not had_flask and "flask" in sys.modules)
+            on_load(module, source, imported_flask)
 
 
 def load(code_id: str) -> ModuleType:
@@ -156,6 +168,10 @@ class Finder:
         cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The spec of an endpoint whose file is there, else None."""
+        if name.startswith(FILE_PREFIX):
+            from owt.endpoint import files
+
+            return files.find_spec(name)
         match = cls._name.fullmatch(name)
         if match is None:
             return None

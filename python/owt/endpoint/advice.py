@@ -195,7 +195,7 @@ def _arguments(trace: TracebackType | None) -> Iterator[tuple[str, Any]]:
 
 
 def _is_adaptors(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__")).startswith(endpoint.PREFIX)
+    return str(frame.f_globals.get("__name__")).startswith((endpoint.PREFIX, endpoint.FILE_PREFIX))
 
 
 def _names(frame: FrameType) -> tuple[str, ...]:

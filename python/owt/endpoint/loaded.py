@@ -9,6 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from inspect import isasyncgenfunction, iscoroutinefunction
 from threading import get_ident
 from time import monotonic
@@ -49,8 +50,21 @@ def _nothing() -> None:
     pass
 
 
+def _no_endpoint(gone: Endpoint) -> None:
+    pass
+
+
+def _publishes_nothing(call: Call, path: str) -> Endpoint:
+    raise NotImplementedError
+
+
+#: Loads what is published at a path, which the calling thread has claimed. Raises Refusal, and what loading it raises.
+load_file: Callable[[Call, str], Endpoint] = _publishes_nothing
+
 #: Is told of each function that is asynchronous, by its endpoint and its name.
 announce: Callable[[str, str], None] = _nobody
+#: Is told of what is published and has been let go.
+discard_file: Callable[[Endpoint], None] = _no_endpoint
 #: Is called when an endpoint has been loaded.
 taken_in: Callable[[], None] = _nothing
 
@@ -79,10 +93,28 @@ class Function:
 class Endpoint:
     """A loaded adaptor."""
 
-    __slots__ = ("code_id", "figures", "flask", "functions", "globals", "path", "texts", "uses_flask", "wishes")
+    __slots__ = (
+        "code_id",
+        "figures",
+        "flask",
+        "functions",
+        "globals",
+        "module",
+        "path",
+        "stays",
+        "texts",
+        "uses_flask",
+        "wishes",
+    )
 
-    def __init__(self, module: ModuleType, source: bytes, imported_flask: bool) -> None:
-        self.code_id = module.__name__.removeprefix(endpoint.PREFIX)
+    def __init__(
+        self, module: ModuleType, source: bytes, imported_flask: bool, *, path: str = "", stays: bool = False
+    ) -> None:
+        #: The module of what is published at path, which is then its id; it knows of no other versions.
+        self.module = module if path else None
+        #: It is not let go, whatever else needs its room.
+        self.stays = stays
+        self.code_id = path or module.__name__.removeprefix(endpoint.PREFIX)
         self.path = endpoint.path_of(self.code_id)
         self.globals: dict[str, Any] = vars(module)
         self.functions: dict[str, Function] = {}
@@ -102,6 +134,8 @@ class Endpoint:
             raise _no_function(f"The adaptor is an expression, whose only function is run; it has no {name!r}.")
         value = self.globals.get(name)
         if name not in self.globals or (name in owt.__all__ and value is getattr(owt, name)):
+            if self.module is not None:
+                raise Refusal(500, "no-such-function", f"The file that is published here has no function {name!r}.")
             raise _no_function(f"The adaptor has no function {name!r}. {self._instead(name)}")
         if isinstance(value, Adaptor):
             value = Adaptor.done(value)
@@ -213,7 +247,21 @@ def load(call: Call, code_id: str, rest: tuple[Any, dict[str, Any]]) -> Endpoint
 
 def _load(call: Call, code_id: str) -> Endpoint:
     started = time.perf_counter()
-    source = call.code
+    if call.published:
+        try:
+            return load_file(call, code_id)
+        finally:
+            call.loaded(time.perf_counter() - started)
+    try:
+        return load_source(code_id, call.code, partial(_form, call))
+    finally:
+        call.loaded(time.perf_counter() - started)
+
+
+def load_source(code_id: str, source: bytes, form: Callable[[], bytes] = bytes) -> Endpoint:
+    """Loads the endpoint with this source, or if that is empty with the one that is stored, whose load the calling
+    thread has claimed. form gives the urlencoded form that it came in. Raises as ``load`` does.
+    """
     if source:
         store.keep(code_id, source, endpoints)
     else:
@@ -229,11 +277,9 @@ def _load(call: Call, code_id: str) -> Endpoint:
                 endpoint.discard(code_id)
     except SyntaxError as error:
         if error.filename == endpoint.path_of(code_id):
-            text = _describe(error) + advice.of_sending(source.decode(errors="replace"), _form(call))
+            text = _describe(error) + advice.of_sending(source.decode(errors="replace"), form())
             raise Refusal(400, "syntax-error", text) from None
         raise
-    finally:
-        call.loaded(time.perf_counter() - started)
 
 
 def _describe(error: SyntaxError) -> str:
@@ -266,12 +312,17 @@ def forget_failed(code_id: str) -> None:
 
 def register(module: ModuleType, source: bytes, imported_flask: bool) -> None:
     """Takes in an endpoint that has just been loaded; others may have to make room."""
+    take_in(Endpoint(module, source, imported_flask))
+
+
+def take_in(made: Endpoint) -> None:
+    """From now on it answers the calls of its id; others may have to make room."""
     global ever
-    made = Endpoint(module, source, imported_flask)
     with _lock:
         endpoints[made.code_id] = made
         _seen[made.code_id] = monotonic()
         ever = True
+        (_staying.add if made.stays else _staying.discard)(made.code_id)
         gone = _drop(_count() - most, spared=made)
     if gone:
         memory.dropped()
@@ -285,8 +336,36 @@ ever = False
 
 #: Stands in endpoints where it stood at the last look: what comes after it has been called since.
 _MARK = ""
+#: The ids of those that are not let go.
+_staying: set[str] = set()
+#: Those among them that are owt's own.
+_own: set[str] = set()
 #: When each endpoint was last seen to have been called.
 _seen: dict[str, float] = {}
+
+
+def take_in_own(made: Endpoint) -> None:
+    """The same for functions of owt's own, which are nothing that the process has loaded."""
+    with _lock:
+        endpoints[made.code_id] = made
+        _staying.add(made.code_id)
+        _own.add(made.code_id)
+
+
+def withdraw(code_id: str) -> None:
+    """It answers no more calls. Those that run in it go on."""
+    with _lock:
+        endpoints.pop(code_id, None)
+        _seen.pop(code_id, None)
+        _staying.discard(code_id)
+
+
+def idle_among(some: Iterable[Endpoint]) -> list[Endpoint]:
+    """Those of some, which answer no more calls, in which none runs either."""
+    some = list(some)
+    with _lock:
+        busy = _busy(some)
+    return [one for one in some if id(one) not in busy]
 
 
 def make_room(module: ModuleType) -> None:
@@ -299,9 +378,9 @@ def make_room(module: ModuleType) -> None:
 
 
 def count() -> int:
-    """How many endpoints are loaded."""
+    """How many endpoints are loaded, owt's own left out."""
     with _lock:
-        return _count()
+        return _count() + len(_staying) - len(_own)
 
 
 def drop_idle(idle: float) -> int:
@@ -333,23 +412,28 @@ def drop_half() -> int:
     """Drops the half of what does not run that has not been called for the longest time. How many it was."""
     with _lock:
         busy = _busy()
-        idle = [code_id for code_id, one in endpoints.items() if code_id != _MARK and id(one) not in busy]
+        idle = [
+            code_id for code_id, one in endpoints.items() if code_id != _MARK and not one.stays and id(one) not in busy
+        ]
         return _drop((len(idle) + 1) // 2, among=idle)
 
 
 def _count() -> int:
-    return len(endpoints) - (_MARK in endpoints)
+    """Those that may have to make room."""
+    return len(endpoints) - (_MARK in endpoints) - len(_staying)
 
 
-def _busy() -> set[int]:
-    """The endpoints, by identity, that a call runs in, with a thread or without, or any other thread."""
+def _busy(also: Iterable[Endpoint] = ()) -> set[int]:
+    """The endpoints, by identity, that a call runs in, with a thread or without, or any other thread. also are some
+    that answer no more calls.
+    """
     if not frames_stand_still:  # then a call takes itself out of running, and who else is in one is not known
         return set(map(id, [*list(running.values()), *list(detached.values())]))
     frames = sys._current_frames()
     # A thread for calls that runs no Python has nothing to do; the event loop's always runs, and ran last what it did.
     busy = {id(running[thread]) for thread in frames if thread in running and thread in call_threads}
     busy.update(map(id, list(detached.values())))
-    by_globals = {id(one.globals): id(one) for one in list(endpoints.values()) if one is not _mark}
+    by_globals = {id(one.globals): id(one) for one in [*endpoints.values(), *also] if one is not _mark}
     frame: FrameType | None = None
     for frame in frames.values():
         while frame is not None:
@@ -369,11 +453,14 @@ def _drop(surplus: int, *, spared: Endpoint | None = None, among: Sequence[str] 
     gone = set()
     for code_id in list(endpoints if among is None else among):
         one = endpoints.get(code_id)
-        if one is None or one is _mark or one is spared or id(one) in busy:
+        if one is None or one is _mark or one is spared or one.stays or id(one) in busy:
             continue
         del endpoints[code_id]
         _seen.pop(code_id, None)
-        endpoint.discard(code_id)
+        if one.module is None:
+            endpoint.discard(code_id)
+        else:
+            discard_file(one)
         gone.add(id(one))
         surplus -= 1
         if surplus <= 0:
@@ -386,3 +473,4 @@ def _drop(surplus: int, *, spared: Endpoint | None = None, among: Sequence[str] 
 
 
 _mark: Endpoint = object.__new__(Endpoint)
+_mark.stays = True

@@ -27,6 +27,7 @@ from owt.process import borrowed, damage, failure, figures, loads, output, signa
 from owt.process.context import Cancelled, call_threads, current, frames_stand_still
 from owt.process.refusal import Refusal
 from owt.process.request import Request
+from owt.published import door
 
 if TYPE_CHECKING:
     from _owt import Call
@@ -96,6 +97,13 @@ def preloaded() -> None:
     damage.remember()
     gc.collect()
     gc.freeze()
+
+
+def publish(published: list[tuple[Any, ...]]) -> None:
+    """Loads what locations publish; each as (kind, path, function, prefix, lazy, runs_code). Once, before the first
+    call.
+    """
+    door.open_door(published)
 
 
 def thread_started(index: int) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from _owt import Call
 
 HIDDEN = "The adaptor failed. Error id {}: its traceback is in the server's error log."
+HIDDEN_PUBLISHED = "The function failed. Error id {}: its traceback is in the server's error log."
 
 #: Characters of a traceback that are sent and logged; of a longer one the middle is left out.
 MAX_LENGTH = 64 * 1024
@@ -49,8 +50,10 @@ def refuse(call: Call, error: BaseException, path: str) -> None:
         call.refuse(500, "adaptor-failed", text)
 
 
-def log(call: Call, error: BaseException, path: str) -> str:
-    """Logs the traceback, each line marked with the error's id; what to tell the client."""
+def log(call: Call, error: BaseException, path: str, hidden: str = "") -> str:
+    """Logs the traceback, each line marked with the error's id; what to tell the client: hidden, or that the adaptor
+    failed, with that id, if the client may not see it.
+    """
     text = describe(error, path)
     if help := hint(error):
         text += f"\n{help}\n"
@@ -59,7 +62,7 @@ def log(call: Call, error: BaseException, path: str) -> str:
         if line:
             output.write(output.ERROR, call.connection, f"{id} {line}")
     if not call.show_traceback:
-        return HIDDEN.format(id)
+        return (hidden or (HIDDEN_PUBLISHED if call.published else HIDDEN)).format(id)
     if said := said_before(error):
         text += f"\nBefore it exited it had written:\n{said}"
     return text + failed_threads(call)

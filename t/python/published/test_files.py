@@ -1,0 +1,279 @@
+"""Published files: loaded, loaded anew when they change, withdrawn when they go."""
+
+import gc
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fake_owt import Call, bridge, wait_until
+from owt.endpoint import loaded
+from owt.engine import runtime
+from owt.process import output
+from owt.process.refusal import Refusal
+from owt.published import files, places
+from owt.published.catalog import Catalog
+from owt.published.places import Place
+
+
+@pytest.fixture(autouse=True)
+def no_watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Looks are the test's own."""
+    monkeypatch.setattr(files, "_watch", lambda: None)
+    monkeypatch.setattr(files, "SETTLE", 0)
+    monkeypatch.setattr(output, "write_line", lambda *line: bridge.lines.append(line))
+    yield
+    for path in list(files._files):
+        loaded.withdraw(path)
+    for table in (files._files, files._roots, files._retired, files._missing, bridge.versions):
+        table.clear()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "api"
+    root.mkdir()
+    return root
+
+
+def write(path: Path, text: str) -> None:
+    new = path.with_name(".new")
+    new.write_text(text)
+    new.replace(path)
+
+
+def publish(root: Path, *, lazy: bool = False) -> Catalog:
+    place = Place("root", str(root), "run", "/api/", lazy, False)
+    files.publish([place])
+    return Catalog(place)
+
+
+def call(path: Path, **kwargs: object) -> Call:
+    asked = Call()
+    asked.published = True
+    answer = runtime.run(asked, str(path), "run", kwargs, None)
+    if answer is not None:
+        asked.respond(*answer)
+    return asked
+
+
+def text(path: Path, **kwargs: object) -> object:
+    asked = call(path, **kwargs)
+    assert asked.status == 200, asked.chunks
+    return asked.chunks[0]
+
+
+def look() -> None:
+    files._look()
+    wait_until(lambda: not files._queued)
+
+
+def version(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_what_is_published_is_loaded_before_it_is_called(root: Path) -> None:
+    write(root / "a.py", "def run(): return 'a'\n")
+    publish(root)
+    assert str(root / "a.py") in loaded.endpoints
+    assert bridge.versions == {str(root / "a.py"): version(root / "a.py")}
+    assert text(root / "a.py") == "a"
+
+
+def test_what_is_lazy_is_not(root: Path) -> None:
+    write(root / "a.py", "def run(): return 'a'\n")
+    publish(root, lazy=True)
+    assert str(root / "a.py") not in loaded.endpoints
+    look()
+    assert str(root / "a.py") not in loaded.endpoints
+    assert text(root / "a.py") == "a"
+
+
+def test_a_change_is_loaded_and_the_old_version_let_go(root: Path) -> None:
+    path = root / "a.py"
+    write(path, "class Thing: pass\nthing = Thing()\ndef run(): return 'one'\n")
+    publish(root)
+    old = weakref.ref(loaded.endpoints[str(path)].globals["thing"])
+    write(path, "def run(): return 'two'\n")
+    look()
+    assert text(path) == "two"
+    assert bridge.versions[str(path)] == version(path)
+    files._drop_retired()
+    gc.collect()
+    assert old() is None
+    assert [name for name in sys.modules if name.startswith(f"owt.endpoint.file:{root}/")] == [
+        loaded.endpoints[str(path)].globals["__name__"]
+    ]
+
+
+def test_what_cannot_be_loaded_leaves_the_old_one_and_is_told_once(root: Path) -> None:
+    path = root / "a.py"
+    write(path, "def run(): return 'one'\n")
+    publish(root)
+    write(path, "def run(:\n")
+    for _ in range(3):
+        look()
+    assert text(path) == "one"
+    told = [line for _, _, line in bridge.lines if "cannot be loaded" in line]
+    assert told == [f"{path} cannot be loaded, what it was before goes on to answer:"]
+    assert any("SyntaxError" in line for _, _, line in bridge.lines)
+    write(path, "raise SystemExit('no')\n")
+    look()
+    assert text(path) == "one"
+    write(path, "def run(): return 'two'\n")
+    look()
+    assert text(path) == "two"
+
+
+def test_a_touched_file_is_the_same(root: Path) -> None:
+    path = root / "a.py"
+    write(path, "def run(): return 'one'\n")
+    publish(root)
+    before = loaded.endpoints[str(path)]
+    os.utime(path, ns=(1, 1))
+    look()
+    assert loaded.endpoints[str(path)] is before
+
+
+def test_what_goes_is_withdrawn_and_what_comes_is_there(root: Path) -> None:
+    path = root / "a.py"
+    write(path, "def run(): return 'one'\n")
+    publish(root)
+    path.unlink()
+    look()
+    assert call(path).status == 404
+    assert bridge.versions == {}
+    write(path, "def run(): return 'two'\n")
+    assert text(path) == "two"
+    write(root / "b.py", "def run(): return 'b'\n")
+    look()
+    assert str(root / "b.py") in loaded.endpoints
+
+
+def test_a_call_of_what_cannot_be_loaded(root: Path) -> None:
+    for name, source in {
+        "syntax": "def run(:\n",
+        "raises": "1 / 0\n",
+        "norun": "def walk(): pass\n",
+        "exits": "raise SystemExit(2)\n",
+    }.items():
+        path = root / f"{name}.py"
+        write(path, source)
+        publish(root)
+        asked = call(path)
+        assert asked.status == 500, name
+    assert not bridge.failures
+
+
+def test_those_that_are_loaded_stay(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaded, "most", 2)
+    for n in range(5):
+        write(root / f"f{n}.py", f"def run(): return '{n}'\n")
+    publish(root)
+    assert loaded.count() == 5
+    assert loaded.drop_half() == 0
+    for _ in range(3):
+        assert loaded.drop_idle(0) == 0
+    assert loaded.count() == 5
+    codes = [Call(f"def run(): return {n}") for n in range(4)]
+    for asked in codes:
+        runtime.run(asked, asked.code_id, "run", {}, None)
+    assert loaded.count() == 5 + 2
+
+
+def test_those_that_are_lazy_make_room_and_come_back(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaded, "most", 2)
+    for n in range(5):
+        write(root / f"f{n}.py", f"def run(): return 'f{n}'\n")
+    publish(root, lazy=True)
+    for _ in range(2):
+        for n in range(5):
+            assert text(root / f"f{n}.py") == f"f{n}"
+    assert loaded.count() <= 3
+    assert len(bridge.versions) == loaded.count()
+
+
+def test_a_directory_that_is_away_leaves_what_it_has_published(root: Path, tmp_path: Path) -> None:
+    write(root / "a.py", "def run(): return 'a'\n")
+    publish(root)
+    root.rename(tmp_path / "elsewhere")
+    for _ in range(2):
+        look()
+    assert text(root / "a.py") == "a"
+    assert [line for _, _, line in bridge.lines] == [f"{root} is not there: what it has published goes on to answer"]
+    (tmp_path / "elsewhere").rename(root)
+    write(root / "a.py", "def run(): return 'b'\n")
+    look()
+    assert text(root / "a.py") == "b"
+
+
+def test_two_functions_of_one_file(root: Path) -> None:
+    path = root / "two.py"
+    write(path, "def one(): return 1\ndef two(): return 2\n")
+    places_of = [Place("file", str(path), name, f"/{name}", False, False) for name in ("one", "two")]
+    files.publish(places_of)
+    assert [Catalog(place).only().get()() for place in places_of] == [1, 2]
+    path.unlink()
+    look()
+    with pytest.raises(Refusal, match="not-published"):
+        Catalog(places_of[0]).only().get()
+    write(path, "def one(): return 3\ndef two(): return 4\n")
+    look()
+    assert [Catalog(place).only().get()() for place in places_of] == [3, 4]
+
+
+def test_catalog(root: Path) -> None:
+    (root / "sub").mkdir()
+    write(root / "a.py", "def run(x: int): return x\n")
+    write(root / "sub/b.py", "pipe().kwarg('x')\n")
+    catalog = publish(root)
+    assert [(found.name, found.file, found.function) for found in catalog] == [
+        ("a", f"{root}/a.py", "run"),
+        ("sub/b", f"{root}/sub/b.py", "run"),
+    ]
+    found = catalog.find("a")
+    assert found is not None
+    assert found.get()(3) == 3
+    assert catalog.find("sub/b").get()(x=4) == 4
+    assert catalog.find("c") is None
+    assert catalog.find("../api/a") is None
+
+
+def test_concurrent_calls_load_once(root: Path) -> None:
+    path = root / "a.py"
+    write(path, "import time\ntime.sleep(0.1)\nclass Thing: pass\ndef run(): return Thing\n")
+    catalog = publish(root, lazy=True)
+    got = []
+    threads = [threading.Thread(target=lambda: got.append(catalog.find("a").get()())) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(got)) == 1
+
+
+def test_a_child_gets_the_version_of_its_call(root: Path) -> None:
+    path = root / "a.py"
+    write(path, "def which(): return 'old'\ndef run(): return which\n")
+    publish(root)
+    which: Callable[[], str] = loaded.endpoints[str(path)].functions["run"].fn()
+    write(path, "def which(): return 'new'\n")  # which cannot be loaded: it has no run
+    look()
+    program = "import pickle, sys; print(pickle.loads(bytes.fromhex(sys.argv[1]))(), end='')"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    child = [sys.executable, "-c", program, pickle.dumps(which).hex()]
+    assert subprocess.run(child, env=env, capture_output=True, text=True, check=True).stdout == "old"
+
+
+def test_written_at(root: Path) -> None:
+    write(root / "a.py", "")
+    os.utime(root / "a.py", ns=(5_000_000_000, 5_000_000_000))
+    signature = places.look(str(root / "a.py"))
+    assert signature is not None
+    assert places.written_at(signature) == 5
