@@ -2,11 +2,11 @@
 #
 #   make            the module: build/ngx_http_owt_module.so, and the bridge to one Python
 #   make bridge PYTHON=...   the bridge to another one
-#   make run        the quick start: conf/nginx.conf on port 9876, in the foreground
+#   make run        the quick start: conf/nginx.conf on port 9876 (PORT=), in the foreground
 #   make test       unit tests, then tests against a real nginx
 #   make install    where Debian's nginx finds it; DESTDIR= for a package
 #
-#   make deps hooks static unit bench drill examples fuzz lint format uninstall clean
+#   make deps deb hooks static unit bench drill examples matrix fuzz lint format uninstall clean
 #
 # How the module is compiled stands in `config`, nginx's build script; this file only calls it. The bridge to a Python,
 # without which the module runs none, is compiled here.
@@ -21,7 +21,9 @@ NGX_SRC ?=
 NGX_FLAGS ?= --with-compat --with-debug --with-threads --with-http_ssl_module --with-http_v2_module \
              --with-http_auth_request_module --with-http_realip_module --with-http_stub_status_module
 # The nginx that is run and tested.
-NGINX ?= /usr/sbin/nginx
+NGINX ?= $(if $(NGX_SRC),$(CURDIR)/$(B)/nginx,/usr/sbin/nginx)
+# Where `make run` listens.
+PORT ?= 9876
 # address or thread: with this sanitizer, in build/address or build/thread.
 SANITIZE ?=
 # Only these tests, in pytest's words: TESTS=t/e2e/test_start.py, or TESTS='t/e2e -k reload'.
@@ -98,6 +100,10 @@ need_examples += python3-sympy     # sympy
 need_bench += wrk                  # makes the load
 need_bench += libnginx-mod-http-lua python3-uvicorn python3-starlette python3-gunicorn  # what owt is compared with
 
+need_deb += dpkg-dev               # builds the package,
+need_deb += debhelper dh-python    # as these do it
+need_deb += fakeroot               # whose files are root's
+
 need_fuzz += clang                 # libFuzzer's compiler
 need_fuzz += libclang-rt-dev       # libFuzzer
 
@@ -112,6 +118,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
+# The programs that are started here find what is theirs.
+unexport PYTHONHOME PYTHONPATH
 
 # What extension modules of PYTHON are named after: the bridge to it is one per such name.
 soabi := $(or $(shell $(PYTHON) -Ic 'import sysconfig; print(sysconfig.get_config_var("SOABI") or "")' 2>&-),unknown)
@@ -148,7 +156,10 @@ endif
 
 ifneq ($(NGX_SRC),)
 nginx_tree := $(abspath $(NGX_SRC))
-configure := ./configure $(NGX_FLAGS)
+# In a git checkout it lies in auto.
+configure := $(if $(wildcard $(nginx_tree)/configure),.,auto)/configure $(NGX_FLAGS) --error-log-path=stderr
+mime_types := '$(nginx_tree)/conf/mime.types'
+all: $(B)/nginx
 else
 nginx_tree := /usr/share/nginx/src
 configure := . $(nginx_tree)/conf_flags; ./configure "$${NGX_CONF_FLAGS[@]}"
@@ -161,6 +172,12 @@ $(B)/$(SO) $(B)/hooks/$(SO): %/$(SO): %/tree/configured $(SOURCES)
 	@$(MAKE) $(quiet) -j$(JOBS) -C $*/tree -f objs/Makefile modules
 	@install -m 644 $*/tree/objs/$(SO) $@
 
+# NGX_SRC's own, to run the module with.
+$(B)/nginx: $(B)/tree/configured
+	@echo "building $@"
+	@$(MAKE) $(quiet) -j$(JOBS) -C $(B)/tree -f objs/Makefile binary
+	@install $(B)/tree/objs/nginx $@
+
 $(B)/static/nginx: $(B)/static/tree/configured $(SOURCES)
 	@echo "building $@"
 	@$(MAKE) $(quiet) -j$(JOBS) -C $(@D)/tree -f objs/Makefile binary
@@ -168,7 +185,8 @@ $(B)/static/nginx: $(B)/static/tree/configured $(SOURCES)
 
 flavour := -DOWT_TEST_HOOKS
 $(B)/hooks/tree/configured: tree_flavour = $(flavour)
-link_option = --add-dynamic-module=$(CURDIR)
+# Not by its whole path, which nginx's scripts take apart where there is a space in it.
+link_option = --add-dynamic-module=$(shell realpath -m --relative-to=$(@D) .)
 $(B)/static/tree/configured: link_option = --add-module=$(CURDIR) --error-log-path=stderr \
     $(if $(SANITIZE),--with-cc-opt="$(CXX_FLAGS)" --with-ld-opt="$(LD_FLAGS)")
 # A module finds the package beside itself; a program is told.
@@ -176,7 +194,7 @@ $(B)/static/tree/configured: export OWT_PYTHON_DIR = $(CURDIR)/$(B)/static/pytho
 
 # nginx is configured in a directory of links to its tree, which stays as it is.
 configured := $(addsuffix /tree/configured,$(B) $(B)/hooks $(B)/static)
-$(configured): %/tree/configured: config %/flags $(nginx_tree)/configure
+$(configured): %/tree/configured: config %/flags $(nginx_tree)/src/core/nginx.h
 	@rm -rf $*/tree
 	@mkdir -p $*/tree
 	@ln -s $(nginx_tree)/{auto,src,configure} $*/tree
@@ -190,7 +208,8 @@ $(configured): %/tree/configured: config %/flags $(nginx_tree)/configure
 flags := $(configured:/tree/configured=/flags)
 $(flags): %/flags: .always | .check
 	@mkdir -p $*
-	@echo '$(PYTHON) $(nginx_tree) $(NGX_FLAGS) $(CXX_FLAGS) $(LD_FLAGS) $(filter %.hpp,$(SOURCES))' > $@.new
+	@{ grep VERSION $(nginx_tree)/src/core/nginx.h || true; cat $(nginx_tree)/conf_flags 2>/dev/null || true; } > $@.new
+	@echo '$(PYTHON) $(nginx_tree) $(NGX_FLAGS) $(CXX_FLAGS) $(LD_FLAGS) $(filter %.hpp,$(SOURCES))' >> $@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 # ---- the bridge to PYTHON --------------------------------------------------------------------------------------------
@@ -257,7 +276,7 @@ $(eval $(call compile_bridge,$(B)/hooks,$(flavour)))
 	@$(about) check .
 
 ifeq ($(NGX_SRC),)
-$(nginx_tree)/configure: | .check
+$(nginx_tree)/src/core/nginx.h: | .check
 $(B)/static/flags: .need-source
 .need-source:
 	@echo "make static needs NGX_SRC=<an unpacked nginx source tree>" >&2; exit 1
@@ -278,36 +297,21 @@ runtime_address := libasan.so libstdc++.so
 runtime_thread := libtsan.so libstdc++.so
 preload := $(foreach library,$(runtime_$(SANITIZE)),$(shell $(CC) -print-file-name=$(library)))
 
-define banner
-
-owt listens on http://127.0.0.1:9876 until Ctrl-C. From another terminal:
-
-  curl localhost:9876/hello -F code=@examples/echo/echo.py --form-string name=owt
-
-  curl localhost:9876/hello --json '{"code": "def run(request, name): return f\"Hello, {name}!\"", "name": "owt"}'
-
-  curl -G localhost:9876/hello --data-urlencode code@examples/echo/echo.py -d name=owt
-
-endef
-export banner
-
-# Adaptors run as whoever started this, root included. Without IPv6, nginx could not listen on [::1].
+# An activated virtualenv may be of another Python, which needs a bridge.
 run:
 	@.ci/need $(need_build) $(need_run)
 	@$(MAKE) all
-	@mkdir -p $(B)/run
-	@no_ipv6='/listen \[::1\]/d'; ! grep -qs '^0\{31\}1 ' /proc/net/if_inet6 || no_ipv6=; \
-	    sed "$$no_ipv6" conf/nginx.conf > $(B)/run/nginx.conf
-	@echo "$$banner"
-	@export $(if $(preload),LD_PRELOAD='$(preload)') ASAN_OPTIONS=detect_leaks=0:use_sigaltstack=0; unset banner; \
-	    exec $(NGINX) -p $(CURDIR)/$(B)/run -c $(CURDIR)/$(B)/run/nginx.conf \
-	    $(if $(filter 0,$(shell id -u)),-g 'user root;')
+	@python=$${VIRTUAL_ENV:-}/bin/python3; [ ! -x "$$python" ] || \
+	    [ -e "$(B)/python/_bridge.$$("$$python" -Ic 'import sysconfig; print(sysconfig.get_config_var("SOABI"))').so" ] || \
+	    $(MAKE) bridge PYTHON="$$python"
+	@export LD_PRELOAD_NGINX='$(preload)'; \
+	    exec /usr/bin/python3 -I .ci/serve $(B)/$(SO) '$(PORT)' '$(NGINX)' $(mime_types)
 
 .PHONY: run
 
 # ---- tests -----------------------------------------------------------------------------------------------------------
 
-pytest := OWT_BUILD=$(CURDIR)/$(B) OWT_NGINX=$(NGINX) OWT_PRELOAD='$(preload)' /usr/bin/python3 -m pytest -c t/pytest.ini
+pytest := OWT_BUILD='$(CURDIR)/$(B)' OWT_NGINX='$(NGINX)' OWT_PRELOAD='$(preload)' /usr/bin/python3 -m pytest -c t/pytest.ini
 
 test:
 	@.ci/need $(need_build) $(need_run) $(need_test)
@@ -351,12 +355,18 @@ examples:
 	    t/e2e/test_chat.py t/e2e/test_openapi.py \
 	    t/browser/test_chat.py t/browser/test_digits.py t/browser/test_plot.py t/browser/test_callers.py t/browser/test_bark.py
 
+# In clean chroots of Debian releases; .ci/matrix tells what else it takes from the environment.
+SUITES ?= bookworm trixie
+matrix:
+	@.ci/need debootstrap
+	@JOBS=$(JOBS) TESTS='$(TESTS)' .ci/matrix $(SUITES)
+
 bench:
 	@.ci/need $(need_build) $(need_test) $(need_bench)
 	@$(MAKE) all
 	@/usr/bin/python3 t/bench/bench.py --module $(B)/$(SO) --nginx $(NGINX) $(BENCH)
 
-.PHONY: test unit drill examples bench
+.PHONY: test unit drill examples matrix bench
 
 # ---- for developers --------------------------------------------------------------------------------------------------
 
@@ -398,7 +408,7 @@ lint:
 
 .tidy:
 	@$(MAKE) -s -C $(B)/tree -f objs/Makefile compile_flags.txt \
-	    --eval='compile_flags.txt: $(CURDIR)/src/nginx/interpreter.cpp; @printf "%s\n" $$(CFLAGS) $$(ALL_INCS) > $$@'
+	    --eval='compile_flags.txt: $(shell realpath -m --relative-to=$(B)/tree .)/src/nginx/interpreter.cpp; @printf "%s\n" $$(CFLAGS) $$(ALL_INCS) > $$@'
 	printf '%s\n' src/{call,guard,nginx}/*.cpp | xargs -n1 -P$(JOBS) clang-tidy --quiet -p $(B)/tree
 	printf '%s\n' src/python/*.cpp | xargs -I% -P$(JOBS) clang-tidy --quiet % -- \
 	    -std=c++20 -iquote src $$(head -n1 $(B)/bridge/$(soabi)/flags) -DOWT_STAMP='"lint"'
@@ -430,23 +440,24 @@ install: all
 	install -d $(modules) $(available) $(etc)/modules-enabled $(etc)/conf.d $(etc)/sites-available \
 	    $(package)/python $(dist) $(doc) $(programs)
 	install -m 644 $(B)/$(SO) $(modules)
-	echo 'load_module modules/$(SO);' > $(available)/mod-http-owt.conf
+	install -m 644 conf/mod-http-owt.conf $(available)
 	ln -sf /usr/share/nginx/modules-available/mod-http-owt.conf $(etc)/modules-enabled/50-mod-http-owt.conf
 	install -m 644 conf/owt.conf $(etc)/conf.d
 	install -m 644 conf/owt_params $(etc)
-	install -m 644 conf/site.conf $(etc)/sites-available/owt
-	install -m 644 conf/instances.conf $(etc)/sites-available/owt-instances
-	install -m 644 conf/tls.conf $(etc)/sites-available/owt-tls
-	install -m 644 conf/published.conf $(etc)/sites-available/owt-published
+	.ci/site $(NGINX) conf/site.conf > $(etc)/sites-available/owt
+	.ci/site $(NGINX) conf/instances.conf > $(etc)/sites-available/owt-instances
+	.ci/site $(NGINX) conf/tls.conf > $(etc)/sites-available/owt-tls
+	.ci/site $(NGINX) conf/published.conf > $(etc)/sites-available/owt-published
+	chmod 644 $(etc)/sites-available/owt*
 	rm -rf $(package)/python/*
 	tar -C python --exclude=__pycache__ -c owt | tar --no-same-owner -C $(package)/python -x
 	install -m 644 $(B)/python/_bridge.*.so $(package)/python
 	for dir in $(B)/python/*/complete; do \
 	    to=$(package)/python/$$(basename $$(dirname $$dir)); mkdir $$to; \
-	    for one in $$(readlink -f $$(dirname $$dir)/*/); do case $$one in \
-	        $(CURDIR)/*) cp -r $$one $$to ;; \
-	        *) ln -s -t $$to $$one ;; esac; done; done
-	ln -sfn ../../../share/owt/python/owt $(dist)/owt
+	    readlink -f $$(dirname $$dir)/*/ | while read -r one; do case $$one in \
+	        '$(CURDIR)'/*) cp -r "$$one" $$to ;; \
+	        *) ln -s -t $$to "$$one" ;; esac; done; done
+	ln -sfnr $(package)/python/owt $(dist)/owt
 	install -m 755 bin/owt bin/owt-server $(programs)
 	install -d $(doc)/doc $(doc)/conf
 	install -m 644 README.md LICENSE $(doc)
@@ -454,12 +465,21 @@ install: all
 	install -m 644 conf/* $(doc)/conf
 	tar --exclude=__pycache__ -c examples | tar --no-same-owner -C $(doc) -x
 
+# A Debian package for the nginx and the Python of this machine, in build/deb.
+deb:
+	@.ci/need $(need_build) $(need_deb)
+	@rm -rf build/deb
+	@mkdir -p build/deb/owt
+	@tar --exclude-vcs --exclude=./build --exclude=__pycache__ -c . | tar -C build/deb/owt -x
+	@cp -r packaging/debian build/deb/owt/debian
+	@cd build/deb/owt; dpkg-buildpackage -b -us -uc
+
 # The sources that callers sent, in /var/lib/nginx/owt, are left to whoever uninstalls.
 uninstall:
 	rm -f $(modules)/$(SO) $(available)/mod-http-owt.conf $(etc)/modules-enabled/50-mod-http-owt.conf
 	rm -f $(programs)/owt $(programs)/owt-server
 	rm -f $(etc)/conf.d/owt.conf $(etc)/owt_params $(dist)/owt
-	rm -f $(foreach site,owt owt-instances owt-tls,$(etc)/sites-available/$(site) $(etc)/sites-enabled/$(site))
+	rm -f $(foreach site,owt owt-instances owt-published owt-tls,$(etc)/sites-available/$(site) $(etc)/sites-enabled/$(site))
 	rm -rf $(package) $(doc)
 
-.PHONY: install uninstall
+.PHONY: install deb uninstall

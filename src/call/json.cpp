@@ -138,6 +138,8 @@ simdjson::error_code check(ondemand::value value, int depth) {
             }
             return simdjson::SUCCESS;
         }
+        default:  // from simdjson 4 on there is a name for what is none of these
+            return simdjson::TAPE_ERROR;
     }
     return simdjson::TAPE_ERROR;
 }

@@ -4,7 +4,9 @@
 #include <array>
 #include <type_traits>
 
+#include "call/params.hpp"
 #include "call/text.hpp"
+#include "nginx/environ.hpp"
 
 namespace owt {
 
@@ -39,6 +41,19 @@ bool note_cache_control(ngx_http_request_t* request, Out& out, Header* header) {
         *place = header;
         return true;
     }
+}
+
+// What curl has to be told to come here, as far as the client has said so in words that a shell takes as they are.
+std::string server_for_curl(ngx_http_request_t* request) {
+    std::string server = host_of(request);
+    constexpr auto plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:[]-";
+    if (server.empty() || server.front() == '-' || server.find_first_not_of(plain) != std::string::npos) {
+        server = "localhost";
+    }
+    if (is_https(request)) {
+        server.insert(0, "https://");
+    }
+    return server.find('[') == std::string::npos ? server : "'" + server + "'";
 }
 
 }  // namespace
@@ -158,8 +173,17 @@ ngx_int_t send_problem(ngx_http_request_t* request, const Problem& problem) {
         (problem.status == NGX_HTTP_SERVICE_UNAVAILABLE && add_header(request, "Retry-After", "1") == nullptr)) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    return json ? send_whole(request, problem.status, "application/problem+json", problem_json(problem))
-                : send_whole(request, problem.status, "text/plain; charset=utf-8", problem_text(problem));
+    Problem told = problem;
+    if (told.detail == no_code_text()) {
+        // Who knows no request says where the quick start listens.
+        constexpr std::string_view quick_start = "localhost:9876";
+        std::string server = server_for_curl(request);
+        for (size_t at = 0; (at = told.detail.find(quick_start, at)) != std::string::npos; at += server.size()) {
+            told.detail.replace(at, quick_start.size(), server);
+        }
+    }
+    return json ? send_whole(request, told.status, "application/problem+json", problem_json(told))
+                : send_whole(request, told.status, "text/plain; charset=utf-8", problem_text(told));
 }
 
 }  // namespace owt

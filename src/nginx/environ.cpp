@@ -39,7 +39,25 @@ std::string path_of(ngx_http_request_t* request) {
     return path_for_adaptor(to_view(request->unparsed_uri), to_view(request->uri));
 }
 
-// As the guard sees it: nobody but a front comes to a unix socket.
+// Newer ones know what HTTP/2 has in place of a Host header in two parts.
+template <typename Request>
+unsigned port_asked_for(const Request& request) {
+    if constexpr (requires { request.port; }) {
+        return request.port;
+    } else {
+        return 0;
+    }
+}
+
+std::string_view between(const u_char* begin, const u_char* end) {
+    if (begin == nullptr || end == nullptr) {
+        return {};
+    }
+    return {reinterpret_cast<const char*>(begin), static_cast<std::size_t>(end - begin)};
+}
+
+}  // namespace
+
 bool is_https(ngx_http_request_t* request) {
     ngx_connection_t* connection = request->connection;
 #if (NGX_HTTP_SSL)
@@ -60,25 +78,6 @@ bool is_https(ngx_http_request_t* request) {
     });
     return told == 1 && secure;
 }
-
-// Newer ones know what HTTP/2 has in place of a Host header in two parts.
-template <typename Request>
-unsigned port_asked_for(const Request& request) {
-    if constexpr (requires { request.port; }) {
-        return request.port;
-    } else {
-        return 0;
-    }
-}
-
-std::string_view between(const u_char* begin, const u_char* end) {
-    if (begin == nullptr || end == nullptr) {
-        return {};
-    }
-    return {reinterpret_cast<const char*>(begin), static_cast<std::size_t>(end - begin)};
-}
-
-}  // namespace
 
 std::string host_of(ngx_http_request_t* request) {
     std::string_view authority = between(request->host_start, request->host_end);

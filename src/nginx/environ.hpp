@@ -12,6 +12,9 @@ namespace owt {
 // target the latter counts (RFC 9112, 3.2.2), and in HTTP/3 there is no other. Empty if it says nothing.
 std::string host_of(ngx_http_request_t* request);
 
+// As the guard sees it: nobody but a front comes to a unix socket, and says by X-Forwarded-Proto how it was asked.
+bool is_https(ngx_http_request_t* request);
+
 // The CGI variables (RFC 3875) that PEP 3333 asks for, NUL after each name and each value. HEAD is run as GET; nginx
 // leaves the body out.
 std::string environ_of(ngx_http_request_t* request, std::size_t body_size);

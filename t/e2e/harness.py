@@ -28,8 +28,6 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import httpx
-from httpcore.backends.base import NetworkStream
-from httpcore.backends.sync import SyncBackend
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("OWT_BUILD", ROOT / "build"))
@@ -113,6 +111,13 @@ def linked_in() -> bool:
 
 
 @functools.cache
+def version() -> tuple[int, ...]:
+    """That of the nginx under test."""
+    told = subprocess.run([NGINX, "-v"], capture_output=True, text=True, check=True).stderr
+    return tuple(map(int, re.findall(r"nginx/(\d+)\.(\d+)\.(\d+)", told)[0]))
+
+
+@functools.cache
 def certificate() -> tuple[Path, Path]:
     """A self-signed certificate for the loopback names, and its key."""
     directory = Path(tempfile.mkdtemp(prefix="owt-tls"))
@@ -159,13 +164,17 @@ def children(pid: int) -> list[int]:
     return sorted(found)
 
 
-class Undelayed(SyncBackend):
-    """httpx sends head and body apart, and the kernel would hold back the body for up to 40 ms."""
+_create_connection = socket.create_connection
 
-    def connect_tcp(self, *arguments: Any, **options: Any) -> NetworkStream:
-        stream = super().connect_tcp(*arguments, **options)
-        stream.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return stream
+
+def _undelayed(*arguments: Any, **options: Any) -> socket.socket:
+    one = _create_connection(*arguments, **options)
+    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return one
+
+
+# httpx sends head and body apart, and the kernel would hold back the body for up to 40 ms. Newer ones do this themselves.
+socket.create_connection = _undelayed
 
 
 class Server:
@@ -243,6 +252,8 @@ class Server:
         if "libasan" in PRELOAD:
             lines.append("env PYTHONMALLOC=malloc;")  # so that the sanitizer sees every block of Python's
         text = FRAME.format(main="\n".join(lines), http=http)
+        if version() >= (1, 25, 1):
+            text = re.sub(r"(listen [^;]*) http2;", r"\1; http2 on;", text)
         self.conf = re.sub(r"\{(port\d*|dir|root|cert|key)\}", lambda name: str(self._value(name[1])), text)
         (self.dir / "nginx.conf").write_text(self.conf)
 
@@ -398,7 +409,6 @@ class Server:
         if (url or "").startswith("https:"):
             options.setdefault("verify", str(certificate()[0]))
         client = httpx.Client(base_url=url or self.url, trust_env=False, timeout=30 * SLOW, **options)
-        client._transport._pool._network_backend = Undelayed()  # type: ignore[attr-defined]
         self._clients.append(client)
         return client
 

@@ -3,14 +3,12 @@
 import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness import BUILD, ROOT, Server, wait_until
+from harness import BUILD, ROOT, Server
 
 CONF = """
 owt_zone results 1m;
@@ -186,47 +184,3 @@ def test_files_that_the_developers_page_names_are_there() -> None:
     there = {path.name for top in ("src", "python", "t", "conf", ".ci") for path in (ROOT / top).rglob("*")}
     assert named
     assert not [path for path in named if Path(path).name not in there]
-
-
-# ---- make run --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def make_run() -> Iterator[subprocess.Popen[str]]:
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", 9876)) == 0:
-            pytest.skip("port 9876 is taken: make run cannot be tried")
-    process = subprocess.Popen(
-        ["make", "run"],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def test_make_run_serves_until_interrupted(make_run: subprocess.Popen[str]) -> None:
-    def listens() -> bool:
-        assert make_run.poll() is None, make_run.communicate()[0]
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", 9876)) == 0
-
-    wait_until(listens, "make run to listen", 120)
-    assert len(HELLO) == 3
-    for command in HELLO:
-        assert shell(command).stdout.strip() == "Hello, owt!"
-    os.killpg(make_run.pid, signal.SIGINT)  # Ctrl-C
-    output = make_run.communicate(timeout=30)[0]
-    assert output.count("curl ") == 3
-    assert "[alert]" not in output
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", 9876)) != 0

@@ -7,7 +7,8 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -15,7 +16,7 @@ from threading import Event
 import pytest
 from asking import Asking, wait_text
 from gate import ASYNC, PAUSE, Gate
-from harness import PRELOAD, ROOT, Server, certificate, wait_until
+from harness import NGINX, PRELOAD, ROOT, Server, certificate, wait_until
 
 PID = "import os\ndef run(_): return os.getpid()\n"
 STREAM = f"def run(_, gate):\n    yield 'begun,'\n    pause(gate)\n    yield 'done'\n{PAUSE}"
@@ -24,8 +25,9 @@ PASSWORD = "correct horse battery staple"
 
 def site(name: str) -> str:
     """A file of conf/ for harness.Server. Clients come to {port}, over TLS to {port2}."""
-    text = (ROOT / "conf" / name).read_text()
-    text = re.sub(r"listen \[::\]:.*\n", "", text).replace("listen [::1]:9876;", "listen 127.0.0.1:{port2} ssl http2;")
+    command = [ROOT / ".ci/site", NGINX, ROOT / "conf" / name]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    text = re.sub(r"listen \[::\]:.*\n", "", text).replace("#listen [::1]:9876;", "listen 127.0.0.1:{port2} ssl http2;")
     for shipped, here in {
         "127.0.0.1:9876": "127.0.0.1:{port}",
         "listen 443": "listen 127.0.0.1:{port}",
@@ -365,6 +367,66 @@ def test_the_site_runs_adaptors() -> None:
         os.kill(server.master, signal.SIGHUP)
         assert server.run("def run(_): return 'hello'").text == "hello"
         assert '"POST / HTTP/1.1" 200' in (server.dir / "owt.log").read_text()
+
+
+# ---- what is installed beside them ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def installed(start: Callable[..., Server], tmp_path: Path) -> Server:
+    """With what stands above http { } where owt is installed, as a user of nginx's own."""
+    main = site("mod-http-owt.conf").replace("load_module modules/ngx_http_owt_module.so;", "")
+    return start(site("owt.conf") + SITE, main=main)
+
+
+SITE = site("site.conf").replace("listen 127.0.0.1:{port2} ssl http2;", "")
+
+
+def test_what_adaptors_print_is_in_owts_own_log(installed: Server) -> None:
+    installed.run("def run(_): print('aho' + 'y')")
+    wait_until(lambda: " ahoy" in (installed.dir / "owt-error.log").read_text(), "what the adaptor prints")
+
+
+def test_adaptors_have_a_home_to_write_to_and_programs(installed: Server) -> None:
+    code = """
+        import os, shutil
+        from pathlib import Path
+        def run():
+            cache = Path(os.environ["XDG_CACHE_HOME"]) / "model"
+            cache.mkdir(parents=True)
+            (Path.home() / "file").touch()
+            return [str(cache.relative_to(Path.home())), shutil.which("sh") is not None]
+    """
+    assert installed.run(textwrap.dedent(code)).json() == ["cache/model", True]
+
+
+def test_without_ipv6_the_sites_start() -> None:
+    """A line that nginx cannot listen on keeps all its sites from starting."""
+    for name in ("site.conf", "instances.conf", "published.conf"):
+        assert not re.search(r"^\s*listen \[::", (ROOT / "conf" / name).read_text(), re.MULTILINE)
+
+
+def test_http2_is_said_as_this_nginx_wants_it(tmp_path: Path) -> None:
+    said = {}
+    for version in ("1.22.1", "1.25.0", "1.25.1", "1.26.3", "1.31.5"):
+        nginx = tmp_path / version
+        nginx.write_text(f"#!/bin/sh\necho 'nginx version: nginx/{version} (Distribution)' >&2\n")
+        nginx.chmod(0o755)
+        command = [ROOT / ".ci/site", nginx, ROOT / "conf/tls.conf"]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        said[version] = re.findall(r"listen .*;|http2 .*;", text)
+    old, new = said["1.22.1"], said["1.31.5"]
+    assert old == ["listen 443 ssl http2;", "listen [::]:443 ssl http2;"]
+    assert new == ["listen 443 ssl;", "listen [::]:443 ssl;", "http2 on;"]
+    assert [said[version] for version in ("1.25.0", "1.25.1", "1.26.3")] == [old, new, new]
+
+
+def test_no_warning_is_given() -> None:
+    server = served(site("tls.conf"))
+    try:
+        assert "[warn]" not in server.test_conf().stderr
+    finally:
+        server.close()
 
 
 # ---- published.conf -------------------------------------------------------------------------------------------------

@@ -126,5 +126,6 @@ def _run(options: Namespace) -> int:
     command = nginx.command(directory)
     pid_file = directory / "nginx.pid"
     pid_file.unlink(missing_ok=True)
-    watch_over(pid_file, f"owt-server: {url}, until Ctrl-C; files in {directory}\n")
+    ready = f"owt-server: {url}, until Ctrl-C; files in {directory}\n"
+    watch_over(pid_file, ready, (reachable(addresses), port))
     os.execv(command[0], command)

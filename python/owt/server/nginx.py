@@ -18,7 +18,9 @@ _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 class Nginx:
     """An nginx and a module for it. ServerError if there are none."""
 
-    def __init__(self, program: str | None = None, module: str | Path | None = None) -> None:
+    def __init__(
+        self, program: str | None = None, module: str | Path | None = None, mime_types: str | Path | None = None
+    ) -> None:
         search = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SBIN])
         found = shutil.which(program or "nginx", path=search)
         if not found:
@@ -28,11 +30,11 @@ class Nginx:
             )
         self.program = found
         #: What it was configured with: --modules-path and so on.
-        told = subprocess.run([found, "-V"], capture_output=True, text=True, check=False).stderr
-        self._paths = {name: Path(path) for name, path in re.findall(r"--([a-z]+)-path=(\S+)", told)}
+        self.built = subprocess.run([found, "-V"], capture_output=True, text=True, check=False).stderr
+        self._paths = {name: Path(path) for name, path in re.findall(r"--([a-z]+)-path=(\S+)", self.built)}
         self.module = self._module(module)
-        mime_types = self._paths.get("conf", Path("/etc/nginx/nginx.conf")).with_name("mime.types")
-        self.mime_types = mime_types if mime_types.exists() else None
+        beside = self._paths.get("conf", Path("/etc/nginx/nginx.conf")).with_name("mime.types")
+        self.mime_types = Path(mime_types) if mime_types else beside if beside.exists() else None
 
     def _module(self, given: str | Path | None) -> Path:
         # This package lies in the source tree, beside which make builds; or where make install has put it.

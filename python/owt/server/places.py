@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import socket
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
 from owt.server.errors import ServerError
 
 _LOCALHOST = ("127.0.0.1", "::1")
+#: Of a socket in /proc/net/tcp.
+_LISTEN = "0A"
 
 
 def resolve(host: str) -> list[str]:
@@ -42,18 +46,21 @@ def names(host: str) -> list[str]:
     return []
 
 
-def free_port(addresses: Sequence[str], port: int) -> int:
-    """The port, if it is free on all the addresses; for 0 one that is. ServerError if it is not."""
+def free_port(addresses: Sequence[str], port: int, how: str = "--port {}") -> int:
+    """The port, if it is free on all the addresses; for 0 one that is. ServerError if it is not.
+
+    how is what to type to have another one.
+    """
     if not 0 <= port < 1 << 16:
         raise ServerError(f"{port} is no port: from 1 to 65535, or 0 for any that is free")
     if port:
-        _try(addresses, port)
+        _try(addresses, port, how)
         return port
     while True:
         with _bind(addresses[0], 0) as probe:
             chosen: int = probe.getsockname()[1]
         try:
-            _try(addresses, chosen)
+            _try(addresses, chosen, how)
             return chosen
         except ServerError:
             continue  # free on the first address, taken on another
@@ -72,16 +79,54 @@ def _is_ours(address: str) -> bool:
     return True
 
 
-def _try(addresses: Sequence[str], port: int) -> None:
+def _try(addresses: Sequence[str], port: int, how: str) -> None:
     for address in addresses:
         try:
             _bind(address, port).close()
         except OSError as error:
             if error.errno == errno.EACCES:
-                raise ServerError(f"port {port} is for root: choose one from 1024 with --port") from None
+                raise ServerError(f"port {port} is for root: choose one from 1024, as {how.format(9876)}") from None
             raise ServerError(
-                f"port {port} of {address} is taken by another program: choose another with --port"
+                f"port {port} of {address} is taken by {_holder(port)}, or choose another port:"
+                f" {how.format(_free_from(addresses, port))}"
             ) from None
+
+
+def _free_from(addresses: Sequence[str], port: int) -> int:
+    """The next one that is free."""
+    other: int
+    for other in (*range(port + 1, 1 << 16), *range(1024, port)):
+        with suppress(OSError):
+            for address in addresses:
+                _bind(address, other).close()
+            return other
+    return 0
+
+
+def _holder(port: int) -> str:
+    """Who listens on the port, as far as the kernel tells, and what to do about it."""
+    listening = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError):
+            for line in Path(table).read_text().splitlines()[1:]:
+                _, local, _, state, _, _, _, owner, _, inode, *_ = line.split()
+                if state == _LISTEN and int(local.rpartition(":")[2], 16) == port:
+                    listening[f"socket:[{inode}]"] = int(owner)
+    for process in sorted(int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit()):
+        with suppress(OSError):
+            if any(str(fd.readlink()) in listening for fd in Path(f"/proc/{process}/fd").iterdir()):
+                name = Path(f"/proc/{process}/comm").read_text().strip()
+                return f"{name} (process {process}): end that, as `kill {process}` does"
+    for uid in listening.values():
+        return f"a program of the user {_user(uid)}, who may end that"
+    return "another program: end that"
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _bind(address: str, port: int) -> socket.socket:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -38,17 +39,20 @@ def end_with_this_program(nginx: int, directory: Path) -> subprocess.Popen[bytes
             os.close(fd)
 
 
-def watch_over(pid_file: Path, ready: str) -> None:
+def watch_over(pid_file: Path, ready: str, address: tuple[str, int], *, with_parent: bool = False) -> None:
     """For this process, which is about to become nginx: a child says that it is ready, and ends it with the terminal.
 
-    nginx writes its pid_file once it has taken the configuration, and listens.
+    nginx writes its pid_file once it has taken the configuration, and listens; it is ready once it answers whoever
+    connects to the address, which takes until its workers have started Python.
 
     To nginx SIGHUP means: read the configuration again. But a terminal that is closed sends it to every process of the
     foreground's group, so also to a child, who then ends nginx as Ctrl-C does; or, where no shell is in between, to the
-    session's leader alone, and the child looks at the terminal. Under nohup it does not end.
+    session's leader alone, and the child looks at the terminal. with_parent: the leader may be this process's parent,
+    who waits for it. Under nohup it does not end.
     """
     stays = signal.getsignal(signal.SIGHUP) != signal.SIG_DFL
     pid = os.getpid()
+    leaders = (pid, os.getppid()) if with_parent else (pid,)
     nginx = os.pidfd_open(pid)
     if not stays:
         signal.signal(signal.SIGHUP, lambda *_: signal.pidfd_send_signal(nginx, signal.SIGTERM))
@@ -59,11 +63,13 @@ def watch_over(pid_file: Path, ready: str) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         either = select.poll()
         either.register(nginx, select.POLLIN)
-        if not stays and os.getsid(0) == pid:
+        if not stays and os.getsid(0) in leaders:
             with suppress(OSError):  # no terminal
                 either.register(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY), 0)  # for POLLHUP
         seen = either.poll(0)
         while not seen and not _is_written(pid_file, pid):
+            seen = either.poll(LOOK)
+        while not seen and not _answers(address, either):
             seen = either.poll(LOOK)
         if not seen:
             with suppress(OSError):
@@ -73,6 +79,22 @@ def watch_over(pid_file: Path, ready: str) -> None:
             signal.pidfd_send_signal(nginx, signal.SIGTERM)
     finally:
         os._exit(0)
+
+
+def _answers(address: tuple[str, int], either: select.poll) -> bool:
+    """Whether somebody who asks there is answered, whatever the answer; False where either has something to say first.
+
+    Workers accept connections once Python is up. A worker that ends before that leaves the connection to the next one.
+    """
+    with suppress(OSError), socket.create_connection(address) as one:
+        one.sendall(b"HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        either.register(one, select.POLLIN)
+        try:
+            seen = either.poll()
+            return [fd for fd, _ in seen] == [one.fileno()] and bool(one.recv(1))
+        finally:
+            either.unregister(one)
+    return False
 
 
 def _is_written(pid_file: Path, pid: int) -> bool:
