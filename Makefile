@@ -1,17 +1,19 @@
 # owt: build, try, test, install. Everything that is made lies in build/.
 #
-#   make            the module: build/ngx_http_owt_module.so
+#   make            the module: build/ngx_http_owt_module.so, and the bridge to one Python
+#   make bridge PYTHON=...   the bridge to another one
 #   make run        the quick start: conf/nginx.conf on port 9876, in the foreground
 #   make test       unit tests, then tests against a real nginx
 #   make install    where Debian's nginx finds it; DESTDIR= for a package
 #
 #   make deps hooks static unit bench drill examples fuzz lint format uninstall clean
 #
-# How the module is compiled stands in `config`, nginx's build script; this file only calls it.
+# How the module is compiled stands in `config`, nginx's build script; this file only calls it. The bridge to a Python,
+# without which the module runs none, is compiled here.
 
 # ---- knobs: make NAME=value ------------------------------------------------------------------------------------------
 
-# The Python to embed, and whose Werkzeug is used.
+# The Python that runs where no python_home names another one; of `make bridge`, the one that may be named.
 PYTHON ?= /usr/bin/python3
 # An unpacked nginx source tree to build against; by default Debian's package nginx-dev.
 NGX_SRC ?=
@@ -34,6 +36,8 @@ JOBS ?= $(shell nproc)
 DESTDIR ?=
 # Not empty: show the compilers' command lines.
 V ?=
+# Not empty: warnings are errors. Who builds owt with a compiler that is newer than it should get a module all the same.
+WERROR ?=
 
 # ---- what has to be installed, and why -------------------------------------------------------------------------------
 #
@@ -42,7 +46,7 @@ V ?=
 need_build += g++                  # compiles the module
 need_build += nginx                # what it is loaded into
 need_build += nginx-dev            # nginx's headers and build scripts
-need_build += python3-dev          # the embedded Python
+need_build += python3-dev          # Python's headers
 need_build += pybind11-dev         # C++ to Python
 need_build += libssl-dev           # hashes, and comparing them in constant time
 need_build += libsimdjson-dev      # JSON bodies
@@ -108,16 +112,25 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-fetched := build/packages/$(subst /,_,$(PYTHON))
+# What extension modules of PYTHON are named after: the bridge to it is one per such name.
+soabi := $(or $(shell $(PYTHON) -Ic 'import sysconfig; print(sysconfig.get_config_var("SOABI") or "")' 2>&-),unknown)
+# What PYTHON lacks of what the package imports, or of what a bridge is made with.
+fetched := build/packages/$(soabi)
+about := $(PYTHON) -I .ci/python.py
+
 B := build$(if $(SANITIZE),/$(SANITIZE))
 SO := ngx_http_owt_module.so
-SOURCES := $(wildcard src/*/*.cpp src/*/*.hpp)
+BRIDGE := python/_bridge.$(soabi).so
+SOURCES := $(wildcard src/call/*pp src/guard/*pp src/nginx/*pp)
+bridge_sources := $(wildcard src/call/*.cpp src/python/*.cpp)
 
-all: $(B)/$(SO)
+all: $(B)/$(SO) $(B)/$(BRIDGE)
+bridge: $(B)/$(BRIDGE)
 # With the hooks by which tests hold a race open (src/call/hooks.hpp).
-hooks: $(B)/hooks/$(SO)
+hooks: $(B)/hooks/$(SO) $(B)/hooks/$(BRIDGE)
+bridge-hooks: $(B)/hooks/$(BRIDGE)
 # nginx with the module linked in; needs NGX_SRC.
-static: $(B)/static/nginx
+static: $(B)/static/nginx $(B)/static/$(BRIDGE)
 
 ifneq ($(SANITIZE),)
 sanitizers_address := -fsanitize=address -fsanitize=undefined
@@ -127,6 +140,10 @@ CXX_FLAGS := -O1 -fno-omit-frame-pointer $(LD_FLAGS)
 else
 CXX_FLAGS := -fstack-protector-strong -D_FORTIFY_SOURCE=2
 LD_FLAGS := -Wl,-z,relro,-z,now
+endif
+
+ifneq ($(WERROR),)
+CXX_FLAGS += -Werror
 endif
 
 ifneq ($(NGX_SRC),)
@@ -149,56 +166,90 @@ $(B)/static/nginx: $(B)/static/tree/configured $(SOURCES)
 	@$(MAKE) $(quiet) -j$(JOBS) -C $(@D)/tree -f objs/Makefile binary
 	@install $(@D)/tree/objs/nginx $@
 
-$(B)/hooks/tree/configured: flavour = -DOWT_TEST_HOOKS
+flavour := -DOWT_TEST_HOOKS
+$(B)/hooks/tree/configured: tree_flavour = $(flavour)
 link_option = --add-dynamic-module=$(CURDIR)
 $(B)/static/tree/configured: link_option = --add-module=$(CURDIR) --error-log-path=stderr \
     $(if $(SANITIZE),--with-cc-opt="$(CXX_FLAGS)" --with-ld-opt="$(LD_FLAGS)")
 # A module finds the package beside itself; a program is told.
 $(B)/static/tree/configured: export OWT_PYTHON_DIR = $(CURDIR)/$(B)/static/python
 
-# nginx is configured in a directory of links to its tree, which stays as it is. Beside the module lies what it looks
-# for at run time: the package, and what that imports, from wherever PYTHON has it.
+# nginx is configured in a directory of links to its tree, which stays as it is.
 configured := $(addsuffix /tree/configured,$(B) $(B)/hooks $(B)/static)
-$(configured): %/tree/configured: config %/flags $(nginx_tree)/configure $(fetched)/complete
-	@rm -rf $*/tree $*/python
-	@mkdir -p $*/tree $*/python
+$(configured): %/tree/configured: config %/flags $(nginx_tree)/configure
+	@rm -rf $*/tree
+	@mkdir -p $*/tree
 	@ln -s $(nginx_tree)/{auto,src,configure} $*/tree
-	@ln -sr python/owt $*/python
-	@$(imported) | xargs -r ln -s -t $*/python
 	@cd $*/tree; \
-	    export PYTHON=$(PYTHON) OWT_CFLAGS="$(CXX_FLAGS) $(flavour)" OWT_LDFLAGS="$(LD_FLAGS)"; \
+	    export PYTHON=$(PYTHON) OWT_CFLAGS="$(CXX_FLAGS) $(tree_flavour)" OWT_LDFLAGS="$(LD_FLAGS)"; \
 	    { $(configure) $(link_option); } > configure.log 2>&1 || { tail configure.log >&2; exit 1; }; \
-	    grep embedding configure.log
-	@touch $@
-
-packages := markupsafe msgspec packaging werkzeug
-imported = $(PYTHON) -c 'import os.path, sys; sys.path.append("$(fetched)"); \
-    print(*(os.path.dirname(os.path.abspath(__import__(name).__file__)) for name in sys.argv[1:]), sep="\n")' $(packages)
-
-# What Debian lacks, for this Python. Its hashes are in the list, so it is the same wherever it comes from.
-$(fetched)/complete: python/requirements.txt | .check
-	@rm -rf $(@D)
-	@mkdir -p $(@D)
-	@$(PYTHON) -c 'import msgspec' 2>/dev/null || { echo "fetching what $< names"; \
-	    $(PYTHON) -m pip --quiet --disable-pip-version-check install --root-user-action ignore \
-	        --require-hashes --no-deps --target $(@D) -r $<; }
+	    grep '^ + Python' configure.log
 	@touch $@
 
 # Rewritten when the flags or the set of headers change, so that these configure anew.
 flags := $(configured:/tree/configured=/flags)
 $(flags): %/flags: .always | .check
 	@mkdir -p $*
-	@echo '$(PYTHON) $(nginx_tree) $(NGX_FLAGS) $(CXX_FLAGS) $(LD_FLAGS) $(filter %.hpp,$(SOURCES)) $(packages)' > $@.new
+	@echo '$(PYTHON) $(nginx_tree) $(NGX_FLAGS) $(CXX_FLAGS) $(LD_FLAGS) $(filter %.hpp,$(SOURCES))' > $@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+# ---- the bridge to PYTHON --------------------------------------------------------------------------------------------
+#
+# Beside the module lies what it looks for at run time: the package, the bridges, and for each of these what the package
+# imports, from wherever its Python has it.
+
+$(fetched)/complete: python/requirements.txt .ci/python.py | .check
+	@rm -rf $(@D)
+	@mkdir -p $(@D)
+	@$(about) fetch $(@D)
+	@touch $@
+
+$(addsuffix /python/$(soabi)/complete,$(B) $(B)/hooks $(B)/static): %/python/$(soabi)/complete: $(fetched)/complete
+	@rm -rf $(@D)
+	@mkdir -p $(@D)
+	@ln -sfnr python/owt $*/python/owt
+	@$(about) packages $(fetched) | xargs -d '\n' ln -s -t $(@D)
+	@touch $@
+
+# Whatever it is made with, of this Python and this pybind11.
+$(addsuffix /bridge/$(soabi)/flags,$(B) $(B)/hooks): $(fetched)/complete .always
+	@mkdir -p $(@D)
+	@{ $(about) flags $(fetched); echo '$(CXX_FLAGS) $(LD_FLAGS)'; } > $@.new || { rm $@.new; exit 1; }
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+bridge_prerequisites := $(bridge_sources) $(wildcard src/call/*.hpp src/python/*.hpp) src/python/bridge.map
+$(B)/$(BRIDGE) $(B)/hooks/$(BRIDGE): %/$(BRIDGE): %/python/$(soabi)/complete %/bridge/$(soabi)/flags \
+    $(bridge_prerequisites)
+	@echo "building $@"
+	@$(MAKE) $(quiet) -j$(JOBS) $*/bridge/$(soabi)/bridge.so
+	@install -m 644 $*/bridge/$(soabi)/bridge.so $@
+
+$(B)/static/$(BRIDGE): $(B)/$(BRIDGE) $(B)/static/python/$(soabi)/complete
+	@ln -sfr $< $@
+
+define compile_bridge
+$(1)/%.o: src/%.cpp $(1)/flags
+	@mkdir -p $$(@D)
+	$$(CXX) -std=c++20 -iquote src -fPIC -fvisibility=hidden -O2 -g -Wall -Wextra -MMD -MP \
+	    $$$$(head -n1 $(1)/flags) $$(CXX_FLAGS) $(2) -c -o $$@ $$<
+$(1)/python/pool.o: CXX_FLAGS += -DOWT_STAMP='"$(shell src/stamp)"'
+$(1)/python/pool.o: $(wildcard src/call/*.hpp) src/stamp python/pyproject.toml
+$(1)/bridge.so: $(bridge_sources:src/%.cpp=$(1)/%.o)
+	$$(CXX) -shared -Wl,--version-script=src/python/bridge.map -Wl,-z,nodelete $$(CXX_FLAGS) $$(LD_FLAGS) \
+	    -o $$@ $$^ -lsimdjson -lcrypto
+-include $(wildcard $(1)/*/*.d)
+endef
+$(eval $(call compile_bridge,$(B)/bridge/$(soabi),))
+$(eval $(call compile_bridge,$(B)/hooks/bridge/$(soabi),$(flavour)))
 
 .always: ;
 
-ifneq ($(NGX_SRC),)
 .check:
-	@.ci/need --check $(filter-out nginx,$(need_build))
-else
-.check:
-	@.ci/need --check $(need_build)
+	@.ci/need --check $(if $(NGX_SRC),$(filter-out nginx,$(need_build)),$(need_build))
+	@command -v $(PYTHON) >/dev/null || { echo "PYTHON=$(PYTHON): there is no such program" >&2; exit 1; }
+	@$(about) check .
+
+ifeq ($(NGX_SRC),)
 $(nginx_tree)/configure: | .check
 $(B)/static/flags: .need-source
 .need-source:
@@ -211,7 +262,7 @@ deps:
 clean:
 	rm -rf build
 
-.PHONY: all hooks static deps clean .always .check .need-source
+.PHONY: all bridge hooks bridge-hooks static deps clean .always .check .need-source
 
 # ---- the quick start -------------------------------------------------------------------------------------------------
 
@@ -324,7 +375,7 @@ ruff := build/lint/bin/ruff
 
 lint:
 	@.ci/need $(need_build) $(need_test) $(need_lint)
-	@$(MAKE) $(ruff) $(B)/tree/configured
+	@$(MAKE) $(ruff) $(B)/tree/configured $(B)/bridge/$(soabi)/flags
 	@$(MAKE) --keep-going .format .ruff .mypy .tidy
 
 .format:
@@ -335,12 +386,14 @@ lint:
 	$(ruff) format --check
 
 .mypy:
-	mypy --config-file .mypy.ini
+	MYPYPATH=$(fetched) mypy --config-file .mypy.ini
 
 .tidy:
 	@$(MAKE) -s -C $(B)/tree -f objs/Makefile compile_flags.txt \
-	    --eval='compile_flags.txt: $(CURDIR)/src/nginx/module.cpp; @printf "%s\n" $$(CFLAGS) $$(ALL_INCS) > $$@'
-	printf '%s\n' src/*/*.cpp | xargs -n1 -P$(JOBS) clang-tidy --quiet -p $(B)/tree
+	    --eval='compile_flags.txt: $(CURDIR)/src/nginx/interpreter.cpp; @printf "%s\n" $$(CFLAGS) $$(ALL_INCS) > $$@'
+	printf '%s\n' src/{call,guard,nginx}/*.cpp | xargs -n1 -P$(JOBS) clang-tidy --quiet -p $(B)/tree
+	printf '%s\n' src/python/*.cpp | xargs -I% -P$(JOBS) clang-tidy --quiet % -- \
+	    -std=c++20 -iquote src $$(head -n1 $(B)/bridge/$(soabi)/flags) -DOWT_STAMP='"lint"'
 
 format:
 	@.ci/need $(need_lint)
@@ -378,9 +431,12 @@ install: all
 	install -m 644 conf/tls.conf $(etc)/sites-available/owt-tls
 	rm -rf $(package)/python/*
 	tar -C python --exclude=__pycache__ -c owt | tar --no-same-owner -C $(package)/python -x
-	$(imported) | while read -r dir; do case $$dir in \
-	    $(CURDIR)/*) cp -r $$dir $(package)/python ;; \
-	    *) ln -sf -t $(package)/python $$dir ;; esac; done
+	install -m 644 $(B)/python/_bridge.*.so $(package)/python
+	for dir in $(B)/python/*/complete; do \
+	    to=$(package)/python/$$(basename $$(dirname $$dir)); mkdir $$to; \
+	    for one in $$(readlink -f $$(dirname $$dir)/*/); do case $$one in \
+	        $(CURDIR)/*) cp -r $$one $$to ;; \
+	        *) ln -s -t $$to $$one ;; esac; done; done
 	ln -sfn ../../../share/owt/python/owt $(dist)/owt
 	install -m 755 bin/owt bin/owt-server $(programs)
 	install -d $(doc)/doc $(doc)/conf

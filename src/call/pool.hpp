@@ -33,8 +33,11 @@ struct Settings {
     std::chrono::milliseconds grace{10000};
     std::size_t endpoints = 64;                            // that stay loaded
     std::chrono::milliseconds idle{0};                     // what was not called for so long is dropped; 0: nothing is
-    std::string python_home;                               // a virtualenv; empty: the Python that owt was built with
+    std::string python_home;                               // as it was given; empty: the Python that owt was built with
+    std::string python;                                    // its interpreter,
+    std::string python_prefix;                             // and what that calls sys.prefix
     std::vector<std::string> python_path;                  // before sys.path
+    std::vector<std::string> packages;                     // behind it: where the package is, and what it imports
     std::vector<std::pair<std::string, std::string>> env;  // $index in a value: see with_index()
     std::vector<std::string> preload;
     std::vector<std::string> writable;  // if not empty, everything else is read-only
@@ -103,11 +106,5 @@ class Pool {
   protected:
     ~Pool() = default;  // its threads may outlive everything but the process
 };
-
-// Starts Python on a thread of its own and returns at once. Once in a process.
-Pool& start_pool(const Settings& settings, Doorbell& doorbell);
-
-// Of the Python that the pool runs: "3.11".
-std::string python_version();
 
 }  // namespace owt

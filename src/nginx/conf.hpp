@@ -9,6 +9,7 @@
 #include "call/pool.hpp"
 #include "guard/auth.hpp"
 #include "guard/guard.hpp"
+#include "nginx/interpreter.hpp"
 #include "nginx/ngx.hpp"
 #include "nginx/scoreboard.hpp"
 #include "nginx/zone.hpp"
@@ -44,6 +45,8 @@ struct Instance {
     std::size_t spare = 0;      // beside these, to step in for one
     std::size_t first_worker = 0;
     Settings settings;
+    std::string python_place;   // of its python_home
+    Interpreter python;         // if it hosts one
     bool served = false;        // some server is its
     bool hosts_python = false;  // some location of the ordinary workers' has owt; the others' always
 };

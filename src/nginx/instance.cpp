@@ -1,9 +1,11 @@
 #include "nginx/instance.hpp"
 
+#include <pwd.h>
 #include <sched.h>
 
 #include <algorithm>
 
+#include "nginx/python_host.hpp"
 #include "nginx/settings.hpp"
 #include "nginx/sockets.hpp"
 
@@ -53,6 +55,44 @@ ngx_int_t assign_servers(ngx_conf_t* cf, MainConf& main, const ngx_http_core_mai
                             instance.name + ";\" to a server",
                         instance.place);
         }
+    }
+    return NGX_OK;
+}
+
+// Whom calls run as. A line "user" that comes after this block is not known yet: then nginx's default, who may little.
+User user_of(ngx_conf_t* cf) {
+    if (::geteuid() != 0) {
+        return {};
+    }
+    auto& core = *reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(cf->cycle->conf_ctx, ngx_core_module));
+    if (core.user != static_cast<ngx_uid_t>(NGX_CONF_UNSET_UINT)) {
+        return {static_cast<uid_t>(core.user), core.group, core.username};
+    }
+    const passwd* user = ::getpwnam(NGX_USER);
+    return user != nullptr ? User{user->pw_uid, user->pw_gid, NGX_USER} : User{};
+}
+
+ngx_int_t find_pythons(ngx_conf_t* cf, std::vector<Instance>& instances) {
+    Interpreters interpreters(user_of(cf));
+    for (Instance& instance : instances) {
+        bool named = !instance.settings.python_home.empty();
+        if (!named && !instance.hosts_python) {
+            continue;
+        }
+        std::string complaint;
+        try {
+            instance.python = interpreters.in(instance.settings.python_home);
+            std::string foreign = foreign_python(instance.python);
+            if (foreign.empty()) {
+                continue;
+            }
+            complaint = "nginx has loaded " + foreign + " already, for another module, so " +
+                        instance.python.executable + " cannot run in its processes: take out that module's load_module";
+        } catch (const std::exception& error) {
+            complaint = error.what();
+        }
+        return named ? fail(cf, "\"python_home\" in \"owt_instance\": " + complaint, instance.python_place)
+                     : fail(cf, "\"owt\": " + complaint, "the configuration");
     }
     return NGX_OK;
 }
@@ -109,8 +149,7 @@ char* set_instance_block(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
             return static_cast<char*>(NGX_CONF_ERROR);
         }
         instance->place = place_of(cf);
-        return parse_settings(cf, instance->settings, name == "default" ? nullptr : &instance->processes,
-                              instance->spare);
+        return parse_settings(cf, *instance);
     } catch (const std::exception& error) {
         return fail(cf, error.what());
     }
@@ -134,8 +173,10 @@ ngx_int_t init_instances(ngx_conf_t* cf) noexcept {
     auto& main = *static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_owt_module));
     auto& core = *static_cast<ngx_http_core_main_conf_t*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module));
     try {
-        ngx_int_t result = assign_servers(cf, main, core);
-        return result == NGX_OK ? check_sockets(cf, main, core) : result;
+        if (assign_servers(cf, main, core) != NGX_OK || check_sockets(cf, main, core) != NGX_OK) {
+            return NGX_ERROR;
+        }
+        return find_pythons(cf, *main.instances);
     } catch (const std::exception& error) {
         return fail(cf, error.what(), "the configuration");
     }

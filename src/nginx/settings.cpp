@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <fstream>
 #include <limits>
 #include <set>
 #include <string>
@@ -90,42 +89,13 @@ char* set_max_rss(const Line& line, Settings& settings) {
     return NGX_CONF_OK;
 }
 
-// The X.Y of a virtualenv's Python, from its pyvenv.cfg (PEP 405; "version_info" is virtualenv's), empty if unknown.
-std::string virtualenv_version(const std::string& home) {
-    std::ifstream file(home + "/pyvenv.cfg");
-    std::string line;
-    while (std::getline(file, line)) {
-        std::size_t equals = line.find('=');
-        std::string key = line.substr(0, std::min(equals, line.find(' ')));
-        if (equals == std::string::npos || (key != "version" && key != "version_info")) {
-            continue;
-        }
-        std::size_t start = line.find_first_of("0123456789", equals);
-        if (start == std::string::npos) {
-            return {};
-        }
-        std::size_t minor = line.find('.', start);
-        return line.substr(start, line.find('.', minor + 1) - start);
-    }
-    return {};
-}
-
-char* set_python_home(const Line& line, Settings& settings) {
+// Whether there is a Python, and which, is asked where all of the configuration is known: see init_instances().
+char* set_python_home(const Line& line, Instance& instance) {
     if (line.size != 2) {
-        return line.fail("wants one directory, that of a virtualenv");
+        return line.fail("wants one directory: a virtualenv, a conda environment, or what a Python was installed into");
     }
-    std::string home = line.path(1);
-    std::error_code error;
-    if (!std::filesystem::exists(home + "/bin/python3", error) ||
-        !std::filesystem::exists(home + "/pyvenv.cfg", error)) {
-        return line.fail("no virtualenv in " + home + ": make one with \"python3 -m venv " + home + "\"");
-    }
-    std::string version = virtualenv_version(home);
-    if (version != python_version()) {
-        return line.fail(home + " is of Python " + version + ", but owt is built with " + python_version() +
-                         ": make the virtualenv with that");
-    }
-    settings.python_home = home;
+    instance.settings.python_home = line.path(1);
+    instance.python_place = place_of(line.cf);
     return NGX_CONF_OK;
 }
 
@@ -156,30 +126,28 @@ char* add_writable(const Line& line, Settings& settings) {
 }
 
 struct Block {
-    Settings& settings;
-    std::size_t* processes;  // null: nginx's worker_processes says it
-    std::size_t& spare;
+    Instance& instance;
     std::set<std::string_view> seen;
 };
 
-char* set_processes(const Line& line, std::size_t* processes) {
-    if (processes == nullptr) {
+char* set_processes(const Line& line, Instance& instance) {
+    if (instance.name == "default") {
         return line.fail("is not for the ordinary workers: how many there are nginx's \"worker_processes\" says");
     }
-    return set_count(line, 1, 256, *processes);
+    return set_count(line, 1, 256, instance.processes);
 }
 
 char* set(const Line& line, Block& block) {
-    Settings& settings = block.settings;
+    Settings& settings = block.instance.settings;
     constexpr auto any = static_cast<std::size_t>(std::numeric_limits<ngx_int_t>::max());
     if (line.size < 2) {
         return line.fail("wants a value");
     }
     if (line.name() == "processes") {
-        return set_processes(line, block.processes);
+        return set_processes(line, block.instance);
     }
     if (line.name() == "spare") {
-        return set_count(line, 0, 256, block.spare);
+        return set_count(line, 0, 256, block.instance.spare);
     }
     if (line.name() == "threads") {
         return set_threads(line, settings);
@@ -206,7 +174,7 @@ char* set(const Line& line, Block& block) {
         return set_max_rss(line, settings);
     }
     if (line.name() == "python_home") {
-        return set_python_home(line, settings);
+        return set_python_home(line, block.instance);
     }
     if (line.name() == "python_path") {
         for (std::size_t i = 1; i < line.size; i++) {
@@ -243,7 +211,8 @@ char* settings_line(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
         }
         char* result = set(line, block);
         auto numbered = [](const auto& variable) { return variable.second.find(index_variable) != std::string::npos; };
-        if (result == NGX_CONF_OK && block.spare > 0 && std::ranges::any_of(block.settings.env, numbered)) {
+        if (result == NGX_CONF_OK && block.instance.spare > 0 &&
+            std::ranges::any_of(block.instance.settings.env, numbered)) {
             return line.fail(
                 "\"env\" with $index does not go with \"spare\": who takes another's place has another number");
         }
@@ -255,8 +224,8 @@ char* settings_line(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
 
 }  // namespace
 
-char* parse_settings(ngx_conf_t* cf, Settings& settings, std::size_t* processes, std::size_t& spare) noexcept {
-    Block block{settings, processes, spare, {}};
+char* parse_settings(ngx_conf_t* cf, Instance& instance) noexcept {
+    Block block{instance, {}};
     ngx_conf_t outer = *cf;
     cf->handler = settings_line;
     cf->handler_conf = reinterpret_cast<char*>(&block);

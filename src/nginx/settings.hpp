@@ -2,14 +2,11 @@
 
 #pragma once
 
-#include <cstddef>
-
-#include "call/pool.hpp"
-#include "nginx/ngx.hpp"
+#include "nginx/conf.hpp"
 
 namespace owt {
 
-// Reads the block that begins here. processes is null if the block may not say how many there are.
-char* parse_settings(ngx_conf_t* cf, Settings& settings, std::size_t* processes, std::size_t& spare) noexcept;
+// Reads the block of this instance, which begins here.
+char* parse_settings(ngx_conf_t* cf, Instance& instance) noexcept;
 
 }  // namespace owt

@@ -21,6 +21,7 @@
 #include "call/text.hpp"
 #include "nginx/door.hpp"
 #include "nginx/loop.hpp"
+#include "nginx/python_host.hpp"
 #include "nginx/signals.hpp"
 #include "nginx/sockets.hpp"
 #include "nginx/succession.hpp"
@@ -89,6 +90,7 @@ Worker* Worker::get() {
 
 Worker::Worker(const Instance& instance)
     : settings_(with_index(instance.settings, ngx_worker - instance.first_worker)),
+      python_(instance.python),
       name_(instance.name == "default" ? "" : instance.name),
       who_(name_.empty() ? "this process" : "this process of " + name_),
       succession_(Succession::get()),
@@ -139,7 +141,13 @@ void Worker::launch(ngx_cycle_t* cycle, std::chrono::seconds pause) {
     Settings here = settings_;
     here.host = host();
     here.pause = pause;
-    pool_ = &start_pool(here, doorbell_);
+    if (python_.executable.empty()) {
+        python_ = Interpreters(User{}).in(here.python_home);  // without a master a process may host one unforeseen
+    }
+    here.python = python_.executable;
+    here.python_prefix = python_.prefix;
+    here.packages = {own_directory(), own_directory() + "/" + python_.soabi};
+    pool_ = &open_bridge(python_).start_pool(here, doorbell_);
     if (succession_ != nullptr) {
         succession_->close_door([this] { get_ready(); });
     }

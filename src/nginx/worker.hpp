@@ -56,6 +56,7 @@ class Worker {
     void replace(const char* why);
 
     const Settings settings_;
+    Interpreter python_;
     const std::string name_;        // empty for an ordinary worker
     const std::string who_;         // for the log
     Succession* const succession_;  // null without a master

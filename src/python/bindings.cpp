@@ -406,6 +406,7 @@ bool run(const CallPtr& call) {
     return false;
 }
 
+// It needs no GIL: what several threads touch has locks of its own. Where Python has none, it is not to be switched on.
 #if PYBIND11_VERSION_HEX >= 0x03000000
 #define OWT_MODULE(name, variable) \
     PYBIND11_EMBEDDED_MODULE(name, variable, py::mod_gil_not_used(), py::multiple_interpreters::not_supported())
@@ -414,6 +415,9 @@ bool run(const CallPtr& call) {
 #endif
 
 OWT_MODULE(_owt, module) {
+#if defined(Py_GIL_DISABLED) && PYBIND11_VERSION_HEX < 0x03000000
+    PyUnstable_Module_SetGIL(module.ptr(), Py_MOD_GIL_NOT_USED);
+#endif
     py::class_<Call, CallPtr>(module, "Call")
         .def_property_readonly("connection", [](const Call& call) { return call.asked.connection; })
         .def_property_readonly("cancelled", &Call::cancelled)

@@ -1,10 +1,11 @@
-// The pool of this process, put together: what the event loop calls.
+// The pool of this process, put together: what the event loop calls, and what the bridge offers.
 
 #include "call/pool.hpp"
 
 #include <memory>
 #include <stdexcept>
 
+#include "call/bridge.hpp"
 #include "python/growth.hpp"
 #include "python/loads.hpp"
 #include "python/loop_queue.hpp"
@@ -117,10 +118,12 @@ class PythonPool final : public Pool {
     Watchdog watchdog_{settings_, doorbell_, queue_, threads_, supervisor_};
 };
 
-}  // namespace
-
 Pool& start_pool(const Settings& settings, Doorbell& doorbell) {
     return *std::make_unique<PythonPool>(settings, doorbell).release();
 }
 
+}  // namespace
+
 }  // namespace owt
+
+extern "C" const owt::Bridge owt_bridge = {OWT_MARK, &owt::start_pool};

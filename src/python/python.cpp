@@ -3,7 +3,6 @@
 #include <pybind11/embed.h>
 #include <pybind11/stl.h>
 
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
@@ -12,7 +11,6 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
-#include <filesystem>
 #include <mutex>
 #include <stdexcept>
 #include <system_error>
@@ -21,14 +19,6 @@
 #include "python/guests.hpp"
 
 namespace py = pybind11;
-
-namespace owt {
-
-std::string python_version() {
-    return std::to_string(PY_MAJOR_VERSION) + "." + std::to_string(PY_MINOR_VERSION);
-}
-
-}  // namespace owt
 
 namespace owt::python {
 
@@ -97,26 +87,15 @@ void logged(Work work) noexcept {
     }
 }
 
-// The package lies beside the module in the build tree, else where make install put it.
-std::string package_dir() {
-    Dl_info info{};
-    if (::dladdr(reinterpret_cast<const void*>(&interpreter), &info) != 0 && info.dli_fname) {
-        std::error_code error;
-        auto beside = std::filesystem::canonical(info.dli_fname, error).parent_path() / "python";
-        if (!error && std::filesystem::exists(beside / "owt", error)) {
-            return beside;
-        }
-    }
-    return OWT_PYTHON_DIR;
-}
-
 void extend_path(const Settings& settings) {
     auto path = py::module_::import("sys").attr("path").cast<py::list>();
     py::ssize_t index = 0;
     for (const std::string& dir : settings.python_path) {
         path.insert(index++, dir);
     }
-    path.append(package_dir());
+    for (const std::string& dir : settings.packages) {
+        path.append(dir);
+    }
 }
 
 // Crashes leave a Python traceback in the error log, which is this process's stderr; a stuck thread is asked for its
@@ -179,20 +158,24 @@ void start(const Settings& settings, Doorbell& doorbell) {
     preconfig.utf8_mode = 1;  // nginx's workers have no LANG
     Config::check(Py_PreInitialize(&preconfig));
 
-    if (!settings.python_home.empty() && ::access((settings.python_home + "/pyvenv.cfg").c_str(), R_OK) != 0) {
-        // Python would take the system's packages instead.
-        throw std::system_error(errno, std::generic_category(), "python_home " + settings.python_home);
+    if (::access(settings.python.c_str(), X_OK) != 0) {
+        throw std::system_error(errno, std::generic_category(), settings.python);
     }
-    std::string python = settings.python_home.empty() ? OWT_PYTHON : settings.python_home + "/bin/python3";
     Config config;
     config->install_signal_handlers = 0;
     config->parse_argv = 0;
     // sys.executable must be a python: multiprocessing, pip and debuggers run it.
-    config.set(&config->program_name, python);
-    config.set(&config->executable, python);
+    config.set(&config->program_name, settings.python);
+    config.set(&config->executable, settings.python);
     Config::check(Py_InitializeFromConfig(config.get()));
 
     try {
+        auto prefix = py::module_::import("sys").attr("prefix").cast<std::string>();
+        if (prefix != settings.python_prefix) {
+            // Its packages would be another's, the system's perhaps.
+            throw std::runtime_error(settings.python + " had " + settings.python_prefix + " for its sys.prefix when " +
+                                     "nginx read its configuration, and has " + prefix + " now");
+        }
         guard_process(settings);
         extend_path(settings);
         start_faulthandler();
@@ -291,6 +274,31 @@ void relieve(std::size_t limit) {
     logged([&] { py::handle(runtime().relieve)(limit); });
 }
 
+#ifdef Py_GIL_DISABLED
+
+// Without a GIL the thread goes on while it is looked at, so its frames are not for others. Whoever imports holds a
+// lock of importlib's, which says whose it is.
+bool importing(PyThreadState* thread) {
+    try {
+        py::object locks = py::getattr(py::module_::import("_frozen_importlib"), "_module_locks", py::dict());
+        auto copy = py::reinterpret_steal<py::dict>(PyDict_Copy(locks.ptr()));
+        if (!copy) {
+            throw py::error_already_set();
+        }
+        for (const auto& [name, reference] : copy) {
+            py::object lock = py::reinterpret_borrow<py::object>(reference)();
+            if (!lock.is_none() && lock.attr("owner").equal(py::int_(thread->thread_id))) {
+                return true;
+            }
+        }
+    } catch (const py::error_already_set&) {
+        return false;  // it is a shelter for careless imports, and no more
+    }
+    return false;
+}
+
+#else
+
 bool importing(PyThreadState* thread) {
     bool found = false;
     // A collection could run finalizers, which could let the GIL go.
@@ -316,6 +324,8 @@ bool importing(PyThreadState* thread) {
     }
     return found;
 }
+
+#endif
 
 bool interrupt(PyThreadState* thread) {
     return PyThreadState_SetAsyncExc(thread->thread_id, runtime().cancelled) != 0;

@@ -473,7 +473,7 @@ def test_a_virtualenv_that_is_gone_is_not_the_systems_python(start: Callable[...
     (before,) = server.workers_of("model")
     home.rename(tmp_path / "gone")
     os.kill(before, signal.SIGKILL)
-    server.wait_log(rf"Python did not start: python_home {home}: No such file")
+    server.wait_log(rf"Python did not start: {home}/bin/python3: No such file")
     waiting = Asking(server, PID, port=server.port_of("port2"))
     assert ask(server, "default") and ask(server, "quick")
     assert not waiting.answered

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sysconfig
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -493,13 +494,19 @@ def test_a_server_that_cannot_start_says_why() -> None:
 
 @pytest.mark.skipif(BUILD != ROOT / "build", reason="make install takes the build without a sanitizer")
 def test_make_install_brings_the_programs(tmp_path: Path) -> None:
-    make = ["make", "-o", "build/ngx_http_owt_module.so", f"DESTDIR={tmp_path}"]
+    built = [path.relative_to(ROOT) for path in (MODULE, *(BUILD / "python").glob("_bridge.*.so"))]
+    make = ["make", *(word for path in built for word in ("-o", path)), f"DESTDIR={tmp_path}"]
     env = {name: value for name, value in environment().items() if not name.startswith("MAKE")}
     done = subprocess.run([*make, "install"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     packages = tmp_path / "usr/share/owt/python"
-    assert {"owt", "werkzeug", "msgspec"} <= {path.name for path in packages.iterdir()}
-    assert not [path for path in packages.iterdir() if ROOT in path.resolve().parents]  # it may go, they stay
+    soabi = sysconfig.get_config_var("SOABI")
+    assert (packages / f"_bridge.{soabi}.so").is_file()
+    imported = packages / soabi
+    assert {"werkzeug", "msgspec"} <= {path.name for path in imported.iterdir()}
+    assert not [
+        path for path in (*packages.iterdir(), *imported.iterdir()) if ROOT in path.resolve().parents
+    ]  # it may go, they stay
     assert (tmp_path / "usr/share/owt/python/owt/py.typed").is_file()
     env["PYTHONPATH"] = str(tmp_path / "usr/lib/python3/dist-packages")
     with Server(module=MODULE, nginx=NGINX) as server:

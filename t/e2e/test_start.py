@@ -91,7 +91,8 @@ def test_an_unused_module_does_nothing(start: Callable[..., Server]) -> None:
     assert server.get().text == "plain"
 
 
-def test_nginx_t_starts_no_python() -> None:
+def test_nginx_t_starts_no_python_of_its_own() -> None:
+    """It asks the interpreter, which tells its version and goes."""
     server = Server(CONF, env={"PYTHONVERBOSE": "1"})
     done = server.test_conf()
     server.close()

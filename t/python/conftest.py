@@ -2,6 +2,7 @@
 
 import os
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "python"), str(Path(__file__).parent)]
 # What `make` had to fetch lies there.
-sys.path.append(str(Path(os.environ.get("OWT_BUILD", ROOT / "build")) / "python"))
+sys.path.append(str(Path(os.environ.get("OWT_BUILD", ROOT / "build"), "python", sysconfig.get_config_var("SOABI"))))
 
 from fake_owt import Call, bridge  # noqa: E402
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import re
 import sys
@@ -53,7 +53,7 @@ class Importing(Adaptor[Any]):
 
 
 class Installing(Adaptor[Any]):
-    """``installing(*packages)``: installs them by pip into the virtualenv of this process; all passes on.
+    """``installing(*packages)``: installs them by pip (or uv) into the virtualenv of this process; all passes on.
 
     A package is what pip takes: a requirement (``"six>=1.16"``), the path of a wheel, an archive or a
     source tree, a URL. A requirement that is satisfied already costs a look; the rest is given to pip
@@ -152,15 +152,33 @@ def _turn() -> Iterator[None]:
 
 
 def _pip(packages: list[str]) -> None:
+    """By pip; in a virtualenv that has none, as uv makes them, by uv."""
     import subprocess
 
     command = [sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", *packages]
+    uv = None if importlib.util.find_spec("pip") else _uv()
+    if uv:
+        command = [uv, "pip", "install", "--python", sys.executable, *packages]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="backslashreplace"
     )
     if done.returncode != 0:
         hint = ""
         if "No module named pip" in done.stdout:
-            hint = f"\nIts virtualenv was made without pip: run `{sys.executable} -m ensurepip`."
-        raise InstallFailed(f"pip ended with status {done.returncode}:\n{done.stdout.strip()}{hint}")
+            hint = (
+                f"\nIts virtualenv was made without pip: run `{sys.executable} -m ensurepip`, or let uv be found, as by"
+                " `env PATH=...` in owt_instance."
+            )
+        raise InstallFailed(
+            f"{'uv' if uv else 'pip'} ended with status {done.returncode}:\n{done.stdout.strip()}{hint}"
+        )
     print(done.stdout)
+
+
+def _uv() -> str | None:
+    """Where uv is: on PATH, in the virtualenv, or where its installer puts it."""
+    import shutil
+
+    path = os.environ.get("PATH", os.defpath)
+    places = [path, f"{sys.prefix}/bin", str(Path("~/.local/bin").expanduser()), "/usr/local/bin"]
+    return shutil.which("uv", path=os.pathsep.join(places))

@@ -1,5 +1,6 @@
 """installing() where no pip is run: what counts as there, and what is refused."""
 
+import sys
 from importlib import metadata
 
 import pytest
@@ -75,3 +76,38 @@ def test_outside_of_a_virtualenv(monkeypatch):
 def test_options_are_no_packages(option):
     with pytest.raises(ValueError, match="not pip's option.*PIP_INDEX_URL"):
         pipe().installing("werkzeug", option)
+
+
+class Ran(Exception):
+    """What would have been run."""
+
+
+@pytest.fixture
+def ran(monkeypatch, tmp_path):
+    """The command that is run for a package, with pip in the virtualenv or without, and with uv on PATH."""
+
+    def run(command, **_):
+        raise Ran(command[:3])
+
+    monkeypatch.setattr("subprocess.run", run)
+    monkeypatch.setattr(modules, "_installed", set())
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "uv").write_text("#!/bin/sh\n")
+    (tmp_path / "uv").chmod(0o755)
+
+    def command(pip):
+        monkeypatch.setattr("importlib.util.find_spec", {"pip": pip}.get)
+        with pytest.raises(Ran) as caught:
+            pipe().installing("owt-nowhere")()
+        return caught.value.args[0]
+
+    return command
+
+
+def test_pip_is_asked_where_there_is_one(ran):
+    assert ran(object()) == [sys.executable, "-m", "pip"]
+
+
+def test_uv_is_asked_in_a_virtualenv_without_pip(ran, tmp_path):
+    assert ran(None) == [f"{tmp_path}/uv", "pip", "install"]

@@ -1,0 +1,326 @@
+#include "nginx/interpreter.hpp"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <limits>
+#include <stdexcept>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include <linux/close_range.h>
+
+#include "call/bridge.hpp"
+#include "call/fd.hpp"
+
+namespace owt {
+
+namespace {
+
+constexpr auto patience = std::chrono::seconds(60);  // a cold disk has to be read, and startup code run
+constexpr std::size_t most_said = 64 * 1024;
+
+// Read by any Python 3, so that an old one can say how old it is. Its libpython is the one that it runs with itself, if
+// it does; else one beside it. Py_ENABLE_SHARED is not believed: conda ships the library and says 0.
+constexpr const char* question = R"(
+import os, sys, sysconfig
+
+get = sysconfig.get_config_var
+soabi = get("SOABI") or ""
+
+
+def libraries():
+    try:
+        with open("/proc/self/maps", "rb") as maps:
+            for line in maps:
+                path = os.fsdecode(line).rstrip("\n").split(None, 5)[5:]
+                if path and os.path.basename(path[0]).startswith("libpython%d.%d" % sys.version_info[:2]):
+                    yield path[0]
+    except OSError:
+        pass
+    of_version = "libpython%s.so" % get("LDVERSION")
+    names = [get("INSTSONAME"), of_version + ".1.0", get("LDLIBRARY"), of_version]
+    folders = [sys.base_prefix + "/lib", sys.base_exec_prefix + "/lib", sys.base_prefix + "/lib64", get("LIBDIR")]
+    if get("LIBDIR") and get("MULTIARCH"):
+        folders.append(get("LIBDIR") + "/" + get("MULTIARCH"))
+    for folder in filter(None, folders):
+        for name in filter(None, names):
+            yield folder + "/" + os.path.basename(name)
+
+
+def library():
+    for path in libraries():
+        if ".so" in os.path.basename(path) and os.path.isfile(path):
+            return path
+    return ""
+
+
+def bridge():
+    try:
+        from importlib.util import find_spec
+
+        for folder in find_spec("owt").submodule_search_locations:
+            path = os.path.join(folder, "_bridge.%s.so" % soabi)
+            if os.path.isfile(path):
+                return path
+    except Exception:
+        pass
+    return ""
+
+
+answer = ["%d.%d.%d" % sys.version_info[:3], sys.implementation.name, sys.prefix, sys.base_prefix, soabi]
+answer += [library(), bridge(), ""]
+sys.stdout.flush()
+os.write(1, b"\0".join(map(os.fsencode, ["", "owt"] + answer)))
+)";
+
+// What the answer has, in this order, behind the mark.
+enum Field : std::size_t { version, implementation, prefix, base_prefix, soabi, library, bridge, fields };
+
+constexpr std::string_view answer_mark("\0owt\0", 5);
+
+struct Said {
+    std::vector<std::string> answer;  // empty if it gave none
+    std::string otherwise;            // what it printed instead
+};
+
+// In the child, which runs as whom it is told and has nothing of the server's.
+[[noreturn]] void become_interpreter(const std::string& executable, const User& user, int output) {
+    int null = ::open("/dev/null", O_RDWR);
+    ::dup2(null, STDIN_FILENO);
+    ::dup2(output, STDOUT_FILENO);
+    ::dup2(output, STDERR_FILENO);
+    ::close_range(STDERR_FILENO + 1, std::numeric_limits<unsigned>::max(), 0);
+    for (int number = 1; number < NSIG; number++) {
+        ::signal(number, SIG_DFL);
+    }
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
+    bool other = user.uid != static_cast<uid_t>(-1) && ::geteuid() == 0;
+    if (other &&
+        (::setgid(user.gid) != 0 || ::initgroups(user.name.c_str(), user.gid) != 0 || ::setuid(user.uid) != 0)) {
+        ::dprintf(STDERR_FILENO, "cannot become %s: %s", user.name.c_str(), ::strerror(errno));
+        ::_exit(1);
+    }
+    ::execl(executable.c_str(), executable.c_str(), "-I", "-c", question, nullptr);
+    ::dprintf(STDERR_FILENO, "%s%s%s", ::strerror(errno), other ? ", for " : "", other ? user.name.c_str() : "");
+    ::_exit(127);
+}
+
+// Empty if it is not all there.
+std::vector<std::string> answer_in(std::string_view text) {
+    std::vector<std::string> answer;
+    std::size_t begin = text.rfind(answer_mark);
+    if (begin == std::string_view::npos) {
+        return answer;
+    }
+    text.remove_prefix(begin + answer_mark.size());
+    for (std::size_t end; (end = text.find('\0')) != std::string_view::npos; text.remove_prefix(end + 1)) {
+        answer.emplace_back(text.substr(0, end));
+    }
+    return answer.size() == fields ? answer : std::vector<std::string>();
+}
+
+// What it prints until the answer is there or nobody writes any more: a child of its startup code may still live.
+std::string read_answer(int fd) {
+    std::string text;
+    std::array<char, 4096> block;
+    auto deadline = std::chrono::steady_clock::now() + patience;
+    while (text.size() < most_said && answer_in(text).empty()) {
+        auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+        pollfd readable{fd, POLLIN, 0};
+        int ready = ::poll(&readable, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
+        if (ready < 0 && errno == EINTR) {
+            continue;
+        }
+        ssize_t n = ready > 0 ? ::read(fd, block.data(), block.size()) : -1;
+        if (n == 0) {
+            return text;
+        }
+        if (n < 0) {
+            return text + "no answer in " + std::to_string(patience.count()) + " s";
+        }
+        text.append(block.data(), static_cast<std::size_t>(n));
+    }
+    return text;
+}
+
+Said ask(const std::string& executable, const User& user) {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) {
+        throw std::system_error(errno, std::generic_category(), "pipe2() failed");
+    }
+    Fd output(ends[0]);
+    Fd input(ends[1]);
+    pid_t child = ::fork();
+    if (child < 0) {
+        throw std::system_error(errno, std::generic_category(), "fork() failed");
+    }
+    if (child == 0) {
+        become_interpreter(executable, user, input.get());
+    }
+    input = Fd();
+    std::string text = read_answer(output.get());
+    // It is done, or never will be. nginx's own handler may have been first to hear of its end.
+    if (::waitpid(child, nullptr, WNOHANG) == 0) {
+        ::kill(child, SIGKILL);
+        while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+        }
+    }
+    Said said{answer_in(text), {}};
+    if (said.answer.empty()) {
+        said.otherwise = text.substr(0, text.find_last_not_of("\n") + 1);
+        said.otherwise.erase(0, said.otherwise.rfind('\n') + 1);  // of a traceback the last line
+    }
+    return said;
+}
+
+[[noreturn]] void fail(const std::string& what) {
+    throw std::runtime_error(what);
+}
+
+bool exists(const std::string& path) {
+    std::error_code error;
+    return std::filesystem::exists(path, error);
+}
+
+// Said of a directory in which no interpreter is.
+[[noreturn]] void fail_without_interpreter(const std::string& home) {
+    std::error_code error;
+    if (!std::filesystem::is_directory(home, error)) {
+        fail("there is no directory " + home + ": make a virtualenv there with \"python3 -m venv " + home + "\"");
+    }
+    std::string what = home + " has no bin/python3";
+    if (exists(home + "/pyvenv.cfg")) {
+        fail(what + ", or what it was made from is gone: make the virtualenv again with \"python3 -m venv --clear " +
+             home + "\"");
+    }
+    if (exists(home + "/conda-meta")) {
+        fail(what + ": bring Python into the environment with \"conda install -p " + home + " python\"");
+    }
+    if (std::filesystem::is_empty(home, error)) {
+        fail(what + ": make a virtualenv there with \"python3 -m venv " + home + "\"");
+    }
+    fail(what + ": name a virtualenv, a conda environment, or what a Python was installed into; \"python3 -c " +
+         "'import sys; print(sys.prefix)'\" prints the one of a Python");
+}
+
+// Said of a Python that has been built for itself alone.
+[[noreturn]] void fail_without_library(const std::string& what, const std::vector<std::string>& answer) {
+    std::string minor = answer[version].substr(0, answer[version].rfind('.'));
+    std::string without =
+        what + " comes without its library, libpython" + minor + ".so, which nginx's processes load: ";
+    if (answer[base_prefix] == "/usr") {
+        fail(without + "\"apt-get install libpython" + minor + "\" brings it");
+    }
+    if (answer[base_prefix].find("/.pyenv/") != std::string::npos) {
+        fail(without + "\"PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install --force " + answer[version] +
+             "\" builds this Python with it");
+    }
+    fail(without + "build this Python with \"./configure --enable-shared\"");
+}
+
+// Why this file is no bridge for this module; empty if it is one.
+std::string complain_of_bridge(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    std::string content((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    if (!file) {
+        return "cannot be read";
+    }
+    constexpr std::string_view mark(OWT_MARK);
+    if (content.find(std::string(mark) + '\0') != std::string::npos) {
+        return {};
+    }
+    std::string_view kind = mark.substr(0, mark.rfind(' ') + 1);
+    return content.find(kind) != std::string::npos ? "is of another release of owt" : "is no bridge of owt";
+}
+
+Interpreter look(const std::string& home, const User& user) {
+    std::string executable = home.empty() ? OWT_PYTHON : home + "/bin/python3";
+    if (::access(executable.c_str(), F_OK) != 0) {
+        if (home.empty()) {
+            fail(executable +
+                 ", the Python that owt was built with, is gone: name another one, \"owt_instance default { " +
+                 "python_home DIR; }\"");
+        }
+        fail_without_interpreter(home);
+    }
+    Said said = ask(executable, user);
+    if (said.answer.empty()) {
+        fail(executable + " does not run: " + said.otherwise + "; try \"" + executable + " -I -c 'import sysconfig'\"" +
+             (user.name.empty() ? "" : " as " + user.name));
+    }
+    const std::vector<std::string>& answer = said.answer;
+    std::string what = executable + ", Python " + answer[version] + ",";
+    if (answer[implementation] != "cpython") {
+        fail(executable + " is " + answer[implementation] + ", and owt runs CPython: make a virtualenv of that with " +
+             "\"python3 -m venv DIR\"");
+    }
+    int major = std::atoi(answer[version].c_str());
+    int minor = std::atoi(answer[version].c_str() + answer[version].find('.') + 1);
+    if (major != 3 || minor < 11) {
+        fail(executable + " is Python " + answer[version] +
+             ", and owt runs 3.11 and newer: make it anew with one of these, \"python3.11 -m venv DIR\"");
+    }
+    if (answer[library].empty()) {
+        fail_without_library(what, answer);
+    }
+    std::string bridge_path =
+        !answer[bridge].empty() ? answer[bridge] : own_directory() + "/_bridge." + answer[soabi] + ".so";
+    std::string make_it = answer[bridge].empty()
+                              ? "\"make bridge PYTHON=" + executable + "\" in owt's source tree makes it"
+                              : "\"" + executable + " -m pip install ./python\" in owt's source tree makes it anew";
+    if (!exists(bridge_path)) {
+        fail("owt has no bridge to " + what + " which would be " + bridge_path + ": " + make_it + ", or \"" +
+             executable + " -m pip install ./python\" into that Python");
+    }
+    if (std::string complaint = complain_of_bridge(bridge_path); !complaint.empty()) {
+        fail("the bridge to " + what + " " + bridge_path + ", " + complaint + ": " + make_it);
+    }
+    return {executable, answer[version], answer[prefix], answer[soabi], answer[library], bridge_path};
+}
+
+// The package lies beside the module in the build tree, else where make install put it.
+std::string find_own_directory() {
+    Dl_info info{};
+    if (::dladdr(reinterpret_cast<const void*>(&own_directory), &info) != 0 && info.dli_fname) {
+        std::error_code error;
+        auto beside = std::filesystem::canonical(info.dli_fname, error).parent_path() / "python";
+        if (!error && std::filesystem::exists(beside / "owt", error)) {
+            return beside;
+        }
+    }
+    return OWT_PYTHON_DIR;
+}
+
+}  // namespace
+
+const std::string& own_directory() {
+    static const auto& directory = *std::make_unique<std::string>(find_own_directory()).release();
+    return directory;
+}
+
+const Interpreter& Interpreters::in(const std::string& home) {
+    auto found = known_.find(home);
+    if (found == known_.end()) {
+        found = known_.emplace(home, look(home, user_)).first;
+    }
+    return found->second;
+}
+
+}  // namespace owt

@@ -1,0 +1,47 @@
+#include "nginx/python_host.hpp"
+
+#include <dlfcn.h>
+
+#include <filesystem>
+#include <stdexcept>
+#include <string_view>
+#include <system_error>
+
+namespace owt {
+
+namespace {
+
+// Never unloaded: Python's threads may outlive nginx's modules.
+void* load(const std::string& path, int visibility) {
+    void* loaded = ::dlopen(path.c_str(), RTLD_NOW | RTLD_NODELETE | visibility);
+    if (loaded == nullptr) {
+        throw std::runtime_error(::dlerror());
+    }
+    return loaded;
+}
+
+}  // namespace
+
+// Symbols are looked up in the process's first libraries first, so that one's functions would be taken for the other's.
+std::string foreign_python(const Interpreter& interpreter) {
+    void* function = ::dlsym(RTLD_DEFAULT, "Py_InitializeFromConfig");
+    Dl_info info{};
+    if (function == nullptr || ::dladdr(function, &info) == 0 || info.dli_fname == nullptr) {
+        return {};
+    }
+    std::error_code error;
+    return std::filesystem::equivalent(info.dli_fname, interpreter.library, error) ? std::string() : info.dli_fname;
+}
+
+const Bridge& open_bridge(const Interpreter& interpreter) {
+    // For extension modules too, which are linked to no libpython.
+    load(interpreter.library, RTLD_GLOBAL);
+    const void* found = ::dlsym(load(interpreter.bridge, RTLD_LOCAL), "owt_bridge");
+    const auto* bridge = static_cast<const Bridge*>(found);
+    if (bridge == nullptr || std::string_view(bridge->mark) != OWT_MARK) {
+        throw std::runtime_error(interpreter.bridge + " is not what it was when nginx read its configuration: reload");
+    }
+    return *bridge;
+}
+
+}  // namespace owt

@@ -1,0 +1,501 @@
+"""Several Pythons in one nginx, each with its own library and its own bridge; and what is said where one is missing.
+
+The system's Python is always there. OWT_PYTHONS names others, separated by ":", each a directory as python_home takes
+it; for each `make bridge PYTHON=DIR/bin/python3` has been run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asking import Asking, wait_text
+from gate import ASYNC, PAUSE, Gate
+from harness import BUILD, NGINX, PRELOAD, ROOT, Server, linked_in, wait_until
+
+HOMES = ["/usr", *filter(None, os.environ.get("OWT_PYTHONS", "").split(":"))]
+#: The Pythons by their place in the configuration.
+EACH = pytest.mark.parametrize("python", range(len(HOMES)), ids=HOMES)
+NAMES = ["port", *(f"port{number}" for number in range(2, len(HOMES) + 1))]
+
+
+def conf() -> str:
+    """One instance for each of HOMES, on a port of its own."""
+    return "".join(
+        f"owt_instance python{number} {{ threads 2; grace 2s; python_home {home}; }}\n"
+        f"server {{ listen 127.0.0.1:{{{NAMES[number]}}}; owt_instance python{number}; location / {{ owt; }} }}\n"
+        for number, home in enumerate(HOMES)
+    )
+
+
+CONF = conf()
+
+
+def ask(server: Server, python: int, code: str, **fields: object) -> Any:
+    answer = Asking(server, code, port=server.port_of(NAMES[python]), **fields).answer()
+    assert answer.status == 200, answer.text
+    return json.loads(answer.body)
+
+
+def said_by(home: str, code: str) -> Any:
+    """What the interpreter itself prints as JSON."""
+    command = [f"{home}/bin/python3", "-I", "-c", code]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+WHICH = "[sys.version, sys.prefix, sysconfig.get_config_var('SOABI'), getattr(sys, '_is_gil_enabled', lambda: True)()]"
+
+
+# ---- all of them at once ---------------------------------------------------------------------------------------------
+
+
+@EACH
+def test_an_instance_runs_its_own_python(server: Server, python: int) -> None:
+    told = ask(server, python, f"import sys, sysconfig\ndef run(_): return {WHICH}")
+    assert told == said_by(HOMES[python], f"import json, sys, sysconfig; print(json.dumps({WHICH}))")
+
+
+@EACH
+def test_its_library_is_the_only_one_in_the_process(server: Server, python: int) -> None:
+    code = """
+import re
+def run(_):
+    return sorted(set(re.findall(r"/\\S*libpython3\\.\\S+", open("/proc/self/maps").read())))
+"""
+    (library,) = ask(server, python, code)
+    wanted = said_by(HOMES[python], "import json, sysconfig; print(json.dumps(sysconfig.get_config_var('INSTSONAME')))")
+    assert Path(library).name == wanted
+    if HOMES[python] != "/usr":
+        assert Path(library).is_relative_to(Path(HOMES[python]).resolve())
+
+
+@EACH
+def test_its_extension_modules_load(server: Server, python: int) -> None:
+    code = """
+import ctypes, decimal, hashlib, json, lzma, sqlite3, ssl, zlib
+def run(_):
+    return [ssl.OPENSSL_VERSION.split()[0], sqlite3.connect(":memory:").execute("select 6 * 7").fetchone()[0]]
+"""
+    assert ask(server, python, code) == ["OpenSSL", 42]
+
+
+@EACH
+def test_a_child_is_of_the_same_python(server: Server, python: int) -> None:
+    code = """
+import multiprocessing, sys
+
+def version(_):
+    return sys.version
+
+def run(_):
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return [sys.version, *pool.map(version, [0])]
+"""
+    own, childs = ask(server, python, code)
+    assert own == childs
+
+
+@EACH
+def test_types_are_converted_and_forms_read(server: Server, python: int) -> None:
+    done = server.curl(
+        "/",
+        *("--form-string", "code=def run(_, n: int, file: bytes): return {'n': n + 1, 'size': len(file)}"),
+        *("--form-string", "n=1", "-F", f"file=@{ROOT}/LICENSE"),
+        url=f"http://127.0.0.1:{server.port_of(NAMES[python])}",
+    )
+    assert json.loads(done.stdout) == {"n": 2, "size": (ROOT / "LICENSE").stat().st_size}
+
+
+@EACH
+def test_a_stream_comes_as_it_is_made(server: Server, python: int, tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    code = f"def run(_, gate):\n    yield 'one'\n    pause(gate)\n    yield 'two'\n{PAUSE}"
+    asked = Asking(server, code, port=server.port_of(NAMES[python]), gate=str(gate))
+    assert asked.read(3) == b"one"
+    gate.open()
+    assert asked.answer().text == "two"
+
+
+@EACH
+def test_asynchronous_calls_share_a_loop(server: Server, python: int, tmp_path: Path) -> None:
+    """More of them than there are threads."""
+    gates = [Gate(tmp_path, f"gate{number}") for number in range(4)]
+    waiting = [Asking(server, ASYNC, port=server.port_of(NAMES[python]), gate=str(gate)) for gate in gates]
+    for gate in gates:
+        gate.wait_reached()
+    for gate in gates:
+        gate.open()
+    assert [asked.answer().text for asked in waiting] == ["done"] * 4
+
+
+@EACH
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_call_ends_when_its_client_leaves(server: Server, python: int, kind: str, tmp_path: Path) -> None:
+    pause = "time.sleep(0.001)" if kind == "def" else "await asyncio.sleep(0.001)"
+    code = f"""
+import asyncio, pathlib, time
+{kind} run(_, began, ended):
+    try:
+        while True:
+            pathlib.Path(began).write_text("began")
+            {pause}
+    except BaseException as error:
+        pathlib.Path(ended).write_text(type(error).__name__)
+        raise
+"""
+    port = server.port_of(NAMES[python])
+    asked = Asking(server, code, port=port, began=str(tmp_path / "began"), ended=str(tmp_path / "ended"))
+    wait_text(tmp_path / "began")
+    asked.leave()
+    assert wait_text(tmp_path / "ended") in ("Cancelled", "CancelledError")
+
+
+@EACH
+def test_a_call_is_cancelled_while_another_imports(server: Server, python: int, tmp_path: Path) -> None:
+    """An import is not interrupted, and the call ends once it is over."""
+    (tmp_path / "slow_to_import.py").write_text(
+        f"import pathlib, time\npathlib.Path({str(tmp_path / 'began')!r}).write_text('began')\n"
+        f"while not pathlib.Path({str(tmp_path / 'go')!r}).exists():\n    time.sleep(0.001)\n"
+        "whole = True\n"
+    )
+    code = """
+import pathlib, sys, time
+def run(_, folder):
+    sys.path.insert(0, folder)
+    try:
+        import slow_to_import
+        while True:
+            time.sleep(0.001)
+    finally:
+        sys.path.remove(folder)
+        pathlib.Path(folder, "ended").write_text(str(getattr(sys.modules.pop("slow_to_import", None), "whole", False)))
+"""
+    asked = Asking(server, code, port=server.port_of(NAMES[python]), folder=str(tmp_path))
+    wait_text(tmp_path / "began")
+    before = server.access_log.count("\n")
+    asked.leave()
+    wait_until(lambda: server.access_log.count("\n") > before, "the client's end")
+    ask(
+        server, python, "import time\ndef run(_):\n    time.sleep(0.05)\n    return 0"
+    )  # the supervisor has had its chance
+    (tmp_path / "go").touch()
+    assert wait_text(tmp_path / "ended") == "True"
+
+
+def test_an_endpoint_is_known_to_all_by_its_hash(server: Server) -> None:
+    """One directory of sources; the compiled ones lie side by side."""
+    code = "import sys\ndef run(_): return [sys.version_info[1], __name__]\n"
+    answers = [ask(server, 0, code)]
+    name = answers[0][1].removeprefix("owt.endpoint.")
+    code_id = name.replace("_", ":", 1)
+    for python in range(len(HOMES)):
+        client = server.client(f"http://127.0.0.1:{server.port_of(NAMES[python])}")
+        minor, same = client.get("/", params={"code_id": code_id}).json()
+        assert same == answers[0][1]
+        assert minor == said_by(HOMES[python], "import sys; print(sys.version_info[1])")
+
+
+@EACH
+def test_a_crash_is_one_instances_alone(start: Callable[..., Server], python: int) -> None:
+    server = start(CONF)
+    pid = "import os\ndef run(_): return os.getpid()"
+    before = [ask(server, number, pid) for number in range(len(HOMES))]
+    server.expect("exited on signal")
+    crash = "import ctypes\ndef run(_): ctypes.string_at(0)"
+    assert Asking(server, crash, port=server.port_of(NAMES[python])).answer_or_none() is None
+    after = [ask(server, number, pid) for number in range(len(HOMES))]
+    assert [number for number in range(len(HOMES)) if before[number] != after[number]] == [python]
+    server.wait_log("Fatal Python error: Segmentation fault")
+
+
+def test_a_reload_keeps_each_its_python(start: Callable[..., Server], tmp_path: Path) -> None:
+    server = start(CONF)
+    which = f"import os, sys, sysconfig\ndef run(_): return [os.getpid(), *{WHICH}]"
+    before = [ask(server, python, which) for python in range(len(HOMES))]
+    gate = Gate(tmp_path)
+    code = f"import sys\ndef run(_, gate):\n    pause(gate)\n    return [sys.version]\n{PAUSE}"
+    running = [Asking(server, code, port=server.port_of(name), gate=str(gate)) for name in NAMES[:1]]
+    gate.wait_reached()
+    server.signal("reload")
+    after = [ask(server, python, which) for python in range(len(HOMES))]
+    gate.open()
+    assert json.loads(running[0].answer().body) == [before[0][1]]
+    assert [one[1:] for one in before] == [one[1:] for one in after]
+    assert not {one[0] for one in before} & {one[0] for one in after}
+
+
+def test_an_instance_may_change_its_python_in_a_reload(start: Callable[..., Server], tmp_path: Path) -> None:
+    one = "server { listen 127.0.0.1:{port}; location / { owt; } }"
+    server = start(one)
+    prefix = "import sys\ndef run(_): return sys.prefix.encode()"
+    assert Asking(server, prefix).answer().text == "/usr"
+    subprocess.run([f"{HOMES[-1]}/bin/python3", "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    server.write_conf(f"owt_instance default {{ python_home {tmp_path}/venv; }}\n{one}")
+    server.signal("reload")
+    assert Asking(server, prefix).answer().text == f"{tmp_path}/venv"
+
+
+# ---- what the module knows of Python ---------------------------------------------------------------------------------
+
+
+def test_the_module_is_linked_to_no_python() -> None:
+    program = NGINX if linked_in() else str(BUILD / "ngx_http_owt_module.so")
+    assert "libpython" not in subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+
+
+def test_a_worker_without_owt_loads_no_python(start: Callable[..., Server]) -> None:
+    server = start("server { listen 127.0.0.1:{port}; return 200 plain; }")
+    (worker,) = server.workers()
+    assert "libpython" not in Path(f"/proc/{worker}/maps").read_text()
+
+
+# ---- what is said while the configuration is read --------------------------------------------------------------------
+
+LOCATION = "server { listen 127.0.0.1:{port}; location / { owt; } }"
+
+
+class Fake:
+    """A Python's directory, with an interpreter that answers as it is told."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        (home / "bin").mkdir(parents=True)
+        bridge = next((BUILD / "python").glob("_bridge.*.so"))
+        self.answer = {
+            "version": "3.11.2",
+            "implementation": "cpython",
+            "prefix": str(home),
+            "base_prefix": "/opt/python",
+            "soabi": bridge.name.split(".")[1],
+            "library": "/opt/python/lib/libpython3.11.so.1.0",
+            "bridge": "",
+        }
+        self.answers()
+
+    def answers(self, **fields: str) -> None:
+        self.answer |= fields
+        values = " ".join(map(shlex.quote, self.answer.values()))
+        self.runs(f"printf 'hello\\n\\0owt\\0'; printf '%s\\0' {values}")
+
+    def runs(self, script: str) -> None:
+        python = self.home / "bin/python3"
+        python.write_text(f"#!/bin/sh\n{script}\n")
+        python.chmod(0o755)
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Fake:
+    return Fake(tmp_path / "python")
+
+
+@pytest.fixture
+def told() -> Iterator[Callable[..., str]]:
+    """What nginx -t says of this python_home; empty if it has nothing against it."""
+    servers = []
+
+    def check(home: object, more: str = "", env: dict[str, str] | None = None) -> str:
+        server = Server(f"owt_instance default {{\npython_home {home};\n}}\n{more}{LOCATION}", env=env)
+        servers.append(server)
+        done = server.test_conf()
+        emerg = [line for line in done.stderr.splitlines() if "[emerg]" in line]
+        assert bool(emerg) == (done.returncode != 0), done.stderr
+        if not emerg:
+            return ""
+        place = 1 + server.conf.splitlines().index(f"python_home {home};")
+        found = re.fullmatch(rf'.*"python_home" in "owt_instance": (.*) in \S+/nginx\.conf:{place}', emerg[0])
+        assert found, emerg
+        return found[1]
+
+    yield check
+    for server in servers:
+        server.close()
+
+
+def test_a_python_that_answers_well_is_taken(fake: Fake, told: Callable[..., str]) -> None:
+    assert told(fake.home) == ""
+
+
+def test_a_directory_that_is_not_there(told: Callable[..., str], tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    assert told(there) == f'there is no directory {there}: make a virtualenv there with "python3 -m venv {there}"'
+
+
+def test_an_empty_directory(told: Callable[..., str], tmp_path: Path) -> None:
+    assert told(tmp_path).endswith(f'has no bin/python3: make a virtualenv there with "python3 -m venv {tmp_path}"')
+
+
+def test_nobody_is_told_to_make_a_virtualenv_over_what_is_there(told: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "something").touch()
+    assert "has no bin/python3" in (said := told(tmp_path)) and "venv " not in said
+
+
+def test_a_virtualenv_whose_python_is_gone(told: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "pyvenv.cfg").touch()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python3").symlink_to("/opt/gone/bin/python3")
+    assert told(tmp_path).endswith(f'make the virtualenv again with "python3 -m venv --clear {tmp_path}"')
+
+
+def test_a_conda_environment_without_python(told: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "conda-meta").mkdir()
+    assert told(tmp_path).endswith(f'"conda install -p {tmp_path} python"')
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo first; echo it has no libc >&2; exit 1", "it has no libc"),
+        ("printf '\\0owt\\0half\\0'", ""),
+        ("exit 0", ""),
+        ("kill -SEGV $$", ""),
+    ],
+)
+def test_an_interpreter_that_does_not_run(fake: Fake, told: Callable[..., str], script: str, said: str) -> None:
+    fake.runs(script)
+    assert told(fake.home).startswith(f"{fake.home}/bin/python3 does not run: {said}")
+
+
+def test_an_interpreter_that_may_not_be_run(fake: Fake, told: Callable[..., str]) -> None:
+    (fake.home / "bin/python3").chmod(0o644)
+    assert "does not run: Permission denied" in told(fake.home)
+
+
+@pytest.mark.parametrize("version", ["2.7.18", "3.9.18", "3.10.13", "4.0.0"])
+def test_a_python_that_owt_does_not_run(fake: Fake, told: Callable[..., str], version: str) -> None:
+    fake.answers(version=version, library="")
+    assert f"is Python {version}, and owt runs 3.11 and newer: make it anew" in told(fake.home)
+
+
+def test_another_implementation(fake: Fake, told: Callable[..., str]) -> None:
+    fake.answers(implementation="pypy", soabi="pypy311-pp73", library="")
+    assert "is pypy, and owt runs CPython" in told(fake.home)
+
+
+@pytest.mark.parametrize(
+    ("base", "command"),
+    [
+        ("/usr", '"apt-get install libpython3.12"'),
+        ("/home/me/.pyenv/versions/3.12.1", '"PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install --force 3.12.1"'),
+        ("/opt/python", '"./configure --enable-shared"'),
+    ],
+)
+def test_a_python_without_its_library(fake: Fake, told: Callable[..., str], base: str, command: str) -> None:
+    fake.answers(version="3.12.1", base_prefix=base, library="")
+    assert "comes without its library, libpython3.12.so" in (said := told(fake.home)) and command in said
+
+
+def test_a_python_without_a_bridge(fake: Fake, told: Callable[..., str]) -> None:
+    fake.answers(version="3.12.1", soabi="cpython-312-fantasia")
+    python = fake.home / "bin/python3"
+    said = told(fake.home)
+    assert f"{BUILD}/python/_bridge.cpython-312-fantasia.so" in said or linked_in()
+    assert f'"make bridge PYTHON={python}"' in said and f'"{python} -m pip install ./python"' in said
+
+
+def test_a_bridge_of_another_release(fake: Fake, told: Callable[..., str], tmp_path: Path) -> None:
+    """As pip has left it in that Python."""
+    bridge = tmp_path / "_bridge.so"
+    own = next((BUILD / "python").glob("_bridge.*.so")).read_bytes()
+    bridge.write_bytes(re.sub(rb"owt bridge [0-9.]+-", b"owt bridge 0.0.1-", own))
+    fake.answers(bridge=str(bridge))
+    said = told(fake.home)
+    assert f"{bridge}, is of another release of owt: " in said
+    assert said.endswith(f"{fake.home}/bin/python3 -m pip install ./python\" in owt's source tree makes it anew")
+
+
+def test_a_file_that_is_no_bridge(fake: Fake, told: Callable[..., str]) -> None:
+    fake.answers(bridge="/bin/sh")
+    assert "/bin/sh, is no bridge of owt" in told(fake.home)
+
+
+def test_a_foreign_python_in_nginx(fake: Fake, told: Callable[..., str], tmp_path: Path) -> None:
+    """As of another module, which would have been linked to it."""
+    if PRELOAD:
+        pytest.skip("the sanitizer has LD_PRELOAD for itself")
+    foreign = tmp_path / "libforeign.so"
+    source = "void Py_InitializeFromConfig(void) {}"
+    subprocess.run(["cc", "-shared", "-fPIC", "-xc", "-", "-o", foreign], input=source, text=True, check=True)
+    assert f"nginx has loaded {foreign} already" in told(fake.home, env={"LD_PRELOAD": str(foreign)})
+
+
+def test_each_python_is_asked_once(fake: Fake, told: Callable[..., str], tmp_path: Path) -> None:
+    fake.runs(f'echo asked >> {tmp_path}/log; exec /usr/bin/python3 "$@"')
+    more = (
+        f"owt_instance more {{ python_home {fake.home}; }}\n"
+        "server { listen 127.0.0.1:{port2}; owt_instance more; location / { owt; } }\n"
+    )
+    assert told(fake.home, more) == ""
+    assert (tmp_path / "log").read_text() == "asked\n"
+
+
+def test_a_python_that_nobody_needs_is_not_asked() -> None:
+    server = Server("server { listen 127.0.0.1:{port}; return 200 plain; }")
+    try:
+        trace = (
+            subprocess.run(
+                ["strace", "-f", "-qq", "-e", "trace=execve", *server.command("-t")],
+                capture_output=True,
+                text=True,
+                env=server.environment(),
+            )
+            if shutil.which("strace")
+            else None
+        )
+        assert trace is None or "python" not in trace.stderr
+    finally:
+        server.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_an_interpreter_is_run_by_the_user_whom_calls_run_as(fake: Fake) -> None:
+    """Who may write to a virtualenv does not become root by it."""
+    folder = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
+    try:
+        folder.chmod(0o777)
+        home = folder / "python"
+        Fake(home).runs(f'id -un > {folder}/who; exec /usr/bin/python3 "$@"')
+        server = Server(f"owt_instance default {{ python_home {home}; }}\n{LOCATION}")
+        path = server.dir / "nginx.conf"
+        path.write_text(path.read_text().replace("user root;", "user nobody nogroup;"))
+        done = server.test_conf()
+        server.close()
+        assert done.returncode == 0, done.stderr
+        assert (folder / "who").read_text() == "nobody\n"
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_the_interpreter_inherits_nothing(fake: Fake, told: Callable[..., str], tmp_path: Path) -> None:
+    fake.runs(f'ls /proc/self/fd > {tmp_path}/open; exec /usr/bin/python3 "$@"')
+    assert told(fake.home) == ""
+    assert set((tmp_path / "open").read_text().split()) <= {"0", "1", "2", "3", "10"}  # ls's own directory, sh's script
+
+
+def test_a_python_that_changes_behind_the_configuration_is_told(start: Callable[..., Server], tmp_path: Path) -> None:
+    """A process that starts later does not run with the packages of another Python."""
+    home = tmp_path / "venv"
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", home], check=True)
+    server = start(f"owt_instance default {{ python_home {home}; }}\n{LOCATION}")
+    server.expect("Python did not start|exited on signal")
+    assert Asking(server, "def run(_): return 'ok'").answer().text == "ok"
+    (home / "pyvenv.cfg").unlink()
+    os.kill(server.workers()[0], signal.SIGKILL)
+    server.wait_log(rf"Python did not start: {home}/bin/python3 had {home} for its sys\.prefix")
+    (home / "pyvenv.cfg").write_text("home = /usr/bin\n")
+
+
+def test_the_files_of_a_bridge_are_not_programs() -> None:
+    for bridge in (BUILD / "python").glob("_bridge.*.so"):
+        assert stat.S_IMODE(bridge.stat().st_mode) == 0o644
+        exported = subprocess.run(["nm", "-D", "--defined-only", bridge], capture_output=True, text=True, check=True)
+        assert [line.split()[-1] for line in exported.stdout.splitlines()] == ["owt_bridge"]
