@@ -105,7 +105,10 @@ def asynchronous(code_id: str, fn_name: str) -> None:
     to ``take`` from now on."""
 
 def forget(code_id: str) -> None:
-    """Calls of this endpoint do not come to ``take`` any more."""
+    """This endpoint is dropped: its calls do not come to ``take`` any more."""
+
+def has(code_id: str) -> None:
+    """Says that this endpoint is loaded, until ``forget``."""
 
 def loop_came_back() -> None:
     """Says that a loop which ``runtime.overdue`` has reported as lost is there again."""

@@ -232,6 +232,7 @@ py::tuple read_form(Call& call, const std::vector<std::pair<std::string, std::st
     if (auto complaint = owt::read_form(form, params)) {
         bad_value(*complaint);
     }
+    call.known();
     return py::make_tuple(params.code_id, params.fn_name, keywords(params), kwargs_text(params));
 }
 
@@ -288,6 +289,7 @@ bool parse(Call& call) {
             call.refuse({400, "bad-parameters", *complaint});
             return false;
         }
+        call.known();
     }
     if (asked.looks_later && asked.params.use_cache) {
         call.park(nullptr);
@@ -330,6 +332,20 @@ void end_to_load(std::uint64_t load) {
     if (load != 0 && ::getpid() == process_id()) {
         Loads::get().end(load);
         load_ends();
+    }
+}
+
+// Of a child that an adaptor forked nothing is told.
+void has_endpoint(const std::string& code_id, bool loaded) {
+    if (host().endpoint && ::getpid() == process_id()) {
+        host().endpoint(code_id, loaded);
+    }
+}
+
+void load_took(Call& call, double seconds) {
+    call.loaded(seconds);
+    if (host().load_took && ::getpid() == process_id()) {
+        host().load_took(seconds);
     }
 }
 
@@ -441,7 +457,7 @@ OWT_MODULE(_owt, module) {
                  call.asked.further = std::move(further);
                  call.park(hold(rest.ptr()));
              })
-        .def("loaded", &Call::loaded)
+        .def("loaded", &load_took)
         .def("refuse",
              [](Call& call, int status, const std::string& type, const std::string& detail) {
                  stay_in_worker();
@@ -526,7 +542,11 @@ OWT_MODULE(_owt, module) {
     module.def("queue_fd", [] { return LoopQueue::get().fd(); });
     module.def("asynchronous",
                [](const std::string& code_id, const std::string& fn_name) { LoopQueue::get().know(code_id, fn_name); });
-    module.def("forget", [](const std::string& code_id) { LoopQueue::get().forget(code_id); });
+    module.def("forget", [](const std::string& code_id) {
+        LoopQueue::get().forget(code_id);
+        has_endpoint(code_id, false);
+    });
+    module.def("has", [](const std::string& code_id) { has_endpoint(code_id, true); });
     module.def("grace", &grace);
     module.def("part_directory", [] { return ::unshare(CLONE_FS) == 0; });
     module.def("loop_came_back", &loop_came_back);

@@ -16,6 +16,7 @@ owt_zone results 1m;
 server {
     listen 127.0.0.1:{port};
     location / { owt; owt_cache results; }
+    location /owt/ { owt_status; }
 }
 """
 

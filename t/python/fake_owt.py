@@ -23,6 +23,7 @@ bridge.loop_came_back = lambda: None
 bridge.functions = set()
 bridge.asynchronous = lambda *function: bridge.functions.add(function)
 bridge.forget = lambda code_id: None
+bridge.has = lambda code_id: None
 bridge.queue = deque()
 bridge.take = lambda: bridge.queue.popleft() if bridge.queue else None
 bridge.fd = os.eventfd(0, os.EFD_NONBLOCK)

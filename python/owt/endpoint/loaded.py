@@ -49,8 +49,14 @@ def _nothing() -> None:
     pass
 
 
+def _untold(code_id: str) -> None:
+    pass
+
+
 #: Is told of each function that is asynchronous, by its endpoint and its name.
 announce: Callable[[str, str], None] = _nobody
+#: Is told of each endpoint that has been loaded.
+tell: Callable[[str], None] = _untold
 #: Is called when an endpoint has been loaded.
 taken_in: Callable[[], None] = _nothing
 
@@ -275,6 +281,7 @@ def register(module: ModuleType, source: bytes, imported_flask: bool) -> None:
         gone = _drop(_count() - most, spared=made)
     if gone:
         memory.dropped()
+    tell(made.code_id)
     taken_in()
 
 
@@ -327,6 +334,14 @@ def _idle_for(idle: float) -> list[str]:
         elif now - _seen.get(code_id, now) >= idle:
             old.append(code_id)
     return old
+
+
+def drop(beginning: str) -> tuple[int, bool]:
+    """Drops those whose code id begins so, but for those that run. How many it was, and whether any are left."""
+    with _lock:
+        wanted = [code_id for code_id in endpoints if code_id.startswith(beginning)]
+        gone = _drop(len(wanted), among=wanted)
+    return gone, gone < len(wanted)
 
 
 def drop_half() -> int:
