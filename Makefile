@@ -77,6 +77,7 @@ need_test += python3-pil           # and images,
 need_test += python3-pandas        # tables
 need_test += python3-pydantic      # and models
 need_test += python3-jsonschema    # what descriptions say is tried on values
+need_test += python3-prometheus-client  # reads what owt_status says to Prometheus
 
 need_venv := python3-venv          # virtualenvs that have pip: for tests, and for ruff, which Debian 12 lacks
 need_test += $(need_venv)
@@ -324,7 +325,8 @@ else
 endif
 
 # What knows neither nginx nor Python.
-pure := $(wildcard src/call/*.cpp src/guard/*.cpp) src/nginx/scoreboard.cpp
+pure := $(wildcard src/call/*.cpp src/guard/*.cpp) $(addprefix src/nginx/,scoreboard.cpp metrics.cpp survey.cpp \
+    status_page.cpp)
 unit_tests := $(patsubst t/%.cpp,$(B)/%,$(wildcard t/unit/*/*_test.cpp))
 unit_objects := $(pure:src/%.cpp=$(B)/unit/%.o)
 unit_flags := -std=c++20 -g -O1 -Wall -Wextra -Werror -Isrc -It/unit -MMD -MP $(CXX_FLAGS)

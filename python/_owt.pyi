@@ -111,7 +111,10 @@ def asynchronous(code_id: str, fn_name: str) -> None:
     to ``take`` from now on."""
 
 def forget(code_id: str) -> None:
-    """Calls of this endpoint do not come to ``take`` any more."""
+    """This endpoint is dropped: its calls do not come to ``take`` any more."""
+
+def has(code_id: str) -> None:
+    """Says that this endpoint is loaded, until ``forget``."""
 
 def answers(file: str, version: str) -> None:
     """Calls of this published file are answered by the source with this SHA-256 from now on."""

@@ -78,6 +78,7 @@ bool Call::cancel() {
         return false;
     }
     cancelled_ = true;
+    tell();
     rest.swap(rest_);
     outbox_ = {};
     gathering_ = nullptr;
@@ -104,20 +105,20 @@ Timing Call::timing() const {
 
 void Call::run() {
     std::lock_guard lock(mutex_);
-    state_ = State::running;
     if (waits_for_.exchange(0) == 0) {
         started_at_ = Clock::now();
     } else {
         load_ += seconds(Clock::now() - waits_since_);
         loading_ = false;
     }
+    become(State::running);
 }
 
 void Call::finished() {
     std::shared_ptr<const void> rest;
     std::lock_guard lock(mutex_);
     rest.swap(rest_);
-    state_ = State::done;
+    become(State::done);
 }
 
 void Call::park(std::shared_ptr<const void> rest) {
@@ -131,7 +132,7 @@ bool Call::hand_back() {
     if (!std::exchange(parked_, false) || cancelled()) {
         return false;
     }
-    state_ = State::queued;
+    become(State::queued);
     queued_at_ = Clock::now();
     started_at_ = {};
     outbox_.parked = true;
@@ -155,13 +156,55 @@ void Call::wait_for_load(std::uint64_t load, std::shared_ptr<const void> rest) {
     waits_since_ = Clock::now();
     waits_for_ = load;
     loading_ = true;
+    tell();
 }
 
 void Call::queue_again() {
     std::lock_guard lock(mutex_);
     detached_ = false;
-    state_ = State::queued;
+    become(State::queued);
     started_at_ = {};
+}
+
+void Call::show(Tally& tally, CallPlace place, CallSeen seen) {
+    const Params& params = asked.params;
+    seen.endpoint = endpoint_number(params.code_id);
+    params.fn_name.copy(seen.function.data(), seen.function.size() - 1);
+    std::lock_guard lock(mutex_);
+    sight_.show(tally, place, seen);
+}
+
+void Call::known() {
+    std::lock_guard lock(mutex_);
+    sight_.name(asked.params.code_id, asked.params.fn_name);
+}
+
+void Call::load(bool begins) {
+    std::lock_guard lock(mutex_);
+    loading_ = begins;
+    tell();
+}
+
+// With the mutex held.
+void Call::become(State state) {
+    state_ = state;
+    tell();
+}
+
+void Call::tell() {
+    switch (state()) {
+        case State::done:
+            sight_.stands(Stage::none);
+            break;
+        case State::queued:
+            sight_.stands(cancelled() ? Stage::ending : Stage::queued);
+            break;
+        default:
+            sight_.stands(cancelled()                   ? Stage::ending
+                          : loading()                   ? Stage::loading
+                          : state() == State::streaming ? Stage::streaming
+                                                        : Stage::running);
+    }
 }
 
 void Call::loaded(double seconds) {
@@ -255,7 +298,7 @@ void Call::send_file(Head head, FileAnswer file) {
 void Call::start(Head head) {
     std::lock_guard lock(mutex_);
     if (begin_answer()) {
-        state_ = State::streaming;
+        become(State::streaming);
         outbox_.head = std::move(head);  // travels with the first piece
     }
 }

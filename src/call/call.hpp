@@ -24,6 +24,7 @@
 #include "call/params.hpp"
 #include "call/problem.hpp"
 #include "call/publication.hpp"
+#include "call/sight.hpp"
 
 namespace owt {
 
@@ -81,6 +82,8 @@ class Consumer {
   public:
     // The call has news. On the event loop.
     virtual void advance() noexcept = 0;
+    // Whoever looks after the server wants it to end. On the event loop.
+    virtual void stop() noexcept = 0;
 
   protected:
     ~Consumer() = default;
@@ -116,6 +119,9 @@ class Call : public std::enable_shared_from_this<Call> {
 
     Consumer* consumer = nullptr;  // null once nobody waits. Touched by the loop alone.
 
+    // From now on others may see it, until nothing of it runs any more. Before it is queued.
+    void show(Tally& tally, CallPlace place, CallSeen seen);
+
     // Takes what has gathered. False if there is nothing new.
     bool take(Batch& batch);
     // Says that n bytes of pieces taken are on their way. True if the asynchronous writer should be told to go on.
@@ -139,8 +145,11 @@ class Call : public std::enable_shared_from_this<Call> {
     // The function has its arguments: nobody else needs what they were made of. For what may go on for long.
     void bound();
 
+    // What it is to run is known now, where it was not when it was queued.
+    void known();
+
     // Its thread loads its endpoint, which goes on if nobody waits for the answer any more.
-    void load(bool begins) { loading_ = begins; }
+    void load(bool begins);
     bool loading() const { return loading_; }
     // It runs anew, and with rest, once the load of this number has ended; until then it needs no thread.
     void wait_for_load(std::uint64_t load, std::shared_ptr<const void> rest);
@@ -176,6 +185,8 @@ class Call : public std::enable_shared_from_this<Call> {
     void add(Piece piece);
     bool gather(Piece& last, std::string_view bytes);
     void ring(std::unique_lock<std::mutex>& lock);
+    void become(State state);
+    void tell();
 
     Doorbell& doorbell_;
     const std::size_t limit_;
@@ -194,6 +205,8 @@ class Call : public std::enable_shared_from_this<Call> {
     bool ended_ = false;
     bool wants_room_ = false;  // an asynchronous writer waits
     std::size_t unsent_ = 0;   // bytes in the outbox or in nginx's hands
+
+    Sight sight_;
 
     bool parked_ = false;
     std::shared_ptr<const void> rest_;

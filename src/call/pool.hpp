@@ -25,6 +25,9 @@ struct Host {
     // The first descriptor in [low, high) that is the server's and not Python's; -1 if none is.
     std::function<int(int low, int high)> first_owned;
     std::function<void()> before_program;  // one is about to be started that may inherit descriptors
+    // An endpoint, by its code's SHA-256, is loaded from now on, or no longer.
+    std::function<void(std::string_view code_id, bool loaded)> endpoint;
+    std::function<void(double seconds)> load_took;
 };
 
 // What an owt_instance block says about a process.
@@ -114,6 +117,8 @@ class Pool {
     virtual void resume(CallPtr call) = 0;
     // Python is to let go of what is idle until the process is below so many bytes. Load tells when that is done.
     virtual void relieve(std::size_t limit) = 0;
+    // It is to drop the endpoint whose code's SHA-256 begins so (hex digits), once nothing runs in it any more.
+    virtual void drop(std::string code_id) = 0;
     // Cancels everything, closes generators, runs atexit functions. False if Python threads are left at the deadline.
     virtual bool stop(std::chrono::milliseconds deadline) = 0;
 

@@ -119,7 +119,9 @@ size_t sequence(std::string_view text, size_t& invalid) {
     return length;
 }
 
-void append_string(std::string& out, std::string_view text) {
+}  // namespace
+
+void append_json(std::string& out, std::string_view text) {
     constexpr std::string_view hex = "0123456789abcdef";
     out += '"';
     while (!text.empty()) {
@@ -147,8 +149,6 @@ void append_string(std::string& out, std::string_view text) {
     }
     out += '"';
 }
-
-}  // namespace
 
 bool prefers_json(std::string_view accept) {
     Wish problem("application/problem+json", "application/*");
@@ -296,16 +296,16 @@ std::string problem_json(const Problem& problem) {
     std::string out = "{\"type\": ";
     out.reserve(problem.detail.size() + 160);
     if (problem.type.empty()) {
-        append_string(out, "about:blank");
+        append_json(out, "about:blank");
     } else if (problem.type.find(':') != std::string::npos) {
-        append_string(out, problem.type);
+        append_json(out, problem.type);
     } else {
-        append_string(out, "urn:owt:" + problem.type);
+        append_json(out, "urn:owt:" + problem.type);
     }
     out += ", \"title\": ";
-    append_string(out, reason(problem.status));
+    append_json(out, reason(problem.status));
     out += ", \"status\": " + std::to_string(problem.status) + ", \"detail\": ";
-    append_string(out, problem.detail);
+    append_json(out, problem.detail);
     out += "}\n";
     return out;
 }

@@ -29,6 +29,9 @@ std::string_view reason(int status);
 // what is not UTF-8 is replaced by U+FFFD. A short type name becomes "urn:owt:<name>".
 std::string problem_json(const Problem& problem);
 
+// The text as a string of JSON, quotes included. What is not UTF-8 is replaced by U+FFFD.
+void append_json(std::string& out, std::string_view text);
+
 // The detail, ended by exactly one newline.
 std::string problem_text(const Problem& problem);
 

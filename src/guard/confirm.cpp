@@ -6,13 +6,12 @@
 
 #include "guard/confirm.hpp"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <vector>
 
 #include "call/text.hpp"
 #include "call/urlencoded.hpp"
+#include "guard/policy.hpp"
 
 namespace owt {
 
@@ -251,19 +250,6 @@ void append_button(std::string& out, const Confirmation& asked) {
         "send it from a terminal.</p></noscript>\n";
 }
 
-std::string content_security_policy() {
-    auto source = [](std::string_view text) {
-        std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
-        unsigned size = 0;
-        EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha256(), nullptr);
-        std::array<unsigned char, 2 * EVP_MAX_MD_SIZE> base64;
-        int length = EVP_EncodeBlock(base64.data(), digest.data(), static_cast<int>(size));
-        return "'sha256-" + std::string(base64.begin(), base64.begin() + length) + "'";
-    };
-    return "default-src 'none'; script-src " + source(script) + "; style-src " + source(style) +
-           "; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-}
-
 }  // namespace
 
 std::string same_origin_reference(std::string_view target) {
@@ -312,7 +298,7 @@ std::string confirm_page(const Confirmation& asked) {
 }
 
 std::array<std::pair<std::string_view, std::string_view>, 9> confirm_headers() {
-    static const std::string policy = content_security_policy();
+    static const std::string policy = content_policy(style, script);
     return {{
         {"Content-Type", "text/html; charset=utf-8"},
         {"Content-Security-Policy", policy},

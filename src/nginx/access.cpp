@@ -10,6 +10,7 @@
 #include "nginx/answer.hpp"
 #include "nginx/conf.hpp"
 #include "nginx/state.hpp"
+#include "nginx/status.hpp"
 
 namespace owt {
 
@@ -80,7 +81,7 @@ Visit visit_of(ngx_http_request_t* request) {
     visit.http10 = request->http_version < NGX_HTTP_VERSION_11;
     if (const auto* published = location_conf(request).published) {
         visit.names_code = (**published).kind != Publication::Kind::tools && request->args.len > 0;
-    } else {
+    } else if (location_conf(request).status == Showing::nothing) {
         visit.names_code = names_code(to_view(request->args));
         visit.brings_python = visit.names_code && brings_python(to_view(request->args));
     }
@@ -243,7 +244,8 @@ ngx_int_t add_guard_headers(ngx_http_request_t* request) {
 
 ngx_int_t header_filter(ngx_http_request_t* request) noexcept {
     const LocationConf& conf = location_conf(request);
-    if ((conf.owt != nullptr || conf.guard) && request == request->main && add_guard_headers(request) != NGX_OK) {
+    if ((conf.owt != nullptr || conf.guard || conf.status != Showing::nothing) && request == request->main &&
+        add_guard_headers(request) != NGX_OK) {
         return NGX_ERROR;
     }
     return next_header_filter(request);
@@ -367,7 +369,7 @@ ngx_int_t judge(ngx_http_request_t* request) {
     if (request != request->main && !log_in(request)) {
         return send_problem(request, not_logged_in());
     }
-    if (!conf.guard || state->judged_by == conf.rules) {
+    if (!conf.guard || state->judged_by == conf.rules || asks_for_health(request)) {
         return NGX_DECLINED;
     }
     state->verdict = guard(visit_of(request), *conf.rules);
@@ -455,12 +457,28 @@ char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
             core->handler = outer.owt;  // the block may have one of its own, proxy_pass
         }
     }
+    if (core->noname) {
+        inner.name = outer.name;
+    } else {
+        inner.name = core->name;
+    }
+    if (core->noname && outer.status != Showing::nothing) {
+        inner.status = outer.status;
+        if (core->handler == nullptr) {
+            core->handler = show_status;
+        }
+    }
+    bool shows = inner.status != Showing::nothing;
+    if (inner.owt != nullptr) {
+        main.located->push_back({server, &inner});
+    }
     ngx_conf_merge_ptr_value(inner.logins, outer.logins, nullptr);
     ngx_conf_merge_ptr_value(inner.allowed, outer.allowed, nullptr);
     if (inner.guard_given == Guarding::unsaid) {
         inner.guard_given = outer.guard_given;
     }
-    inner.guard = inner.guard_given != Guarding::unsaid ? inner.guard_given != Guarding::off : inner.owt != nullptr;
+    inner.guard =
+        inner.guard_given != Guarding::unsaid ? inner.guard_given != Guarding::off : inner.owt != nullptr || shows;
     if (!inner.guard) {
         if (inner.owt != nullptr && (inner.published == nullptr || inner.runs_code)) {
             main.exposed->push_back({server, false});
@@ -481,7 +499,7 @@ char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "%s in %s", complaint->c_str(), place);
         return static_cast<char*>(NGX_CONF_ERROR);
     }
-    if (!inner.rules->remote && !inner.rules->has_auth && !inner.rules->published) {
+    if (!inner.rules->remote && !inner.rules->has_auth && !inner.rules->published && !shows) {
         main.exposed->push_back({server, true});
     }
     return NGX_CONF_OK;

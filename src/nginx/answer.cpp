@@ -164,10 +164,10 @@ ngx_int_t send_whole(ngx_http_request_t* request, int status, std::string_view t
     return send_body(request, to_view(body));
 }
 
-ngx_int_t send_problem(ngx_http_request_t* request, const Problem& problem) {
+ngx_int_t send_problem(ngx_http_request_t* request, const Problem& problem, std::string_view allow) {
     bool json = prefers_json(find_header(request->headers_in.headers, "Accept"));
     if (add_header(request, "Vary", "Accept") == nullptr ||
-        (problem.status == NGX_HTTP_NOT_ALLOWED && add_header(request, "Allow", "GET, HEAD, POST") == nullptr) ||
+        (problem.status == NGX_HTTP_NOT_ALLOWED && add_header(request, "Allow", allow) == nullptr) ||
         (problem.status == NGX_HTTP_UNSUPPORTED_MEDIA_TYPE &&
          add_header(request, "Accept-Encoding", "identity") == nullptr) ||
         (problem.status == NGX_HTTP_SERVICE_UNAVAILABLE && add_header(request, "Retry-After", "1") == nullptr)) {

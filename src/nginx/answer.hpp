@@ -40,6 +40,7 @@ ngx_int_t send_body(ngx_http_request_t* request, std::string_view body);
 
 // Each sends a complete answer and returns what the request is to be finalized with.
 ngx_int_t send_whole(ngx_http_request_t* request, int status, std::string_view type, std::string_view body);
-ngx_int_t send_problem(ngx_http_request_t* request, const Problem& problem);
+// allow: what goes with a 405.
+ngx_int_t send_problem(ngx_http_request_t* request, const Problem& problem, std::string_view allow = "GET, HEAD, POST");
 
 }  // namespace owt

@@ -57,16 +57,20 @@ void listen_to_channel(ngx_cycle_t* cycle, void (*heard)()) {
 }
 
 // Not by ngx_write_channel(), which raises an [alert] if the other has just died.
-void wake_others() {
+void wake(std::size_t place) {
     ngx_channel_t message{};
     message.command = no_command;
     message.fd = -1;
-    std::span processes(ngx_processes);
-    for (std::size_t slot = 0; slot < processes.size(); slot++) {
-        const ngx_process_t& process = processes[slot];
-        if (process.pid > 0 && process.channel[0] > 0 && slot != static_cast<std::size_t>(ngx_process_slot) &&
-            is_channel(process.channel[0])) {
-            ::send(process.channel[0], &message, sizeof(message), MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ngx_process_t& process = ngx_processes[place];
+    if (process.pid > 0 && process.channel[0] > 0 && is_channel(process.channel[0])) {
+        ::send(process.channel[0], &message, sizeof(message), MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+}
+
+void wake_others() {
+    for (std::size_t place = 0; place < std::size(ngx_processes); place++) {
+        if (place != static_cast<std::size_t>(ngx_process_slot)) {
+            wake(place);
         }
     }
 }

@@ -11,7 +11,8 @@ namespace owt {
 // has written; what the master wants nginx has put into ngx_quit and its like by then.
 void listen_to_channel(ngx_cycle_t* cycle, void (*heard)());
 
-// Calls heard() in all other processes of this master.
+// Calls heard() in all other processes of this master, or in the one in this place with it.
 void wake_others();
+void wake(std::size_t place);
 
 }  // namespace owt

@@ -58,15 +58,25 @@ struct Instance {
     Interpreter python;         // if it hosts one
     bool served = false;        // some server is its
     bool hosts_python = false;  // some location of the ordinary workers' has owt; the others' always
+    std::size_t number = 0;     // with the scoreboard, of what is counted for all of it
+};
+
+struct LocationConf;
+
+// A location with calls, which are counted.
+struct Located {
+    ngx_http_core_srv_conf_t* server;
+    LocationConf* location;
 };
 
 struct MainConf {
     std::vector<Instance>* instances;  // the first is the ordinary workers', "default"
-    Scoreboard* board;                 // null without a master
+    Scoreboard* board;                 // null if memory was short
     std::uint32_t generation;          // of this configuration, there
     bool used;                         // some location has owt
     ngx_path_t* sources;               // owt_dir
     std::vector<Exposed>* exposed;
+    std::vector<Located>* located;
     std::vector<Zone*>* zones;  // of owt_zone
     std::vector<Publishing>* published;
 };
@@ -80,9 +90,15 @@ struct ServerConf {
     bool shares_socket;       // with a server that has owt, or has it itself
 };
 
+// What owt_status shows.
+enum class Showing : std::uint8_t { nothing, all, metrics, health };
+
 struct LocationConf {
     ngx_http_handler_pt owt;  // the content handler of a location with owt, owt_file, owt_root, owt_mcp; else null
     bool runs_code;           // it has owt
+    ngx_str_t name;           // of a location with one of these
+    std::size_t number;       // with the scoreboard, of what is counted for it
+    Showing status;
     // What it publishes; null: nothing.
     std::shared_ptr<const Publication>* published;
     std::string* published_at;  // file:line

@@ -18,6 +18,7 @@ struct Exchange final : Consumer, Waiter {
     // handler.cpp
     void advance() noexcept override;
     void resume(KeptPtr kept) noexcept override;
+    void stop() noexcept override;
 
     ngx_http_request_t* request;
     CallPtr call;
@@ -30,6 +31,9 @@ struct Exchange final : Consumer, Waiter {
     bool head_sent = false;
     bool body_begun = false;  // somebody else has begun to read the request's body
     bool events = false;      // the answer is a stream of events
+    bool stopped = false;     // by whoever looks after the server
+    Clock::time_point begun;
+    std::size_t place = 0;  // where the worker shows it
     // What the timer is set for: another's result to come, output to come, the last of an answer to be read.
     enum class Due { patience, output, parting };
     Due due = Due::output;

@@ -44,8 +44,23 @@ void start_timer(Exchange& exchange, Exchange::Due due, ngx_msec_t after) {
     ngx_add_timer(&exchange.timer, after);
 }
 
+// rc is what the request is finalized with.
+Outcome ended(const Exchange& exchange, ngx_int_t rc) {
+    if (exchange.stopped) {
+        return Outcome::cancelled;
+    }
+    auto status = static_cast<unsigned>(exchange.request->headers_out.status);
+    if (exchange.failed) {
+        return exchange.head_sent && status < 500 ? Outcome::aborted : Outcome::server_error;
+    }
+    if (rc == NGX_ERROR || rc == NGX_HTTP_CLIENT_CLOSED_REQUEST || rc == NGX_HTTP_REQUEST_TIME_OUT) {
+        return Outcome::cancelled;
+    }
+    return outcome_of(rc >= NGX_HTTP_SPECIAL_RESPONSE ? static_cast<unsigned>(rc) : status);
+}
+
 // From here on neither side knows the other; a call that still runs is cancelled.
-void detach(Exchange& exchange) {
+void detach(Exchange& exchange, ngx_int_t rc) {
     if (!std::exchange(exchange.attached, false)) {
         return;
     }
@@ -59,11 +74,15 @@ void detach(Exchange& exchange) {
     }
     Worker* worker = Worker::get();
     worker->pool().cancel(exchange.call);
-    worker->let_go(exchange.failed);
+    worker->let_go({.place = exchange.place,
+                    .location = location_conf(exchange.request).number,
+                    .failed = exchange.failed,
+                    .outcome = ended(exchange, rc),
+                    .seconds = std::chrono::duration<double>(Clock::now() - exchange.begun).count()});
 }
 
 void finalize(Exchange& exchange, ngx_int_t rc) {
-    detach(exchange);
+    detach(exchange, rc);
     ngx_http_finalize_request(exchange.request, rc);
 }
 
@@ -361,13 +380,16 @@ bool attach(Exchange& exchange) {
         return false;
     }
     cleanup->data = &exchange;
-    cleanup->handler = [](void* data) noexcept { detach(*static_cast<Exchange*>(data)); };
+    cleanup->handler = [](void* data) noexcept {
+        detach(*static_cast<Exchange*>(data), NGX_HTTP_CLIENT_CLOSED_REQUEST);
+    };
     exchange.timer.data = &exchange;
     exchange.timer.handler = on_timeout;
     exchange.timer.log = request->connection->log;
     exchange.call->consumer = &exchange;
     exchange.attached = true;
-    Worker::get()->hold();
+    exchange.begun = Clock::now();
+    exchange.place = Worker::get()->hold(*exchange.call, location_conf(request).number, exchange.begun);
     return true;
 }
 
@@ -509,6 +531,25 @@ void Exchange::resume(KeptPtr kept) noexcept {
     ngx_connection_t* connection = request->connection;
     ngx_http_set_log_request(connection->log, request);
     guarded(*this, [&] { go(*this, caching->resume(request, std::move(kept))); });
+    ngx_http_run_posted_requests(connection);
+}
+
+void Exchange::stop() noexcept {
+    ngx_connection_t* connection = request->connection;
+    ngx_http_set_log_request(connection->log, request);
+    guarded(*this, [&] {
+        ngx_log_error(NGX_LOG_NOTICE, connection->log, 0, "owt: the call is stopped, as its server's status was told");
+        stopped = true;
+        if (!head_sent) {
+            refuse(*this, {500, "stopped", "The call was stopped by whoever looks after this server."});
+            return;
+        }
+        Worker::get()->pool().cancel(call);
+        end = End::aborted;
+        if (pass(*this, nullptr)) {
+            arm(*this);
+        }
+    });
     ngx_http_run_posted_requests(connection);
 }
 

@@ -121,6 +121,13 @@ void announce(ngx_cycle_t* cycle, MainConf& main) {
         return;
     }
     main.generation = main.board->next_generation();
+    for (Instance& instance : *main.instances) {
+        instance.number = main.board->location(instance.name, "");
+    }
+    for (const Located& located : *main.located) {
+        const Instance& instance = (*main.instances)[server_conf(located.server)->instance];
+        located.location->number = main.board->location(instance.name, to_view(located.location->name));
+    }
     auto* listening = begin_of<ngx_listening_t>(cycle->listening);
     for (ngx_uint_t i = 0; i < cycle->listening.nelts; i++) {
         main.board->listens(listening[i].fd, main.generation);
@@ -200,7 +207,7 @@ void add_worker_processes(ngx_cycle_t* cycle, MainConf& main) {
         workers += instance.processes + instance.spare;
     }
     core->worker_processes = static_cast<ngx_int_t>(workers);
-    if (core->master && !ngx_test_config) {
+    if (!ngx_test_config) {
         announce(cycle, main);
     }
 }

@@ -14,6 +14,7 @@
 #include "nginx/publish.hpp"
 #include "nginx/signals.hpp"
 #include "nginx/state.hpp"
+#include "nginx/status.hpp"
 #include "nginx/succession.hpp"
 #include "nginx/worker.hpp"
 
@@ -27,6 +28,9 @@ char* set_owt(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
         return fail(cf, "the location has owt_file or owt_root already: give each its own");
     }
     auto* core = static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
+    if (static_cast<LocationConf*>(conf)->status != Showing::nothing) {
+        return fail(cf, both_owt_and_status);
+    }
     core->handler = handle;
     location.owt = handle;
     location.runs_code = true;
@@ -64,8 +68,9 @@ void* create_main_conf(ngx_conf_t* cf) noexcept {
     main->exposed = make_in_pool<std::vector<Exposed>>(cf->pool);
     main->zones = make_in_pool<std::vector<Zone*>>(cf->pool);
     main->published = make_in_pool<std::vector<Publishing>>(cf->pool);
+    main->located = make_in_pool<std::vector<Located>>(cf->pool);
     if (main->instances == nullptr || main->exposed == nullptr || main->zones == nullptr ||
-        main->published == nullptr) {
+        main->published == nullptr || main->located == nullptr) {
         return nullptr;
     }
     main->instances->front().name = "default";
@@ -246,7 +251,8 @@ ngx_int_t init_module(ngx_cycle_t* cycle) noexcept {
     if (main != nullptr) {
         add_worker_processes(cycle, *main);
     }
-    Scoreboard* board = main != nullptr ? main->board : nullptr;
+    auto* core = reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(cycle->conf_ctx, ngx_core_module));
+    Scoreboard* board = main != nullptr && core->master ? main->board : nullptr;
     const char* complaint = board != nullptr ? complain_of_numbers(cycle) : nullptr;
     if (complaint != nullptr) {
         ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "owt: %s", complaint);
@@ -268,7 +274,7 @@ ngx_int_t init_process(ngx_cycle_t* cycle) noexcept {
     }
     const Instance& instance = become_instance(cycle, *main);
     Succession::begin(cycle, *main, instance);
-    if (instance.hosts_python && Worker::start(cycle, instance) != NGX_OK) {
+    if (instance.hosts_python && Worker::start(cycle, *main, instance) != NGX_OK) {
         return NGX_ERROR;
     }
     if (Succession* succession = Succession::get()) {
@@ -299,6 +305,8 @@ std::array commands = {
                   NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     ngx_command_t{ngx_string("owt_keep"), anywhere | NGX_CONF_FLAG, ngx_conf_set_flag_slot, NGX_HTTP_LOC_CONF_OFFSET,
                   offsetof(LocationConf, keep), nullptr},
+    ngx_command_t{ngx_string("owt_status"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS | NGX_CONF_TAKE1, set_status,
+                  NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     ngx_command_t{ngx_string("owt_guard"), anywhere | NGX_CONF_TAKE1, set_guard, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     ngx_command_t{ngx_string("owt_auth"), anywhere | NGX_CONF_1MORE, set_auth, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     ngx_command_t{ngx_string("owt_allow"), anywhere | NGX_CONF_1MORE, set_allow, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},

@@ -38,6 +38,41 @@ bool Process::lives() const noexcept {
     return state != State::none && state != State::gone && (::kill(pid, 0) == 0 || errno == EPERM);
 }
 
+bool Orders::give(std::array<std::atomic<std::uint64_t>, most>& orders, std::uint64_t what) noexcept {
+    return std::ranges::any_of(orders, [&](auto& order) {
+        std::uint64_t current = 0;
+        return order == what || order.compare_exchange_strong(current, what);
+    });
+}
+
+CallPlace Row::place(std::size_t& hint) noexcept {
+    if (tally.shown - tally.ended >= most_calls) {
+        return {};
+    }
+    for (std::size_t tried = 0; tried < most_calls; tried++) {
+        std::size_t at = hint;
+        hint = (hint + 1) % most_calls;
+        if (stages[at].load(std::memory_order_relaxed) == 0) {
+            return {&stages[at], &seen[at]};
+        }
+    }
+    return {};
+}
+
+void Row::has_endpoint(std::uint64_t number, bool loaded) noexcept {
+    auto find = [&](std::uint64_t what) {
+        return std::ranges::find_if(endpoint, [&](const auto& one) { return one == what; });
+    };
+    auto* known = find(number);
+    if (!loaded && known != endpoint.end()) {
+        *known = 0;
+    } else if (loaded && known == endpoint.end()) {
+        if (auto* free = find(0); free != endpoint.end()) {
+            *free = number;
+        }
+    }
+}
+
 Scoreboard& Scoreboard::make() {
     void* memory =
         ::mmap(nullptr, sizeof(Scoreboard), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -59,14 +94,54 @@ std::uint32_t Scoreboard::enter(std::size_t place, const Process& process) noexc
     if (before && (before->generation != process.generation || before->worker != process.worker)) {
         row.starts = 0;
     }
-    for (auto* number : {&row.calls, &row.done, &row.failed, &row.queued, &row.lost_threads, &row.rss}) {
+    for (auto* number : {&row.calls, &row.done, &row.failed, &row.lost_threads, &row.rss, &row.endpoints,
+                         &row.tally.shown, &row.tally.begun, &row.tally.ended}) {
         *number = 0;
     }
-    row.process.write(process);
+    auto clear = [](auto& numbers) {
+        for (auto& number : numbers) {
+            number = 0;
+        }
+    };
+    clear(row.stages);
+    clear(row.endpoint);
+    clear(row.orders.stops);
+    clear(row.orders.drops);
+    row.process.write(process, "publish_process");
     std::size_t used = used_;
     while (used <= place && !used_.compare_exchange_weak(used, place + 1)) {
     }
     return row.starts++;
+}
+
+std::size_t Scoreboard::location(std::string_view instance, std::string_view name) noexcept {
+    Location wanted{};
+    instance.copy(wanted.instance.data(), wanted.instance.size() - 1);
+    name.copy(wanted.name.data(), wanted.name.size() - 1);
+    std::size_t used = locations_used_;
+    for (std::size_t number = 0; number < used; number++) {
+        auto known = locations_[number].read();
+        if (known && known->instance == wanted.instance && known->name == wanted.name) {
+            return number;
+        }
+    }
+    constexpr std::size_t last = Row::most_locations - 1;
+    if (used > last) {
+        return last;
+    }
+    if (used == last) {
+        constexpr std::string_view rest = "others";
+        wanted = {};
+        rest.copy(wanted.instance.data(), rest.size());
+        rest.copy(wanted.name.data(), rest.size());
+    }
+    locations_[used].write(wanted);
+    locations_used_ = used + 1;
+    return used;
+}
+
+std::optional<Location> Scoreboard::location(std::size_t number) const noexcept {
+    return number < locations_used_ ? locations_[number].read() : std::nullopt;
 }
 
 void Scoreboard::opened(int socket, std::uint32_t generation) noexcept {

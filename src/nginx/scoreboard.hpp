@@ -11,54 +11,14 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <string_view>
-#include <type_traits>
+
+#include "call/published.hpp"
+#include "call/sight.hpp"
+#include "nginx/metrics.hpp"
 
 namespace owt {
-
-// A value that one process writes and others read meanwhile. An odd sequence number says that it is being written, for
-// ever if its writer was killed; the next writer makes it whole.
-template <typename T>
-requires std::is_trivially_copyable_v<T>
-class Published {
-  public:
-    // Who writes its own and then reads another's sees that, or is seen by it.
-    void write(const T& value) noexcept {
-        Words words{};
-        std::memcpy(words.data(), &value, sizeof(value));
-        std::uint32_t odd = sequence_.load(std::memory_order_relaxed) | 1;
-        sequence_.store(odd, std::memory_order_relaxed);
-        for (std::size_t i = 0; i < words.size(); i++) {
-            words_[i].store(words[i], std::memory_order_release);
-        }
-        sequence_.store(odd + 1);
-    }
-
-    // nullopt if it cannot be had whole.
-    std::optional<T> read() const noexcept {
-        for (int attempt = 0; attempt < 100; attempt++) {
-            std::uint32_t before = sequence_.load();
-            Words words;
-            for (std::size_t i = 0; i < words.size(); i++) {
-                words[i] = words_[i].load(std::memory_order_acquire);
-            }
-            if (before % 2 == 0 && sequence_.load(std::memory_order_relaxed) == before) {
-                T value;
-                std::memcpy(&value, words.data(), sizeof(value));
-                return value;
-            }
-        }
-        return std::nullopt;
-    }
-
-  private:
-    using Words = std::array<std::uint64_t, (sizeof(T) + 7) / 8>;
-
-    std::atomic<std::uint32_t> sequence_;
-    std::array<std::atomic<std::uint64_t>, std::tuple_size_v<Words>> words_;
-};
 
 // What a process is. All zero: there has been none.
 struct Process {
@@ -83,17 +43,61 @@ struct Process {
     bool lives() const noexcept;
 };
 
+// What a number of calls is counted for, in all configurations of this master. An empty location: all of the instance.
+struct Location {
+    std::array<char, 40> instance;
+    std::array<char, 96> name;  // as it stands in the configuration; the end of a long one is missing
+};
+
+// Words for a process, which it does when it is woken (channel.hpp). Each is one number, so that there are no halves.
+struct Orders {
+    static constexpr std::size_t most = 32;
+
+    std::array<std::atomic<std::uint64_t>, most> stops;  // numbers of its calls
+    std::array<std::atomic<std::uint64_t>, most> drops;  // endpoints, as endpoint_number() has them
+
+    // From any process. False if it has been told so much already that it has yet to do.
+    static bool give(std::array<std::atomic<std::uint64_t>, most>& orders, std::uint64_t what) noexcept;
+    // In the process itself.
+    template <typename Do>
+    static void follow(std::array<std::atomic<std::uint64_t>, most>& orders, Do follow) {
+        for (auto& order : orders) {
+            if (order.load(std::memory_order_relaxed) != 0) {
+                follow(order.exchange(0));
+            }
+        }
+    }
+};
+
 // Of one process at a time: who comes after it in its place has the same.
 struct Row {
+    static constexpr std::size_t most_calls = 256;      // that are shown; others are only counted
+    static constexpr std::size_t most_endpoints = 256;  // likewise
+    static constexpr std::size_t most_locations = 96;   // of all instances; what is beyond is counted as one
+
     Published<Process> process;
     std::atomic<std::uint32_t> starts;  // since one was last ready
     // Since it was started. The first of these are exact; those below are looked at now and then.
     std::atomic<std::uint64_t> calls;  // that it has now, queued ones included
     std::atomic<std::uint64_t> done;
     std::atomic<std::uint64_t> failed;  // of these: a 5xx of owt's, or an answer that broke off
-    std::atomic<std::uint64_t> queued;
     std::atomic<std::uint64_t> lost_threads;
-    std::atomic<std::uint64_t> rss;  // bytes
+    std::atomic<std::uint64_t> rss;        // bytes
+    std::atomic<std::uint64_t> endpoints;  // that are loaded
+
+    Tally tally;
+    std::array<std::atomic<std::uint64_t>, most_calls> stages;        // see CallPlace
+    std::array<std::atomic<std::uint64_t>, most_endpoints> endpoint;  // by endpoint_number(); 0: none
+    std::array<Published<CallSeen>, most_calls> seen;
+    Orders orders;
+
+    // Of all processes that were here, so that no number ever falls.
+    std::array<Counted, most_locations> counted;
+
+    // A free one; none if all are taken. hint: where to begin to look, and then where to begin next.
+    CallPlace place(std::size_t& hint) noexcept;
+    // One thread at a time.
+    void has_endpoint(std::uint64_t number, bool loaded) noexcept;
 };
 
 class Scoreboard {
@@ -119,6 +123,7 @@ class Scoreboard {
     // there since one was last ready.
     std::uint32_t enter(std::size_t place, const Process& process) noexcept;
     Row& row(std::size_t place) noexcept { return rows_[place]; }
+    const Row& row(std::size_t place) const noexcept { return rows_[place]; }
 
     template <typename Visit>
     void each_process(Visit visit) const {
@@ -127,6 +132,20 @@ class Scoreboard {
             if (process && process->lives()) {
                 visit(place, *process);
             }
+        }
+    }
+
+    // --- What is counted.
+
+    // In the master. The same names always have the same number.
+    std::size_t location(std::string_view instance, std::string_view name) noexcept;
+    // nullopt if there is none of this number.
+    std::optional<Location> location(std::size_t number) const noexcept;
+
+    template <typename Visit>
+    void each_counted(std::size_t location, Visit visit) const {
+        for (std::size_t place = 0; place < used_; place++) {
+            visit(rows_[place].counted[location]);
         }
     }
 
@@ -156,11 +175,11 @@ class Scoreboard {
     std::atomic<std::uint32_t> generation_;
     std::atomic<std::uint32_t> quitting_;
     std::atomic<std::size_t> used_;  // rows
+    std::atomic<std::size_t> locations_used_;
+    std::array<Published<Location>, Row::most_locations> locations_;
     std::array<Row, most_processes> rows_;
     std::array<std::atomic<std::uint64_t>, most_processes> seats_;  // generation and place of who has it
     std::array<Socket, most_sockets> sockets_;
 };
-
-static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 
 }  // namespace owt

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "call/hooks.hpp"
+#include "call/memory.hpp"
 #include "nginx/channel.hpp"
 #include "nginx/door.hpp"
 #include "nginx/sockets.hpp"
@@ -161,6 +162,7 @@ void Succession::opened() {
             board_.opened(listening.fd, self_.generation);
         }
     }
+    board_.row(place_).rss = resident_bytes();
     become(Process::State::ready);
     set_title("");
     wake_others();
@@ -175,6 +177,7 @@ void Succession::heard() {
         succession.asked_to_quit();
     }
     succession.look();
+    succession.word_();
 }
 
 // Its master says the same for a reload and for the end of all. In the newest configuration it is the end, except for a
@@ -422,7 +425,7 @@ bool Succession::has_old_work() const {
 void Succession::become(Process::State state) {
     if (self_.state != state) {
         self_.state = state;
-        board_.row(place_).process.write(self_);
+        board_.row(place_).process.write(self_, "publish_process");
     }
 }
 

@@ -29,6 +29,8 @@ class Succession {
     Succession(ngx_cycle_t* cycle, Scoreboard& board, const MainConf& main, const Instance& instance);
 
     Row& row() { return board_.row(place_); }
+    // word: another process may have left orders in the row.
+    void on_word(std::function<void()> word) { word_ = std::move(word); }
     // How many processes before this one, in its place, have not come to be ready.
     std::uint32_t failed_starts() const { return failed_starts_; }
 
@@ -95,6 +97,7 @@ class Succession {
     bool door_closed_ = false;
     bool standing_by_ = false;
     std::function<void()> news_;
+    std::function<void()> word_ = [] {};
     int nobody_seen_ = 0;           // so many looks in a row found no process of the newest configuration
     bool accept_mutex_ = false;     // as it was before draining
     ngx_atomic_uint_t newest_ = 0;  // connection, when draining took too long

@@ -57,11 +57,23 @@ void keep_umask() {
     }
 }
 
-// Where nobody looks on.
-Row& nobodys_row() {
-    static Row row;
-    return row;
+// Where there is no master, and so no other process.
+Row& row_of_single(const MainConf& main, const Instance& instance) {
+    static Row nobodys;
+    if (main.board == nullptr) {
+        return nobodys;
+    }
+    Process self{};
+    self.pid = ngx_pid;
+    self.generation = main.generation;
+    self.state = Process::State::starting;
+    self.started_at = ngx_time();
+    instance.name.copy(self.name.data(), self.name.size() - 1);
+    main.board->enter(0, self);
+    return main.board->row(0);
 }
+
+constexpr std::size_t no_place = Row::most_calls;
 
 // In the handler of the signal.
 void on_quit(pid_t sender) {
@@ -107,30 +119,33 @@ Worker* Worker::get() {
     return own().get();
 }
 
-Worker::Worker(const Instance& instance)
+Worker::Worker(const MainConf& main, const Instance& instance)
     : settings_(with_index(instance.settings, ngx_worker - instance.first_worker)),
       python_(instance.python),
       name_(instance.name == "default" ? "" : instance.name),
       who_(name_.empty() ? "this process" : "this process of " + name_),
       succession_(Succession::get()),
-      row_(succession_ != nullptr ? succession_->row() : nobodys_row()),
+      row_(succession_ != nullptr ? succession_->row() : row_of_single(main, instance)),
+      number_(instance.number),
+      consumers_(Row::most_calls + 1),
       rss_limit_(settings_.max_rss),
       memory_limit_(memory_there_is(root_for_tests()) / 5 * 4) {
     init_timer(kick_, this, [](ngx_event_t* event) noexcept { worker_of(event).pool_->kick(); });
     init_timer(hold_timer_, this, [](ngx_event_t* event) noexcept { ngx_add_timer(event, hold_time); });
     init_timer(look_timer_, this, [](ngx_event_t* event) noexcept { worker_of(event).look_at_itself(); });
     look_timer_.cancelable = 1;
+    init_timer(orders_, this, [](ngx_event_t* event) noexcept { worker_of(event).follow_orders(); });
     init_timer(end_timer_, this, [](ngx_event_t* event) noexcept { worker_of(event).close_connections(); });
     init_timer(descriptors_timer_, this, [](ngx_event_t* event) noexcept { worker_of(event).look_around(); });
     descriptors_timer_.cancelable = 1;
 }
 
 // nginx starts no successor for a process whose module says that it cannot start, so this one does not say it.
-ngx_int_t Worker::start(ngx_cycle_t* cycle, const Instance& instance) noexcept {
+ngx_int_t Worker::start(ngx_cycle_t* cycle, const MainConf& main, const Instance& instance) noexcept {
     Succession* succession = Succession::get();
     auto pause = pause_after(succession != nullptr ? succession->failed_starts() : 0);
     try {
-        auto worker = std::make_unique<Worker>(instance);
+        auto worker = std::make_unique<Worker>(main, instance);
         worker->launch(cycle, pause);
         own() = std::move(worker);
         return NGX_OK;
@@ -169,6 +184,7 @@ void Worker::launch(ngx_cycle_t* cycle, std::chrono::seconds pause) {
     pool_ = &open_bridge(python_).start_pool(here, doorbell_);
     if (succession_ != nullptr) {
         succession_->close_door([this] { get_ready(); });
+        succession_->on_word([this] { told(); });
     }
     look_at_itself();
     ngx_add_timer(&descriptors_timer_, descriptors_interval);
@@ -183,6 +199,8 @@ Host Worker::host() {
             },
         .first_owned = [this](int low, int high) { return descriptors_->first_owned(low, high); },
         .before_program = [this] { descriptors_->keep_from_children(); },
+        .endpoint = [this](std::string_view code_id, bool loaded) { has_endpoint(code_id, loaded); },
+        .load_took = [this](double seconds) { row_.counted[number_].loads.add(seconds); },
     };
 }
 
@@ -269,6 +287,7 @@ void Worker::get_ready() {
     }
     if (!std::exchange(ready_, true)) {
         check_rss_at_start();
+        row_.rss.store(resident_bytes(), std::memory_order_relaxed);
     }
     if (succession_ == nullptr || succession_->take_seat()) {
         open_door();
@@ -296,6 +315,9 @@ void Worker::open_door() {
                   name_.empty() ? "" : " is ", settings_.threads);
     if (succession_ != nullptr) {
         succession_->opened();
+    } else if (auto self = row_.process.read()) {
+        self->state = Process::State::ready;
+        row_.process.write(*self);
     }
 }
 
@@ -359,7 +381,17 @@ std::optional<Problem> Worker::submit(CallPtr call, bool counts) {
     return std::nullopt;
 }
 
-void Worker::hold() {
+std::size_t Worker::hold(Call& call, std::size_t location, Clock::time_point now) {
+    CallPlace place = row_.place(hint_);
+    auto at = place.stage != nullptr ? static_cast<std::size_t>(place.stage - row_.stages.data()) : no_place;
+    consumers_[at] = call.consumer;
+    call.show(row_.tally, place,
+              {.number = ++shown_,
+               .connection = call.asked.connection,
+               .since = std::chrono::nanoseconds(now.time_since_epoch()).count(),
+               .endpoint = 0,
+               .location = static_cast<std::uint32_t>(location),
+               .function = {}});
     if (held_++ == 0) {
         ngx_add_timer(&hold_timer_, hold_time);
         if (!look_timer_.timer_set) {
@@ -367,16 +399,50 @@ void Worker::hold() {
         }
     }
     row_.calls.store(held_, std::memory_order_relaxed);
+    return at;
 }
 
-void Worker::let_go(bool failed) {
+void Worker::let_go(const Ended& ended) {
+    consumers_[ended.place] = nullptr;
+    row_.counted[ended.location].calls[static_cast<std::size_t>(ended.outcome)].add(ended.seconds);
     if (--held_ == 0) {
         ngx_del_timer(&hold_timer_);
     }
     row_.calls.store(held_, std::memory_order_relaxed);
     row_.done.store(++done_, std::memory_order_relaxed);
-    if (failed) {
+    if (ended.failed) {
         row_.failed.store(++failed_, std::memory_order_relaxed);
+    }
+}
+
+// Not at once: whoever says so may be in the middle of a request.
+void Worker::told() {
+    if (!orders_.posted) {
+        ngx_post_event(&orders_, &ngx_posted_events);
+    }
+}
+
+void Worker::follow_orders() {
+    Orders::follow(row_.orders.stops, [this](std::uint64_t number) {
+        auto* stage = std::ranges::find_if(row_.stages, [&](const auto& word) { return word >> 8 == number; });
+        auto at = static_cast<std::size_t>(stage - row_.stages.begin());
+        if (at < no_place && consumers_[at] != nullptr) {
+            consumers_[at]->stop();
+        }
+    });
+    Orders::follow(row_.orders.drops, [this](std::uint64_t endpoint) {
+        auto digits = endpoint_digits(endpoint);
+        pool_->drop({digits.begin(), digits.end()});
+    });
+}
+
+// On any thread.
+void Worker::has_endpoint(std::string_view code_id, bool loaded) {
+    std::lock_guard lock(endpoints_mutex_);
+    bool changes = loaded ? endpoints_.emplace(code_id).second : endpoints_.erase(std::string(code_id)) > 0;
+    if (changes) {
+        row_.has_endpoint(endpoint_number(code_id), loaded);
+        row_.endpoints = endpoints_.size();
     }
 }
 
@@ -408,7 +474,6 @@ void Worker::look_at_itself() {
     hook("look");
     Load load = pool_->load();
     std::size_t rss = resident_bytes();
-    row_.queued.store(load.queued, std::memory_order_relaxed);
     row_.lost_threads.store(load.lost_threads, std::memory_order_relaxed);
     row_.rss.store(rss, std::memory_order_relaxed);
     if (settings_.max_rss_hard != 0 && rss > settings_.max_rss_hard) {
@@ -420,6 +485,7 @@ void Worker::look_at_itself() {
     if (ready_) {
         watch_memory(rss, load);
     }
+    follow_orders();
     if (held_ > 0 || settings_.max_rss_hard != 0 || (settings_.max_rss != 0 && !leaving_)) {
         ngx_add_timer(&look_timer_, settings_.max_rss_hard != 0 ? hard_look_interval : look_interval);
     }

@@ -5,7 +5,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -23,10 +26,10 @@ class Worker {
     // The process's own; null where it hosts no Python.
     static Worker* get();
     // In init_process and exit_process.
-    static ngx_int_t start(ngx_cycle_t* cycle, const Instance& instance) noexcept;
+    static ngx_int_t start(ngx_cycle_t* cycle, const MainConf& main, const Instance& instance) noexcept;
     static void stop();
 
-    explicit Worker(const Instance& instance);
+    Worker(const MainConf& main, const Instance& instance);
 
     Doorbell& doorbell() { return doorbell_; }
     Pool& pool() { return *pool_; }
@@ -34,9 +37,20 @@ class Worker {
     // What is wrong, if the call cannot be taken in. counts: for max_calls.
     std::optional<Problem> submit(CallPtr call, bool counts);
 
-    // While at least one call is held a worker that quits goes on.
-    void hold();
-    void let_go(bool failed);
+    // While at least one call is held a worker that quits goes on. The call is shown to others, and its consumer told
+    // if one of them wants it to end. Returns the place where it is shown.
+    std::size_t hold(Call& call, std::size_t location, Clock::time_point now);
+    struct Ended {
+        std::size_t place;
+        std::size_t location;
+        bool failed;
+        Outcome outcome;
+        double seconds;
+    };
+    void let_go(const Ended& ended);
+
+    // There may be orders in its row: they are followed in the loop's next turn.
+    void told();
 
   private:
     void launch(ngx_cycle_t* cycle, std::chrono::seconds pause);
@@ -53,6 +67,8 @@ class Worker {
     void watch_memory(std::size_t rss, const Load& load);
     void check_rss_at_start();
     void look_around();
+    void follow_orders();
+    void has_endpoint(std::string_view code_id, bool loaded);
     void replace(const char* why);
 
     const Settings settings_;
@@ -70,6 +86,13 @@ class Worker {
     ngx_event_t end_timer_{};
     ngx_event_t descriptors_timer_{};
     ngx_event_t look_timer_{};
+    ngx_event_t orders_{};
+    const std::size_t number_;  // of the instance, with the scoreboard
+    std::uint64_t shown_ = 0;   // calls
+    std::size_t hint_ = 0;
+    std::vector<Consumer*> consumers_;  // by the places of calls
+    std::mutex endpoints_mutex_;
+    std::unordered_set<std::string> endpoints_;
     std::size_t held_ = 0;
     std::size_t done_ = 0;
     std::size_t failed_ = 0;

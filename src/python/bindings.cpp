@@ -236,6 +236,7 @@ py::tuple read_form(Call& call, const std::vector<std::pair<std::string, std::st
     if (complaint) {
         bad_value(*complaint);
     }
+    call.known();
     return py::make_tuple(params.code_id, params.fn_name, keywords(params), kwargs_text(params));
 }
 
@@ -293,6 +294,7 @@ bool parse(Call& call) {
             call.refuse({400, "bad-parameters", *complaint});
             return false;
         }
+        call.known();
     }
     if (asked.looks_later && asked.params.use_cache) {
         call.park(nullptr);
@@ -335,6 +337,20 @@ void end_to_load(std::uint64_t load) {
     if (load != 0 && in_worker()) {
         Loads::get().end(load);
         load_ends();
+    }
+}
+
+// Of a child that an adaptor forked nothing is told.
+void has_endpoint(const std::string& code_id, bool loaded) {
+    if (host().endpoint && in_worker()) {
+        host().endpoint(code_id, loaded);
+    }
+}
+
+void load_took(Call& call, double seconds) {
+    call.loaded(seconds);
+    if (host().load_took && in_worker()) {
+        host().load_took(seconds);
     }
 }
 
@@ -451,7 +467,7 @@ OWT_MODULE(_owt, module) {
                  call.asked.further = std::move(further);
                  call.park(hold(rest.ptr()));
              })
-        .def("loaded", &Call::loaded)
+        .def("loaded", &load_took)
         .def("refuse",
              [](Call& call, int status, const std::string& type, const std::string& detail) {
                  stay_in_worker();
@@ -542,8 +558,10 @@ OWT_MODULE(_owt, module) {
     module.def("forget", [](const std::string& code_id) {
         if (in_worker()) {
             LoopQueue::get().forget(code_id);
+            has_endpoint(code_id, false);
         }
     });
+    module.def("has", [](const std::string& code_id) { has_endpoint(code_id, true); });
     module.def("answers",
                [](const std::string& file, std::string version) { Versions::get().set(file, std::move(version)); });
     module.def("changes", [](const std::string& file) { Versions::get().forget(file); });

@@ -73,6 +73,7 @@ class PythonPool final : public Pool {
     }
 
     void relieve(std::size_t limit) override { supervisor_.relieve(limit); }
+    void drop(std::string code_id) override { supervisor_.drop(std::move(code_id)); }
     void resume(CallPtr call) override { supervisor_.resume(std::move(call)); }
 
     void cancel(const CallPtr& call) override {

@@ -128,6 +128,7 @@ Runtime look_up() {
         .thread_ended = keep(owt.attr("thread_ended")),
         .stop = keep(owt.attr("stop")),
         .relieve = keep(owt.attr("relieve")),
+        .drop = keep(owt.attr("drop")),
         .cancelled = keep(py::module_::import("owt").attr("Cancelled")),
         .read_json = keep(py::module_::import("owt.asked.arguments").attr("read_json")),
         .name_run = keep(py::str("run")),
@@ -286,6 +287,10 @@ void stop(double seconds) {
 
 void relieve(std::size_t limit) {
     logged([&] { py::handle(runtime().relieve)(limit); });
+}
+
+void drop(const std::string& code_id) {
+    logged([&] { py::handle(runtime().drop)(code_id); });
 }
 
 #ifdef Py_GIL_DISABLED

@@ -83,6 +83,8 @@ bool overdue_task(const CallPtr& call);
 void stop(double seconds);
 // To let go of what is idle until the process is below so many bytes. Returns at once.
 void relieve(std::size_t limit);
+// To drop the endpoint whose code's SHA-256 begins so, once nothing runs in it. Returns at once.
+void drop(const std::string& code_id);
 
 // Raises owt.Cancelled in the thread at its next bytecode. Not while it is importing: that would leave the module
 // half-imported for the life of the process.
@@ -128,6 +130,7 @@ struct Runtime {
     PyObject* thread_ended;
     PyObject* stop;
     PyObject* relieve;
+    PyObject* drop;
     PyObject* cancelled;  // the exception owt.Cancelled
     PyObject* read_json;
     PyObject* name_run;  // 'run'

@@ -44,6 +44,12 @@ void Supervisor::relieve(std::size_t limit) {
     changed_.notify_one();
 }
 
+void Supervisor::drop(std::string code_id) {
+    std::lock_guard lock(mutex_);
+    drops_.push_back(std::move(code_id));
+    changed_.notify_one();
+}
+
 void Supervisor::stop(Clock::time_point deadline) {
     std::lock_guard lock(mutex_);
     stop_requested_ = true;
@@ -151,9 +157,12 @@ void Supervisor::watch() {
         bool stop;
         bool pinged;
         std::size_t relieve;
+        std::vector<std::string> drops;
         {
             std::unique_lock lock(mutex_);
-            auto news = [&] { return stop_requested_ || pinged_ || relieve_ != 0 || !tasks_.empty(); };
+            auto news = [&] {
+                return stop_requested_ || pinged_ || relieve_ != 0 || !drops_.empty() || !tasks_.empty();
+            };
             if (!round.empty()) {
                 changed_.wait_for(lock, retry_interrupt, news);
             } else if (look_again > 0ms) {
@@ -169,11 +178,12 @@ void Supervisor::watch() {
             stop = stop_requested_;
             pinged = std::exchange(pinged_, false);
             relieve = std::exchange(relieve_, 0);
+            drops.swap(drops_);
             if (std::exchange(grow_, false)) {
                 look_again = 1ms;
             }
         }
-        if (!round.empty() || pinged || relieve != 0 || python::releases_waiting()) {
+        if (!round.empty() || pinged || relieve != 0 || !drops.empty() || python::releases_waiting()) {
             hook("deliver");
             PyEval_RestoreThread(state);
             ++heartbeats_;
@@ -181,6 +191,9 @@ void Supervisor::watch() {
             python::release();
             if (relieve != 0) {
                 python::relieve(relieve);
+            }
+            for (const std::string& code_id : drops) {
+                python::drop(code_id);
             }
             PyEval_SaveThread();
         }

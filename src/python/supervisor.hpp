@@ -5,6 +5,7 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "call/doorbell.hpp"
@@ -38,6 +39,8 @@ class Supervisor {
     std::uint64_t heartbeats() const { return heartbeats_; }
     // What is idle is to be let go, until the process is below so many bytes.
     void relieve(std::size_t limit);
+    // An endpoint, by the beginning of its code's SHA-256, is to be dropped.
+    void drop(std::string code_id);
     std::size_t reliefs() const { return reliefs_; }
     bool relief_helped() const { return relief_helped_; }
     void stop(Clock::time_point deadline);
@@ -71,6 +74,7 @@ class Supervisor {
     bool grow_ = false;
     bool pinged_ = false;
     std::size_t relieve_ = 0;  // bytes; 0: nobody has asked
+    std::vector<std::string> drops_;
     bool stop_requested_ = false;
     Clock::time_point stop_deadline_;
 };

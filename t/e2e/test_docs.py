@@ -23,6 +23,7 @@ server {
         owt_guard   on;
         owt_auth    alice:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b;  # secret
     }
+    location /owt/ { owt_status; }
 }
 """
 

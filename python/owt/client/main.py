@@ -15,6 +15,10 @@ from owt.client.call import Call, authorization
 from owt.client.form import Upload
 from owt.client.progress import Progress
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from owt.client.status import Status
+
 _FAILED, _INTERRUPTED, _PIPE_CLOSED = 1, 130, 141  # 128 + SIGINT, 128 + SIGPIPE, as shells count
 
 #: What the server knows of a password, alone or with further logins behind it.
@@ -28,6 +32,8 @@ examples:
   owt --file thumbnail.py --arg image @cat.png --kwargs '{"width": 64}' > small.png
   owt --address gpu1:9876 --auth me --file speak.py --arg text 'Now then' | aplay
   owt --code 'def run(_): return "ok"' --url          # a link, to be opened in a browser of this machine
+
+  owt ps                  shows the calls that there are, owt stop ID ends one: see owt ps --help
 
 The address is host:port (9876 if the port is left out), a URL with http or https, or unix:/path. For https,
 SSL_CERT_FILE names authorities beside the system's. The exit status is 0 if the call succeeds, 1 if it fails or
@@ -78,14 +84,13 @@ def _parser() -> ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status."""
     _open_what_is_closed()
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] in (["ps"], ["stop"]):
+        return _look_after(given)
     parser = _parser()
-    try:
-        options = parser.parse_args(arguments)
-    except SystemExit:
-        _put(b"")  # the help may be in a buffer
-        raise
-    except OSError as error:
-        return _cannot_write(error)
+    options = _parse(parser, given)
+    if isinstance(options, int):
+        return options
     try:
         address = Address(_address(options.address))
         auth = _auth(options.auth)
@@ -113,6 +118,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _tell(error)
     except KeyboardInterrupt:
         return _INTERRUPTED
+
+
+def _parse(parser: ArgumentParser, arguments: list[str]) -> Namespace | int:
+    """An exit status if the help could not be written."""
+    try:
+        return parser.parse_args(arguments)
+    except SystemExit:
+        _put(b"")  # the help may be in a buffer
+        raise
+    except OSError as error:
+        return _cannot_write(error)
+
+
+def _look_after(arguments: list[str]) -> int:
+    """owt ps, owt stop."""
+    from owt.client.status import Status, parser, table
+
+    made = parser()
+    options = _parse(made, arguments)
+    if isinstance(options, int):
+        return options
+    try:
+        auth = _auth(options.auth)
+        address = Address(_address(options.address))
+    except ValueError as error:
+        made.error(str(error))
+    status = Status(address, options.path, authorization(auth) if auth else {}, options.timeout)
+    try:
+        if options.command == "stop":
+            return max(_stop(status, call) for call in options.id)
+        calls = status.calls()
+        if options.json:
+            import json
+
+            return _put(f"{json.dumps(calls, indent=2)}\n".encode())
+        return _put(table(calls).encode())
+    except CallError as error:
+        return _tell(error)
+    except OSError as error:
+        print(f"owt: cannot reach {_address(options.address)}: {error.strerror or error}", file=sys.stderr)
+        return _FAILED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _stop(status: Status, call: str) -> int:
+    try:
+        return _put(f"{status.stop(call)}\n".encode())
+    except CallError as error:
+        return _tell(error)
 
 
 def _call(options: Namespace, auth: str) -> tuple[Upload | None, Call]:

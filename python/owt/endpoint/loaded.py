@@ -58,6 +58,10 @@ def _publishes_nothing(call: Call, path: str) -> Endpoint:
     raise NotImplementedError
 
 
+def _untold(code_id: str) -> None:
+    pass
+
+
 #: Loads what is published at a path, which the calling thread has claimed. Raises Refusal, and what loading it raises.
 load_file: Callable[[Call, str], Endpoint] = _publishes_nothing
 
@@ -65,6 +69,8 @@ load_file: Callable[[Call, str], Endpoint] = _publishes_nothing
 announce: Callable[[str, str], None] = _nobody
 #: Is told of what is published and has been let go.
 discard_file: Callable[[Endpoint], None] = _no_endpoint
+#: Is told of each endpoint that has been loaded.
+tell: Callable[[str], None] = _untold
 #: Is called when an endpoint has been loaded.
 taken_in: Callable[[], None] = _nothing
 
@@ -326,6 +332,7 @@ def take_in(made: Endpoint) -> None:
         gone = _drop(_count() - most, spared=made)
     if gone:
         memory.dropped()
+    tell(made.code_id)
     taken_in()
 
 
@@ -406,6 +413,14 @@ def _idle_for(idle: float) -> list[str]:
         elif now - _seen.get(code_id, now) >= idle:
             old.append(code_id)
     return old
+
+
+def drop(beginning: str) -> tuple[int, bool]:
+    """Drops those whose code id begins so, but for those that run. How many it was, and whether any are left."""
+    with _lock:
+        wanted = [code_id for code_id in endpoints if code_id.startswith(beginning)]
+        gone = _drop(len(wanted), among=wanted)
+    return gone, gone < len(wanted)
 
 
 def drop_half() -> int:

@@ -20,7 +20,12 @@ SELDOMMEST = 60.0
 #: So much of what may be used at most is in use when memory is not short any more.
 ENOUGH = 0.9
 
+#: So often it is seen whether what is to be dropped still runs (seconds).
+AGAIN = 1.0
+
 _idle = 0.0
+#: What is not wanted any more, by the beginnings of code ids.
+_unwanted: dict[str, None] = {}
 
 
 def start() -> None:
@@ -31,6 +36,7 @@ def start() -> None:
     memory.trim = _owt.trim
     _idle = _owt.idle()
     keep.default_idle = _idle or None
+    chores.add(_drop_unwanted)
     if _idle:
         chores.add(_drop_idle)
         loaded.taken_in = chores.wake
@@ -47,6 +53,23 @@ def _drop_idle() -> float | None:
         # Python frees what it can; the rest (a GPU's context, libraries' pools) goes with the process.
         _owt.retire("it has been idle, and nothing is loaded in it any more")
     return None
+
+
+def drop(beginning: str) -> None:
+    """Drops the endpoints whose code id begins so, each once nothing runs in it. Returns at once."""
+    _unwanted[beginning] = None
+    chores.wake()
+
+
+def _drop_unwanted() -> float | None:
+    for beginning in list(_unwanted):
+        gone, left = loaded.drop(beginning)
+        if gone:
+            output.write(output.INFO, 0, f"dropped, as the server's status was told: {_endpoints(gone)}")
+            memory.collect()
+        if not left:
+            _unwanted.pop(beginning, None)
+    return AGAIN if _unwanted else None
 
 
 def relieve(limit: int) -> None:

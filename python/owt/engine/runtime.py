@@ -57,6 +57,7 @@ def start() -> None:
     endpoint.on_discard = _owt.forget
     loads.begins, loads.ends = _owt.load_begins, _owt.load_ends
     loaded.announce = aio.announce
+    loaded.tell = _owt.has
     aio.start(_run)
     batch.loop_of_calls = aio.loop_of_calls
     letting_go.start()
@@ -305,6 +306,11 @@ def resume(call: Call) -> None:
 def relieve(limit: int) -> None:
     """The process has more memory than limit (bytes) and is to let go of what it can, see ``letting_go.relieve``."""
     letting_go.relieve(limit)
+
+
+def drop(code_id: str) -> None:
+    """The endpoint whose code's SHA-256 begins so is not wanted any more, see ``letting_go.drop``."""
+    letting_go.drop(code_id)
 
 
 def stop(seconds: float) -> None:

@@ -95,7 +95,7 @@ def conf(nginx: Nginx, settings: Settings) -> str:
     server += [f"owt_auth {quoted(auth)};" for auth in settings.auth]
     server += [f"owt_allow host {quoted(host)};" for host in settings.hosts]
     server += [f"owt_allow origin {quoted(origin)};" for origin in settings.origins]
-    server.append("location / { owt; }")
+    server += ["location / { owt; }", "location /owt/ { owt_status; }"]
     blocks = [*http, *_block("owt_instance default", instance), *_block("server", server)]
     return "\n".join(
         [*main, "worker_shutdown_timeout 1h;", "events { worker_connections 1024; }", *_block("http", blocks), ""]

@@ -185,3 +185,27 @@ def test_collections_in_quick_succession_are_put_off(monkeypatch):
     monkeypatch.setattr(memory, "resident", lambda: memory.MUCH)
     memory.dropped()
     assert len(collected) == 3
+
+
+def test_what_is_not_wanted_goes_once_it_does_not_run(call):
+    running, go = threading.Event(), threading.Event()
+    sys.meeting = running, go
+    code = "import sys\ndef run():\n    sys.meeting[0].set()\n    sys.meeting[1].wait()\n    return 'not wanted'"
+    other = call("def run(): return 'wanted'")
+    thread = threading.Thread(target=call, args=(code,))
+    thread.start()
+    try:
+        running.wait()
+        (code_id,) = (one for one in there() if one != other.code_id)
+        letting_go.drop(code_id[:16])
+        assert letting_go._drop_unwanted() == letting_go.AGAIN
+        assert len(there()) == 2
+    finally:
+        go.set()
+        thread.join()
+        del sys.meeting
+    assert letting_go._drop_unwanted() is None
+    assert there() == [other.code_id]
+    letting_go.drop("0" * 16)
+    assert letting_go._drop_unwanted() is None
+    assert there() == [other.code_id]

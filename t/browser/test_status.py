@@ -1,0 +1,163 @@
+"""The page of owt_status: it lives, ends what it is told to, and belongs to nobody else's page."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness import Server, wait_until
+
+pytest.importorskip("selenium", reason="package python3-selenium")
+from asking import Asking
+from gate import PAUSE, Gate
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+CONF = """
+owt_instance default { threads 2; }
+server {
+    listen 127.0.0.1:{port};
+    location / { owt; }
+    location /owt/ { owt_status; }
+}
+server {
+    listen 127.0.0.1:{port2};
+    location / { alias {dir}/pages/; }
+}
+"""
+
+WAIT = PAUSE + "def run(_, gate):\n    pause(gate)\n    return 'done'\n"
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    made = Gate(tmp_path)
+    yield made
+    made.open()
+
+
+@pytest.fixture
+def page(server: Server, browser: webdriver.Chrome) -> webdriver.Chrome:
+    browser.get(f"{server.url}/owt/")
+    wait_until(lambda: text(browser, "#health") == "ready", "the page to show something")
+    return browser
+
+
+def text(page: webdriver.Chrome, selector: str) -> str:
+    found = page.find_elements(By.CSS_SELECTOR, selector)
+    return " ".join(one.text for one in found)
+
+
+def complaints(page: webdriver.Chrome) -> list[str]:
+    return [entry["message"] for entry in page.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+
+
+def test_it_shows_a_call_while_it_is_there(server: Server, page: webdriver.Chrome, gate: Gate) -> None:
+    assert text(page, "#no-calls") == "None."
+    asked = Asking(server, WAIT, gate=str(gate))
+    wait_until(lambda: "running" in text(page, "#calls tbody"), "the call")
+    assert text(page, "#running") == "1"
+    assert "default" in text(page, "#processes tbody")
+    assert page.find_elements(By.CSS_SELECTOR, "#endpoints tbody tr")
+    gate.open()
+    assert asked.answer().text == "done"
+    wait_until(lambda: text(page, "#no-calls") == "None.", "the call to be gone")
+    assert not complaints(page)
+
+
+def test_a_call_is_stopped_by_two_strokes_that_are_not_one(server: Server, page: webdriver.Chrome, gate: Gate) -> None:
+    asked = Asking(server, WAIT, gate=str(gate))
+    button = wait_until(lambda: page.find_elements(By.CSS_SELECTOR, "#calls button"), "its button")[0]
+    page.execute_script("arguments[0].click(); arguments[0].click();", button)
+    assert button.text == "Really stop?"
+    assert not asked.answered
+    # By keyboard, and however often the page is brought up to date meanwhile.
+    page.find_element(By.TAG_NAME, "body").click()
+    wait_until(lambda: button.text == "Stop", "it to come to rest")
+    page.execute_script("arguments[0].focus()", button)
+    button.send_keys(Keys.ENTER)
+    before = page.execute_script("return document.querySelector('#calls .number + td').previousSibling.textContent")
+    wait_until(
+        lambda: text(page, "#calls tbody .number") != before and button.text == "Really stop?", "the page to go on"
+    )
+    assert page.switch_to.active_element == button
+    button.send_keys(Keys.ENTER)
+    assert asked.answer().status == 500
+    wait_until(lambda: "is told to end" in text(page, "#word"), "what the server says")
+    wait_until(lambda: text(page, "#no-calls") == "None.", "the call to be gone")
+    assert not complaints(page)
+
+
+def test_an_endpoint_is_dropped(server: Server, page: webdriver.Chrome) -> None:
+    server.run("def run(_): return 'x'\n# to be dropped\n")
+    wait_until(lambda: page.find_elements(By.CSS_SELECTOR, "#endpoints button"), "an endpoint")
+    count = len(page.find_elements(By.CSS_SELECTOR, "#endpoints button"))
+    button = page.find_elements(By.CSS_SELECTOR, "#endpoints button")[0]
+    button.send_keys(Keys.ENTER)
+    started = time.monotonic()
+    wait_until(lambda: time.monotonic() > started + 0.5, "the second stroke to count")
+    button.send_keys(Keys.ENTER)
+    wait_until(lambda: len(page.find_elements(By.CSS_SELECTOR, "#endpoints button")) == count - 1, "it to be dropped")
+
+
+def test_names_are_text(server: Server, page: webdriver.Chrome, gate: Gate) -> None:
+    name = "<img id=evil src=x>"
+    asked = Asking(server, f"{PAUSE}\npause({str(gate)!r})\ndef run(_): return 'x'\n", fn_name=name)
+    wait_until(lambda: name in text(page, "#calls tbody"), "the call")
+    assert not page.find_elements(By.ID, "evil")
+    gate.open()
+    assert asked.answer().status == 400
+    assert not complaints(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1100])
+def test_it_fits(server: Server, page: webdriver.Chrome, gate: Gate, tmp_path: Path, width: int, scheme: str) -> None:
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    asked = Asking(server, WAIT, "/a/rather/long/path", gate=str(gate), fn_name="run")
+    wait_until(lambda: "running" in text(page, "#calls tbody"), "the call")
+    wide = page.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+    colour = page.execute_script("return getComputedStyle(document.body).backgroundColor")
+    page.save_screenshot(str(tmp_path / f"status-{width}-{scheme}.png"))
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    gate.open()
+    assert asked.answer().text == "done"
+    assert wide[0] <= wide[1] <= max(width, 400)
+    assert (sum(json.loads(colour.replace("rgb(", "[").replace(")", "]"))) > 384) == (scheme == "light")
+
+
+def test_no_foreign_page_shows_it_or_asks_it(server: Server, browser: webdriver.Chrome, gate: Gate) -> None:
+    asked = Asking(server, WAIT, gate=str(gate))
+    gate.wait_reached()
+    (call,) = server.get("/owt/calls").json()
+    pages = server.dir / "pages"
+    pages.mkdir(exist_ok=True)
+    (pages / "attack.html").write_text(
+        f"""<!DOCTYPE html><title>waiting</title><iframe src="{server.url}/owt/"></iframe><script>
+        const url = '{server.url}/owt/';
+        const tries = [
+          fetch(url + 'calls').then(answer => answer.text()),
+          fetch(url + 'calls/{call["id"]}', {{method: 'DELETE'}}),
+          fetch(url + 'calls/{call["id"]}', {{method: 'DELETE', mode: 'no-cors'}}),
+          fetch(url + 'calls/{call["id"]}', {{method: 'POST', mode: 'no-cors'}}).then(() => Promise.reject()),
+          new Promise(settle => {{ const frame = document.querySelector('iframe');
+            frame.addEventListener('load', () => settle(!!frame.contentDocument)); }})
+            .then(seen => seen || Promise.reject()),
+        ];
+        Promise.allSettled(tries).then(all => {{ document.title = all.map(one => one.status[0]).join(''); }});
+        </script>"""
+    )
+    browser.get(f"http://evil.test:{server.port_of('port2')}/attack.html")
+    wait_until(lambda: browser.title != "waiting", "all to be tried")
+    assert browser.title == "rrrrr"
+    assert [one["id"] for one in server.get("/owt/calls").json()] == [call["id"]]
+    gate.open()
+    assert asked.answer().text == "done"
