@@ -176,7 +176,8 @@ void Call::show(Tally& tally, CallPlace place, CallSeen seen) {
 
 void Call::known() {
     std::lock_guard lock(mutex_);
-    sight_.name(asked.params.code_id, asked.params.fn_name);
+    // What is published is known by its name.
+    sight_.name(asked.params.code_id, asked.name.empty() ? asked.params.fn_name : asked.name);
 }
 
 void Call::load(bool begins) {
