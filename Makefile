@@ -168,8 +168,12 @@ endif
 
 quiet := $(if $(V),,-s)
 
+# nginx's makefile takes what a compiler that was killed has left for done.
+whole = find $1 -name '*.o' -empty -delete
+
 $(B)/$(SO) $(B)/hooks/$(SO): %/$(SO): %/tree/configured $(SOURCES)
 	@echo "building $@"
+	@$(call whole,$*/tree/objs)
 	@$(MAKE) $(quiet) -j$(JOBS) -C $*/tree -f objs/Makefile modules
 	@install -m 644 $*/tree/objs/$(SO) $@
 
@@ -181,6 +185,7 @@ $(B)/nginx: $(B)/tree/configured
 
 $(B)/static/nginx: $(B)/static/tree/configured $(SOURCES)
 	@echo "building $@"
+	@$(call whole,$(@D)/tree/objs)
 	@$(MAKE) $(quiet) -j$(JOBS) -C $(@D)/tree -f objs/Makefile binary
 	@install $(@D)/tree/objs/nginx $@
 
