@@ -76,7 +76,7 @@ void detach(Exchange& exchange, ngx_int_t rc) {
     worker->pool().cancel(exchange.call);
     worker->let_go({.place = exchange.place,
                     .location = location_conf(exchange.request).number,
-                    .failed = exchange.failed,
+                    .failed = exchange.failed && !exchange.stopped,
                     .outcome = ended(exchange, rc),
                     .seconds = std::chrono::duration<double>(Clock::now() - exchange.begun).count()});
 }

@@ -31,7 +31,7 @@ h2 span { font-weight: 400; }
 .bad { background: var(--bad-box); color: var(--bad); }
 .wait { background: var(--wait-box); color: var(--wait); }
 .flow { background: var(--flow-box); color: var(--flow); }
-#word { margin: .75rem 0 0; min-height: 1.5rem; color: var(--soft); font-size: .9375rem; overflow-wrap: anywhere; }
+#word { margin: .5rem 0 0; min-height: 1.5rem; color: var(--soft); font-size: .9375rem; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); gap: .75rem; margin: 1rem 0 0; }
 dl div { padding: .75rem 1rem; background: var(--box); border: 1px solid var(--edge); border-radius: .5rem; }
 dt { color: var(--soft); font-size: .8125rem; }
@@ -46,6 +46,7 @@ td { overflow-wrap: anywhere; }
 .mono { font: .875rem/1.5 ui-monospace, "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", monospace; }
 .act { text-align: right; width: 1%; white-space: nowrap; }
 .none { margin: 0; padding: .75rem 1rem; color: var(--soft); }
+.none:empty { display: none; }
 button { font: inherit; font-size: .875rem; font-weight: 600; padding: .1875rem .75rem; border-radius: .375rem;
   border: 1px solid var(--edge); background: var(--paper); color: var(--ink); cursor: pointer; }
 button:hover { border-color: var(--soft); }
@@ -63,7 +64,7 @@ a { color: var(--flow); }
   tr { padding: .5rem .875rem; }
   td { display: flex; gap: 1rem; justify-content: space-between; padding: .1875rem 0; text-align: right; width: auto; }
   td::before { content: attr(data-name); color: var(--soft); font: .875rem/1.6 system-ui, sans-serif; flex: none; }
-  td.act { justify-content: flex-end; }
+  td.act { justify-content: flex-end; width: auto; }
 }
 )";
 

@@ -447,12 +447,14 @@ def test_a_call_is_stopped(server: Server, gate: Gate, port: str) -> None:
     asked = Asking(server, WAIT, port=server.port_of(port), gate=str(gate))
     gate.wait_reached()
     call = one_call(server)
+    failed = sum(one["failed"] for one in state(server)["processes"])
     told = delete(server, f"/owt/calls/{call['id']}")
     assert (told.status_code, told.text) == (202, f"{call['id']} is told to end.\n")
     answer = asked.answer()
     assert answer.status == 500
     assert "stopped by whoever looks after this server" in answer.text
     quiet(server)
+    assert sum(one["failed"] for one in state(server)["processes"]) == failed
     again = delete(server, f"/owt/calls/{call['id']}")
     assert again.status_code == 404
     server.wait_log("the call is stopped, as its server's status was told")
@@ -564,8 +566,7 @@ def test_owt_ps_says_where_it_has_asked_in_vain(server: Server, start: Callable[
     plain = start("server { listen 127.0.0.1:{port}; location / { return 200 hello; } }")
     assert "is no location with owt_status: --path names it" in owt(plain, "ps").stderr
     gone = subprocess.run([str(ROOT / "bin/owt"), "ps", "--address", "127.0.0.1:1"], capture_output=True, text=True)
-    assert (gone.returncode, gone.stderr) == (1, "owt: cannot reach 127.0.0.1:1: Connection refused
-")
+    assert (gone.returncode, gone.stderr) == (1, "owt: cannot reach 127.0.0.1:1: Connection refused\n")
 
 
 # ---- a process that was killed in the middle of it -------------------------------------------------------------------
