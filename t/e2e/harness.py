@@ -28,6 +28,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import httpx
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("OWT_BUILD", ROOT / "build"))
@@ -176,6 +177,29 @@ def _undelayed(*arguments: Any, **options: Any) -> socket.socket:
 # httpx sends head and body apart, and the kernel would hold back the body for up to 40 ms. Newer ones do this themselves.
 socket.create_connection = _undelayed
 
+_getaddrinfo = socket.getaddrinfo
+
+
+def _localhost(host: Any, *arguments: Any, **options: Any) -> Any:
+    try:
+        return _getaddrinfo(host, *arguments, **options)
+    except OSError:
+        if host != "localhost":
+            raise
+        return _getaddrinfo("127.0.0.1", *arguments, **options)
+
+
+# A chroot may lack /etc/hosts. nginx, curl and Chromium know who that is; httpx and selenium do not.
+socket.getaddrinfo = _localhost
+
+
+def terminal() -> tuple[int, int]:
+    """A new terminal, its outer and its inner side; skips the test where there are none, as in a bare chroot."""
+    try:
+        return os.openpty()
+    except OSError as error:
+        pytest.skip(f"no terminals here: {error}")
+
 
 class Server:
     """nginx with `http` as the inside of its http block and `main` at its top level.
@@ -301,7 +325,7 @@ class Server:
     def _up(self) -> bool:
         if not self.running:
             raise RuntimeError(f"nginx did not start:\n{self.error_log}")
-        if not self.workers():
+        if not self.workers() or not self._all_forked():
             return False
         for port in self._ports.values():
             with socket.socket() as probe:
@@ -331,7 +355,12 @@ class Server:
         if failure:
             raise RuntimeError(f"reload failed: {failure[0]}")
         now = set(self.workers())
-        return bool(now) and not now & before
+        return bool(now) and not now & before and self._all_forked()
+
+    def _all_forked(self) -> bool:
+        """Whether the master has done what it was told: it blocks signals unless it waits for the next one."""
+        status = Path(f"/proc/{self.master}/status").read_text()
+        return re.search(r"^SigBlk:\t0+$", status, re.MULTILINE) is not None
 
     def wait_exit(self, timeout: float = 20) -> None:
         """Until nginx has ended by itself."""

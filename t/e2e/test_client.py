@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import pty
 import select
 import shlex
 import signal
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from gate import PAUSE, Gate
-from harness import ROOT, SLOW, Server, certificate, free_port, wait_until
+from harness import ROOT, SLOW, Server, certificate, free_port, terminal, wait_until
 from owt.client import CallError, Client
 
 LOGIN = f"me:{hashlib.sha256(b'hunter2').hexdigest()}"
@@ -556,9 +555,9 @@ def test_a_full_disk(server: Server, tmp_path: Path) -> None:
 
 
 def test_progress_is_shown_on_a_terminal(server: Server, tmp_path: Path) -> None:
-    screen, terminal = pty.openpty()
+    screen, inner = terminal()
     try:
-        process = begin(server, "--code", ENDLESS, "--arg", "file", str(tmp_path / "ended"), stderr=terminal)
+        process = begin(server, "--code", ENDLESS, "--arg", "file", str(tmp_path / "ended"), stderr=inner)
         assert process.stdout
         reader = threading.Thread(
             target=lambda file: [None for _ in iter(lambda: file.read(1 << 16), b"")], args=[process.stdout]
@@ -573,7 +572,7 @@ def test_progress_is_shown_on_a_terminal(server: Server, tmp_path: Path) -> None
         reader.join()
         process.stdout.close()
     finally:
-        os.close(terminal)
+        os.close(inner)
         os.close(screen)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness import BUILD, NGINX, PRELOAD, ROOT, free_port, linked_in, title, wait_until
+from harness import BUILD, NGINX, PRELOAD, ROOT, free_port, linked_in, terminal, title, wait_until
 from test_docs import HELLO, shell
 
 MODULE = "ngx_http_owt_module.so"
@@ -169,7 +169,7 @@ def test_who_forgets_the_code_is_told_this_port(running: Runs) -> None:
 def test_it_ends_with_its_terminal(before: list[str]) -> None:
     """Whether make is what the terminal was opened for, or a shell is in between."""
     port = free_port()
-    terminal, inner = os.openpty()
+    outer, inner = terminal()
     process = subprocess.Popen(
         ["setsid", "--ctty", *before, *make_run(port)],
         cwd=ROOT, env=environment(), stdin=inner, stdout=inner, stderr=inner,
@@ -178,8 +178,8 @@ def test_it_ends_with_its_terminal(before: list[str]) -> None:
     try:
         said = b""
         while b"-d name=owt" not in said:
-            said += os.read(terminal, 4096)
-        os.close(terminal)
+            said += os.read(outer, 4096)
+        os.close(outer)
         wait_until(lambda: refused(port), "nginx to end", 30)
     finally:
         process.kill()

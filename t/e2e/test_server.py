@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from harness import BUILD, NGINX, PRELOAD, ROOT, certificate, free_port, linked_in, title, wait_until
+from harness import BUILD, NGINX, PRELOAD, ROOT, certificate, free_port, linked_in, terminal, title, wait_until
 from owt.server import Server, ServerError
 
 pytestmark = [
@@ -158,7 +158,7 @@ def test_what_is_empty_in_the_environment_is_unset() -> None:
 @pytest.mark.parametrize("before", [[], ["sh", "-c", '"$@"; exit $?', "sh"], ["nohup"]])
 def test_it_ends_with_its_terminal(before: list[str], tmp_path: Path) -> None:
     """Which sends SIGHUP to the session's leader, and when that ends to the foreground's group."""
-    terminal, inner = os.openpty()
+    outer, inner = terminal()
     command = ["setsid", "--ctty", *before, *words("-v", "--port", "0", "--dir", tmp_path / "dir")]
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment(), stdin=inner, stdout=inner, stderr=subprocess.PIPE
@@ -171,7 +171,7 @@ def test_it_ends_with_its_terminal(before: list[str], tmp_path: Path) -> None:
             assert said
         pid = int((tmp_path / "dir/nginx.pid").read_text())
         try:
-            os.close(terminal)
+            os.close(outer)
             if before == ["nohup"]:
                 while b"reconfiguring" not in said:
                     said = process.stderr.readline()
