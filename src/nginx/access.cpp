@@ -10,7 +10,7 @@
 #include "nginx/answer.hpp"
 #include "nginx/conf.hpp"
 #include "nginx/state.hpp"
-#include "nginx/status.hpp"
+#include "nginx/view.hpp"
 
 namespace owt {
 
@@ -461,12 +461,6 @@ char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
         inner.name = outer.name;
     } else {
         inner.name = core->name;
-    }
-    if (core->noname && outer.status != Showing::nothing) {
-        inner.status = outer.status;
-        if (core->handler == nullptr) {
-            core->handler = show_status;
-        }
     }
     bool shows = inner.status != Showing::nothing;
     if (inner.owt != nullptr) {

@@ -7,21 +7,10 @@
 
 #include "call/call.hpp"
 #include "call/problem.hpp"
+#include "nginx/headers.hpp"
 #include "nginx/ngx.hpp"
 
 namespace owt {
-
-template <typename Visit>
-void each_header(ngx_list_t& list, Visit visit) {
-    for (ngx_list_part_t* part = &list.part; part != nullptr; part = part->next) {
-        auto* headers = static_cast<ngx_table_elt_t*>(part->elts);
-        for (ngx_uint_t i = 0; i < part->nelts; i++) {
-            if (headers[i].hash != 0) {
-                visit(headers[i]);
-            }
-        }
-    }
-}
 
 // The first of that name; empty if there is none.
 std::string_view find_header(ngx_list_t& list, std::string_view name);

@@ -5,7 +5,7 @@
 
 #include "call/path.hpp"
 #include "call/text.hpp"
-#include "nginx/answer.hpp"
+#include "nginx/headers.hpp"
 #include "nginx/state.hpp"
 
 namespace owt {

@@ -131,6 +131,7 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
     }
     ngx_conf_merge_msec_value(inner.timeout, outer.timeout, 0);
     ngx_conf_merge_size_value(inner.stream_buffer, outer.stream_buffer, 1024 * 1024);
+    merge_status(cf, outer, inner);
     try {
         char* result = merge_cache(cf, outer, inner);
         if (result == NGX_CONF_OK) {

@@ -13,6 +13,7 @@
 #include "nginx/state.hpp"
 #include "nginx/status_page.hpp"
 #include "nginx/survey.hpp"
+#include "nginx/view.hpp"
 #include "nginx/worker.hpp"
 
 namespace owt {
@@ -24,21 +25,6 @@ constexpr std::string_view text = "text/plain; charset=utf-8";
 constexpr std::string_view prometheus = "text/plain; version=0.0.4; charset=utf-8";
 constexpr std::string_view calls = "calls/";
 constexpr std::string_view endpoints = "endpoints/";
-
-// What of the status is asked for: what follows the location's own name.
-std::string_view view_of(ngx_http_request_t* request) {
-    switch (location_conf(request).status) {
-        case Showing::metrics:
-            return "metrics";
-        case Showing::health:
-            return "health";
-        default:
-            break;
-    }
-    std::string_view path = to_view(request->uri);
-    std::string_view location = to_view(location_conf(request).name);
-    return path.starts_with(location) ? path.substr(location.size()) : path;
-}
 
 const MainConf& main_of(ngx_http_request_t* request) {
     return *static_cast<MainConf*>(ngx_http_get_module_main_conf(request, ngx_http_owt_module));
@@ -244,6 +230,16 @@ char* set_status(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
     return NGX_CONF_OK;
 }
 
+void merge_status(ngx_conf_t* cf, const LocationConf& outer, LocationConf& inner) {
+    auto* core = static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
+    if (core->noname && outer.status != Showing::nothing) {
+        inner.status = outer.status;
+        if (core->handler == nullptr) {
+            core->handler = show_status;
+        }
+    }
+}
+
 ngx_int_t show_status(ngx_http_request_t* request) noexcept {
     try {
         ngx_int_t rc = judge(request);
@@ -256,10 +252,6 @@ ngx_int_t show_status(ngx_http_request_t* request) noexcept {
         ngx_log_error(NGX_LOG_ERR, request->connection->log, 0, "owt: %s", error.what());
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-}
-
-bool asks_for_health(ngx_http_request_t* request) {
-    return location_conf(request).status != Showing::nothing && view_of(request) == "health";
 }
 
 }  // namespace owt

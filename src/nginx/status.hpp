@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include "nginx/conf.hpp"
 #include "nginx/ngx.hpp"
 
 namespace owt {
@@ -12,10 +13,9 @@ constexpr const char* both_owt_and_status = "the location has both owt and owt_s
 
 // owt_status [metrics | health];
 char* set_status(ngx_conf_t* cf, ngx_command_t* command, void* conf) noexcept;
+// An if block in such a location shows what that does.
+void merge_status(ngx_conf_t* cf, const LocationConf& outer, LocationConf& inner);
 // The content handler.
 ngx_int_t show_status(ngx_http_request_t* request) noexcept;
-// Whether there is a process for each instance is no secret, and who balances a load sits elsewhere: the guard lets it
-// be asked.
-bool asks_for_health(ngx_http_request_t* request);
 
 }  // namespace owt

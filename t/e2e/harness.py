@@ -251,7 +251,7 @@ class Server:
         return [
             pid
             for pid, text in titles.items()
-            if text and "cache " not in text and (leaving or "shutting down" not in text)
+            if text.startswith("nginx: worker process") and (leaving or "shutting down" not in text)
         ]
 
     def workers_of(self, instance: str, leaving: bool = False) -> list[int]:
