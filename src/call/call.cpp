@@ -166,18 +166,25 @@ void Call::queue_again() {
     started_at_ = {};
 }
 
+namespace {
+
+// What is published is known by its name.
+const std::string& shown_name(const Call::Asked& asked) {
+    return asked.name.empty() ? asked.params.fn_name : asked.name;
+}
+
+}  // namespace
+
 void Call::show(Tally& tally, CallPlace place, CallSeen seen) {
-    const Params& params = asked.params;
-    seen.endpoint = endpoint_number(params.code_id);
-    params.fn_name.copy(seen.function.data(), seen.function.size() - 1);
+    seen.endpoint = endpoint_number(asked.params.code_id);
+    shown_name(asked).copy(seen.function.data(), seen.function.size() - 1);
     std::lock_guard lock(mutex_);
     sight_.show(tally, place, seen);
 }
 
 void Call::known() {
     std::lock_guard lock(mutex_);
-    // What is published is known by its name.
-    sight_.name(asked.params.code_id, asked.name.empty() ? asked.params.fn_name : asked.name);
+    sight_.name(asked.params.code_id, shown_name(asked));
 }
 
 void Call::load(bool begins) {

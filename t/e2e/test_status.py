@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -567,6 +568,24 @@ def test_owt_ps_says_where_it_has_asked_in_vain(server: Server, start: Callable[
     assert "is no location with owt_status: --path names it" in owt(plain, "ps").stderr
     gone = subprocess.run([str(ROOT / "bin/owt"), "ps", "--address", "127.0.0.1:1"], capture_output=True, text=True)
     assert (gone.returncode, gone.stderr) == (1, "owt: cannot reach 127.0.0.1:1: Connection refused\n")
+
+
+# ---- what is published -----------------------------------------------------------------------------------------------
+
+
+def test_what_is_published_is_seen_by_its_name(start: Callable[..., Server], tmp_path: Path, gate: Gate) -> None:
+    (tmp_path / "api/sub").mkdir(parents=True)
+    (tmp_path / "api/sub/slow.py").write_text(WAIT)
+    server = start(
+        "server { listen 127.0.0.1:{port}; location /owt/ { owt_status; } "
+        f"location /api/ {{ owt_root {tmp_path}/api; }} }}"
+    )
+    with ThreadPoolExecutor(1) as clients:
+        asked = clients.submit(server.get, f"/api/sub/slow?gate={gate}")
+        gate.wait_reached()
+        assert one_call(server)["function"] == "sub/slow"
+        gate.open()
+        assert asked.result().text == "done"
 
 
 # ---- a process that was killed in the middle of it -------------------------------------------------------------------
