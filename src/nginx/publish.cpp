@@ -65,6 +65,16 @@ Publication of_kind(ngx_conf_t* cf, Publication::Kind kind) {
     return publication;
 }
 
+// Null if it is one.
+char* set_directory(ngx_conf_t* cf, Publication& publication) {
+    publication.path = full_path(cf, arguments(cf)[1]);
+    const char* complaint = complain_of(publication.path, true);
+    return complaint == nullptr
+               ? nullptr
+               : fail(cf, publication.path + " " + complaint + ": name a directory with files of Python, as in \"" +
+                              std::string(to_view(arguments(cf)[0])) + " /srv/api;\"");
+}
+
 char* publish(ngx_conf_t* cf, LocationConf& location, Publication publication) {
     auto* core = static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
     auto* server = static_cast<ngx_http_core_srv_conf_t*>(ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module));
@@ -135,10 +145,8 @@ char* set_owt_root(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
         if (cf->args->nelts > 2) {
             return fail(cf, "wants a directory, and perhaps \"lazy\"");
         }
-        publication.path = full_path(cf, arguments(cf)[1]);
-        if (const char* complaint = complain_of(publication.path, true)) {
-            return fail(cf, publication.path + " " + complaint +
-                                ": name a directory with files of Python, as in \"owt_root /srv/api;\"");
+        if (char* failed = set_directory(cf, publication)) {
+            return failed;
         }
         if (to_view(core->name).ends_with('/')) {
             core->auto_redirect = 1;
@@ -155,12 +163,8 @@ char* set_owt_mcp(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
         if (cf->args->nelts > 2) {
             return fail(cf, "wants a directory, and perhaps \"lazy\"");
         }
-        if (cf->args->nelts == 2) {
-            publication.path = full_path(cf, arguments(cf)[1]);
-            if (const char* complaint = complain_of(publication.path, true)) {
-                return fail(cf, publication.path + " " + complaint +
-                                    ": name a directory with files of Python, as in \"owt_mcp /srv/api;\"");
-            }
+        if (char* failed = cf->args->nelts == 2 ? set_directory(cf, publication) : nullptr) {
+            return failed;
         }
         return publish(cf, *static_cast<LocationConf*>(conf), std::move(publication));
     } catch (const std::exception& error) {

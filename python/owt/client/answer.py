@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
+
+    from owt.client.address import Address
 
 #: Read at most so many bytes at a time; what has arrived is handed on at once.
 _PIECE = 1 << 16
@@ -134,3 +137,32 @@ def _problem(body: bytes) -> tuple[str, str]:
     if not isinstance(problem, dict):
         return "", ""
     return str(problem.get("type", "")), str(problem.get("detail", ""))
+
+
+def ask(
+    address: Address,
+    timeout: float | None,
+    method: str,
+    target: str,
+    headers: dict[str, str],
+    body: Iterable[bytes] | None = None,
+) -> Answer:
+    """Sends a request, and waits for the head of what is answered, seconds of silence at most. Raises CallError if no
+    answer comes, and what connecting raises (OSError).
+    """
+    connection = address.connection(timeout)
+    connection.connect()
+    try:
+        # Who refuses an upload need not read it to its end: the answer says why.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, address.target(target), body, headers)
+        return Answer(connection, connection.getresponse())
+    except TimeoutError as error:
+        connection.close()
+        raise CallError(f"{TOO_LONG}, {timeout:g} s") from error
+    except (http.client.HTTPException, OSError) as error:
+        connection.close()
+        raise CallError(f"the server sent no answer: {error or type(error).__name__}") from error
+    except BaseException:
+        connection.close()
+        raise

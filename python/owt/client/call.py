@@ -8,16 +8,14 @@ done only where the source is larger than they are, so that an upload is never s
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from owt.client.address import Address
-from owt.client.answer import PROBLEM, TOO_LONG, Answer, CallError
+from owt.client.answer import PROBLEM, Answer, ask
 from owt.client.form import Form, Upload
 
 #: What the server takes as its own: no argument can be sent as a field of such a name.
@@ -128,22 +126,7 @@ class Call:
         if self.method != "GET":
             headers["Content-Type"], length, body = form.body()
             headers["Content-Length"] = str(length)
-        connection = address.connection(self.timeout)
-        connection.connect()
-        try:
-            # Who refuses an upload need not read it to its end: the answer says why.
-            with suppress(BrokenPipeError, ConnectionResetError):
-                connection.request(self.method, address.target(self.target(form)), body, headers)
-            return Answer(connection, connection.getresponse())
-        except TimeoutError as error:
-            connection.close()
-            raise CallError(f"{TOO_LONG}, {self.timeout:g} s") from error
-        except (http.client.HTTPException, OSError) as error:
-            connection.close()
-            raise CallError(f"the server sent no answer: {error or type(error).__name__}") from error
-        except BaseException:
-            connection.close()
-            raise
+        return ask(address, self.timeout, self.method, self.target(form), headers, body)
 
 
 class Client:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from urllib.parse import quote
 
 from owt.client.address import PORT, Address
-from owt.client.answer import PROBLEM, TOO_LONG, Answer, CallError
+from owt.client.answer import PROBLEM, Answer, CallError, ask
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,17 +70,7 @@ class Status:
     def _ask(self, method: str, what: str) -> Answer:
         headers = {"User-Agent": "owt", "X-Owt": "1", **self._address.headers, **self._headers}
         headers |= {"Accept": f"{PROBLEM}, */*;q=0.9", "Connection": "close"}
-        connection = self._address.connection(self._timeout)
-        connection.connect()
-        try:
-            connection.request(method, self._address.target(self._path + what), headers=headers)
-            answer = Answer(connection, connection.getresponse())
-        except TimeoutError as error:
-            connection.close()
-            raise CallError(f"{TOO_LONG}, {self._timeout:g} s") from error
-        except (http.client.HTTPException, OSError) as error:
-            connection.close()
-            raise CallError(f"the server sent no answer: {error or type(error).__name__}") from error
+        answer = ask(self._address, self._timeout, method, self._path + what, headers)
         if not answer.ok:
             raise answer.error()
         return answer

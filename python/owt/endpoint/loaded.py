@@ -310,6 +310,21 @@ def _form(call: Call) -> bytes:
     return b"" if body.lstrip().startswith(b"{") else body
 
 
+def found_or_loaded(code_id: str, load: Callable[[], Endpoint], what: str) -> Endpoint:
+    """The endpoint, loaded by load if it is not there, once for all threads that ask for it; what is its name in a
+    message. For who waits on a thread of his own. Raises Refusal where it would wait for itself, and what load raises.
+    """
+    while True:
+        found = endpoints.get(code_id)
+        if found is not None:
+            return found
+        with loading.Claim(endpoint.PREFIX + code_id) as other:
+            if other is None:
+                return endpoints.get(code_id) or load()
+            if not other.wait():
+                raise Refusal(500, "not-loaded", f"{what} is being loaded, and waits for itself.")
+
+
 def forget_failed(code_id: str) -> None:
     """Lets go of what showing a failed load's traceback needed."""
     if code_id not in endpoints:

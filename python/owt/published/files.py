@@ -91,15 +91,7 @@ def load(path: str) -> loaded.Endpoint:
     """The endpoint of a published file, loaded if it is not. Raises Refusal (404) if nothing is published at path, and
     whatever loading it raises.
     """
-    while True:
-        found = loaded.endpoints.get(path)
-        if found is not None:
-            return found
-        with loading.Claim(endpoint.PREFIX + path) as other:
-            if other is None:
-                return loaded.endpoints.get(path) or _load(_find(path))
-            if not other.wait():
-                raise Refusal(500, "not-loaded", f"{path} is being loaded, and waits for itself.")
+    return loaded.found_or_loaded(path, lambda: _load(_find(path)), path)
 
 
 # ---- one file

@@ -22,12 +22,11 @@ from urllib.parse import unquote_to_bytes
 
 from werkzeug.datastructures import FileStorage, Headers
 
-from owt import endpoint
 from owt.answer import chunks, foreign
 from owt.answer.cannot import mimetype_of
 from owt.answer.response import File, Later, Stream, coerce
 from owt.asked.wanted import shown
-from owt.endpoint import loaded, loading
+from owt.endpoint import loaded
 from owt.process import borrowed, failure
 from owt.process.refusal import Refusal
 from owt.published import answers
@@ -209,18 +208,7 @@ def _python(arguments: Object) -> tuple[Tool, Object]:
 
 def _loaded(code_id: str, source: bytes) -> loaded.Endpoint:
     """The endpoint with this source, loaded if it is not."""
-    while True:
-        found = loaded.endpoints.get(code_id)
-        if found is not None:
-            return found
-        with loading.Claim(endpoint.PREFIX + code_id) as other:
-            if other is None:
-                found = loaded.endpoints.get(code_id)
-                if found is None:
-                    found = loaded.load_source(code_id, source)
-                return found
-            if not other.wait():
-                raise Refusal(500, "not-loaded", "The code is being loaded, and waits for itself.")
+    return loaded.found_or_loaded(code_id, lambda: loaded.load_source(code_id, source), "The code")
 
 
 def _with_files(parameter: Parameter, value: Any) -> Any:
