@@ -110,8 +110,11 @@ def asynchronous(code_id: str, fn_name: str) -> None:
     """Says that an endpoint's function is a coroutine function or an asynchronous generator function: its calls come
     to ``take`` from now on."""
 
+def replaced(code_id: str) -> None:
+    """Another endpoint answers in this name: which of its functions are ``asynchronous`` has to be said anew."""
+
 def forget(code_id: str) -> None:
-    """This endpoint is dropped: its calls do not come to ``take`` any more."""
+    """This endpoint is dropped: it is no longer loaded, and its calls do not come to ``take`` any more."""
 
 def has(code_id: str) -> None:
     """Says that this endpoint is loaded, until ``forget``."""

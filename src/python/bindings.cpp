@@ -555,6 +555,11 @@ OWT_MODULE(_owt, module) {
             LoopQueue::get().know(code_id, fn_name);
         }
     });
+    module.def("replaced", [](const std::string& code_id) {
+        if (in_worker()) {
+            LoopQueue::get().forget(code_id);
+        }
+    });
     module.def("forget", [](const std::string& code_id) {
         if (in_worker()) {
             LoopQueue::get().forget(code_id);

@@ -23,6 +23,7 @@ bridge.loop_came_back = lambda: None
 bridge.functions = set()
 bridge.asynchronous = lambda *function: bridge.functions.add(function)
 bridge.forget = lambda code_id: None
+bridge.replaced = lambda code_id: None
 bridge.versions = {}
 bridge.answers = lambda file, version: bridge.versions.update({file: version})
 bridge.changes = lambda file: bridge.versions.pop(file, None)

@@ -186,9 +186,8 @@ def _replace(file: File, made: loaded.Endpoint, version: str) -> None:
 
 
 def _announce(made: loaded.Endpoint) -> None:
-    """What was known of the file's functions may not be so any more."""
-    _owt.forget(made.code_id)
-    loaded.tell(made.code_id)
+    """Which of the file's functions are asynchronous may be others now."""
+    _owt.replaced(made.code_id)
     for name, function in list(made.functions.items()):
         if function.asynchronous:
             loaded.announce(made.code_id, name)
