@@ -62,6 +62,7 @@ need_run += jo                     # JSON in a shell, in the examples
 
 need_test += libcmocka-dev         # unit tests
 need_test += python3-pytest        # tests against a real nginx
+need_test += python3-pytest-xdist  # as many of them at a time as there are processors
 need_test += python3-httpx         # their HTTP client
 need_test += python3-h2            # HTTP/2 for it
 need_test += openssl               # certificates for the TLS tests
@@ -326,7 +327,7 @@ ifneq ($(TESTS),)
 	@$(pytest) $(TESTS)
 else
 	@$(MAKE) unit
-	@$(pytest) $(wildcard t/python) t/e2e t/browser
+	@$(pytest) -n $(JOBS) --dist loadfile $(wildcard t/python) t/e2e t/browser
 endif
 
 # What knows neither nginx nor Python.

@@ -658,6 +658,7 @@ def test_a_mistake_is_told_with_its_line(mistake: str) -> None:
 def test_a_reload_with_a_mistake_leaves_all_as_it_was(start: Callable[..., Server]) -> None:
     server = start(both())
     server.expect(r"\[emerg\].*serves nothing")
+    wait_workers(server, default=1, model=1, quick=2)
     before = server.workers()
     server.write_conf("owt_instance nobody { }\n")
     with pytest.raises(RuntimeError, match="serves nothing"):
