@@ -8,6 +8,7 @@ weakly: most can, lists and dictionaries cannot).
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import sys
@@ -176,8 +177,13 @@ def _load(thing: _Thing, load: Callable[[], T], idle: float | None) -> T:
 def _loaded(thing: _Thing, load: Callable[[], T]) -> T:
     try:
         value = load()
-    except TypeError as error:
-        if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # it has not begun
+    except Exception as error:
+        if not (inspect.isroutine(load) or isinstance(load, type | functools.partial)):  # a model may be called as well
+            error.add_note(
+                f"keep({thing.name!r}, ...) has called what it was given, {_short(load)}. Where that is the model:"
+                " keep(name, load), without parentheses, or keep(name, lambda: load(...))"
+            )
+        elif isinstance(error, TypeError) and (begun := error.__traceback__) is not None and begun.tb_next is None:
             error.add_note(f"keep calls it without arguments: keep({thing.name!r}, lambda: {_called(load)}(...))")
         raise
     if inspect.iscoroutine(value):

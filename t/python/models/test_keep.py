@@ -290,6 +290,18 @@ def test_what_cannot_be_kept():
     with pytest.raises(TypeError, match="missing 1 required positional argument") as raised:
         keep("a", sized)
     assert "keep calls it without arguments: keep('a', lambda: sized(...))" in raised.value.__notes__
+    assert len(raised.value.__notes__) == 1
+
+    class Model:
+        def __call__(self, text):
+            return text
+
+    with pytest.raises(TypeError) as raised:
+        keep("a", Model())
+    assert "has called what it was given, a value of type Model. Where that is the model" in raised.value.__notes__[0]
+    with pytest.raises(ZeroDivisionError) as failed:
+        keep("a", lambda: 1 / 0)
+    assert not hasattr(failed.value, "__notes__")
     with pytest.raises(TypeError, match=r"keep\(\['a'\], ...\): the name is a key.*a tuple of such"):
         keep(["a"], Thing)
     for idle in (-1, "30m", float("nan"), timedelta(1)):
