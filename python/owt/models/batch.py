@@ -59,9 +59,9 @@ def batch(*given: Any, **named: Any) -> Batched | Callable[[_Function], Batched]
     ``@batch``, ``@batch(max_size=8)``, ``batch(predict, max_size=8)``: without a function it is a decorator. Raises
     TypeError for what cannot be called with lists: a generator function, ``*args``, ``**kwargs``, no parameters at all.
     """
-    functions, sizes = (given[:1], given[1:]) if given and not isinstance(given[0], int | float) else ((), given)
+    decorates = not given or isinstance(given[0], int | float)
     try:
-        bound = _SIZES.bind(*sizes, **named)
+        bound = _SIZES.bind(*given[not decorates :], **named)
     except TypeError as error:
         raise TypeError(f"batch(fn{str(_SIZES).replace('(', ', ')} {error}") from None
     bound.apply_defaults()
@@ -70,9 +70,9 @@ def batch(*given: Any, **named: Any) -> Batched | Callable[[_Function], Batched]
         raise ValueError(f"batch(max_size={max_size!r}): max_size is how many items a batch has at most, 1 or more")
     if not isinstance(max_wait, int | float) or not max_wait >= 0:
         raise ValueError(f"batch(max_wait={max_wait!r}): max_wait is a number of seconds, as 0.002")
-    for fn in functions:
-        return Batched(fn, max_size, max_wait)
-    return functools.partial(Batched, max_size=max_size, max_wait=max_wait)
+    if decorates:
+        return functools.partial(Batched, max_size=max_size, max_wait=max_wait)
+    return Batched(given[0], max_size, max_wait)
 
 
 _SIZES = Signature(
