@@ -118,6 +118,14 @@ def test_an_idle_thing_goes_and_its_memory(start: Callable[..., Server]) -> None
     assert rss(pid) - before < SIZE / 2
 
 
+def test_what_is_kept_for_ever_keeps_nothing_else(server: Server) -> None:
+    code = "from owt import keep\ndef run(_, name, idle: float): return keep(name, lambda: name, idle=idle)\n"
+    assert server.run(code, name="for ever", idle="inf").text == "for ever"
+    assert server.run(code, name="long", idle="1e12").text == "long"
+    assert server.run(code, name="short", idle="0.05").text == "short"
+    server.wait_log(r"dropped as idle: keep\('short'\)")
+
+
 def test_what_a_stream_has_asked_for_stays(start: Callable[..., Server], tmp_path: Path) -> None:
     server = start(one_process())
     gate = Gate(tmp_path)
@@ -335,6 +343,24 @@ def clients(server: Server, count: int) -> Iterator[Callable[..., list[str]]]:
         )
 
 
+@pytest.mark.parametrize(
+    "run",
+    [
+        "run = batch(predict, max_size=4, max_wait=20)",
+        "run = batch(max_size=4, max_wait=20)(predict)",
+        "class Model:\n    predict = batch(lambda self, x: predict(x), 4, 20)\n"
+        "model = Model()\ndef run(_, x): return model.predict(int(x))",
+        "import asyncio\n@batch(max_size=4, max_wait=20)\nasync def later(xs): return predict(xs)\n"
+        "async def main(x): return await later(x)\n"
+        "def run(_, x: int): return asyncio.run(main(x))",
+    ],
+)
+def test_the_ways_to_write_a_batch(server: Server, run: str) -> None:
+    code = f"from owt import batch\ndef predict(x: list[int]): return [n * n + 100 * len(x) for n in x]\n{run}\n"
+    with clients(server, 4) as ask:
+        assert ask(code) == ["400", "401", "404", "409"]
+
+
 @pytest.mark.parametrize("kind", ["", "async "])
 @pytest.mark.parametrize(
     "run",
@@ -414,7 +440,7 @@ def test_errors_of_a_batch_and_of_one_item(server: Server) -> None:
     assert fine == "0"
     assert "ValueError: not one" in wrong
     assert "RuntimeError: the whole batch" in server.run(code, fn_name="all", x=1).text
-    assert "less is batched, and returned 0 results for 1 items" in server.run(code, fn_name="less", x=1).text
+    assert "less is batched, and returned 0 results for 1 item: " in server.run(code, fn_name="less", x=1).text
     assert "what is batched does not stream" in server.run(code, fn_name="stream", x=1).text
 
 

@@ -114,7 +114,15 @@ _WORDS: dict[type[BaseException], tuple[tuple[str, str], ...]] = {
         ),
         (
             "Working outside of request context",
-            "A thread has no request of its own: read what it needs before it starts, and give it that.",
+            "A thread has no request of its own: read what it needs before it starts, and give it that. What is batched"
+            " takes a list of them, as its first parameter, requests.",
+        ),
+    ),
+    AttributeError: (
+        (
+            "on <module '__main__'",
+            "It was pickled by a program that defined it itself. Put it into a module that both import; or define it"
+            " here, and say before it is read: import __main__; __main__.NAME = NAME",
         ),
     ),
     EOFError: (

@@ -8,6 +8,7 @@ word a convention of model servers: a client that sees it knows that nothing was
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import threading
 from collections import deque
@@ -45,13 +46,15 @@ def done() -> str:
 
 
 def response(
-    generator: Callable[..., Iterable[str] | AsyncIterable[str]], *args: Any, **kwargs: Any
+    generator: Callable[..., Iterable[str] | AsyncIterable[str]] | Iterable[str] | AsyncIterable[str],
+    *args: Any,
+    **kwargs: Any,
 ) -> tuple[Iterator[str] | AsyncIterator[str], dict[str, str]]:
     """What an adaptor returns to stream the events that ``generator(*args, **kwargs)`` yields.
 
-    ``done()`` follows them unless the generator yields it itself.
+    ``done()`` follows them unless the generator yields it itself. A generator that has been called will do as well.
     """
-    events = generator(*args, **kwargs)
+    events = generator(*args, **kwargs) if callable(generator) else generator
     headers = {"Content-Type": "text/event-stream"}
     return (_ended_later(events) if isinstance(events, AsyncIterable) else _ended(events)), headers
 
@@ -92,8 +95,15 @@ class Produced(Generic[T]):
 
     def __init__(self, fn: Callable[[Callable[[T], None]], object]) -> None:
         self._channel: _Channel[T] = _Channel()
-        if not callable(fn) or asyncio.iscoroutinefunction(fn):
-            raise TypeError(f"produced(fn) wants a plain function fn(put), got {fn!r}")
+        if not callable(fn):
+            raise TypeError(f"produced(fn) wants a plain function fn(put), not called yet, got {fn!r}")
+        if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+            raise TypeError(f"produced(fn) wants a function that calls put, and {_name(fn)} yields: {_STREAMS}")
+        if inspect.iscoroutinefunction(fn):
+            raise TypeError(
+                f"produced(fn) wants a plain function fn(put), and {_name(fn)} is async: what is async yields,"
+                " and needs no thread"
+            )
         self._fn: Callable[[Callable[[T], None]], object] | None = fn
 
     def __iter__(self) -> Produced[T]:
@@ -138,6 +148,13 @@ class Produced(Generic[T]):
         self.close()
 
 
+_STREAMS = "a generator streams as it is, return it"
+
+
+def _name(fn: object) -> str:
+    return getattr(fn, "__name__", type(fn).__name__)
+
+
 def _from_elsewhere(loop: asyncio.AbstractEventLoop, tell: Callable[[], object]) -> None:
     with suppress(RuntimeError):  # it has ended
         loop.call_soon_threadsafe(tell)
@@ -158,7 +175,13 @@ class _Channel(Generic[T]):
         """On the thread that produces."""
         error: BaseException | None = None
         try:
-            fn(self.put)
+            returned = fn(self.put)
+            if inspect.isgenerator(returned) or inspect.iscoroutine(returned) or inspect.isasyncgen(returned):
+                kind = type(returned).__name__
+                raise TypeError(
+                    f"produced(fn) wants a function that calls put, and returns when it is done: this one"
+                    f" returned a {kind}, which nobody runs: {_STREAMS}"
+                )
         except Cancelled:
             pass  # from put(), so that nobody is there to be told
         except BaseException as raised:

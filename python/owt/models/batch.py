@@ -11,6 +11,7 @@ import asyncio
 import collections.abc
 import functools
 import inspect
+import os
 import re
 import threading
 import time
@@ -21,8 +22,10 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
 from inspect import Parameter, Signature
+from pathlib import Path
 from threading import get_ident
-from typing import Any, overload
+from types import FunctionType, NoneType, UnionType
+from typing import Annotated, Any, Optional, Union, overload
 
 from owt.models import keep
 from owt.models.twins import twin
@@ -30,20 +33,22 @@ from owt.process import waiting
 
 #: A thread that runs batches ends when none has come for so long (seconds).
 IDLE = 30.0
+#: No lock waits for longer at once (seconds): what is too long for the system is an error.
+LONGEST = 3600.0
 
 _Function = Callable[..., Any]
 _Row = tuple[Any, ...]
 
 
 @overload
-def batch(max_size: _Function, /) -> Batched: ...
+def batch(fn: _Function, /, max_size: int = 32, max_wait: float = 0.002) -> Batched: ...
 
 
 @overload
 def batch(max_size: int = 32, max_wait: float = 0.002) -> Callable[[_Function], Batched]: ...
 
 
-def batch(max_size: int | _Function = 32, max_wait: float = 0.002) -> Batched | Callable[[_Function], Batched]:
+def batch(*given: Any, **named: Any) -> Batched | Callable[[_Function], Batched]:
     """Decorates a function that takes lists, one for each parameter, and returns a list; callers pass one item.
 
     A batch has at most ``max_size`` items, and its first one waits at most ``max_wait`` seconds for others. The call
@@ -51,16 +56,31 @@ def batch(max_size: int | _Function = 32, max_wait: float = 0.002) -> Batched | 
     thread meanwhile. An exception among the results is raised to the caller whose item it stands for, one that the
     function raises to all of the batch. A default value stands for an item that was not given.
 
-    ``@batch`` alone takes the default values. Raises TypeError for what cannot be called with lists: a generator
-    function, ``*args``, ``**kwargs``, no parameters at all.
+    ``@batch``, ``@batch(max_size=8)``, ``batch(predict, max_size=8)``: without a function it is a decorator. Raises
+    TypeError for what cannot be called with lists: a generator function, ``*args``, ``**kwargs``, no parameters at all.
     """
-    if callable(max_size):
-        return Batched(max_size, 32, max_wait)
+    decorates = not given or isinstance(given[0], int | float)
+    try:
+        bound = _SIZES.bind(*given[not decorates :], **named)
+    except TypeError as error:
+        raise TypeError(f"batch(fn{str(_SIZES).replace('(', ', ')} {error}") from None
+    bound.apply_defaults()
+    max_size, max_wait = bound.arguments["max_size"], bound.arguments["max_wait"]
     if not isinstance(max_size, int) or max_size < 1:
         raise ValueError(f"batch(max_size={max_size!r}): max_size is how many items a batch has at most, 1 or more")
-    if not max_wait >= 0:
-        raise ValueError(f"batch(max_wait={max_wait!r}): max_wait is a number of seconds")
-    return functools.partial(Batched, max_size=max_size, max_wait=max_wait)
+    if not isinstance(max_wait, int | float) or not max_wait >= 0:
+        raise ValueError(f"batch(max_wait={max_wait!r}): max_wait is a number of seconds, as 0.002")
+    if decorates:
+        return functools.partial(Batched, max_size=max_size, max_wait=max_wait)
+    return Batched(given[0], max_size, max_wait)
+
+
+_SIZES = Signature(
+    [
+        Parameter("max_size", Parameter.POSITIONAL_OR_KEYWORD, default=32),
+        Parameter("max_wait", Parameter.POSITIONAL_OR_KEYWORD, default=0.002),
+    ]
+)
 
 
 class Batched:
@@ -85,7 +105,7 @@ class Batched:
         self._asynchronous = _is_asynchronous(fn)
         self._queue = _Queue(max_size, max_wait)
         self._task: asyncio.Task[None] | None = None
-        self.__signature__ = _for_one(self._whole)
+        self.__signature__ = _for_one(_read(fn, self._whole))
         self.later = self._make_later()
         weakref.finalize(self, self._queue.close).atexit = False
 
@@ -111,11 +131,21 @@ class Batched:
         """As a method: each instance has batches of its own."""
         if instance is None:
             return self
-        bound = Batched(self._fn.__get__(instance, owner), *self._sizes)
-        made: Batched = vars(instance).setdefault(self._name, bound)
+        methods = _methods_of(instance)
+        made = methods.get(self) if methods is not None else None
+        if made is None:
+            with _binding:
+                methods = _methods_of(instance)
+                if methods is None:
+                    methods = _give_methods(instance, self._name)
+                made = methods.get(self)
+                if made is None:
+                    made = methods[self] = Batched(self._fn.__get__(instance, owner), *self._sizes)
         return made
 
-    def __reduce__(self) -> str:
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        if not isinstance(self._fn, FunctionType):
+            return Batched, (self._fn, *self._sizes)
         # Found by its name, as the function would be.
         name: str = self.__qualname__  # type: ignore[attr-defined]
         return name
@@ -147,7 +177,8 @@ class Batched:
         context = Context()  # neither is any call's own
         try:
             if self._asynchronous:
-                loop = item.loop or loop_of_calls()
+                # Not the caller's, which ends with its asyncio.run(), while others' items are in the batch.
+                loop = loop_of_calls()
                 loop.call_soon_threadsafe(self._begin, loop, context=context)
             else:
                 arguments = weakref.ref(self), self._queue
@@ -199,19 +230,31 @@ class Batched:
 
     def _results(self, returned: Any, count: int) -> list[Any]:
         """As many as there are items. Raises TypeError or ValueError for whatever else the function returned."""
-        wanted = f"return a list with one result for each of the {count} items"
+        items = "the item" if count == 1 else f"each of the {count} items"
+        wanted = f"return a list with one result for {items}"
         kind = type(returned).__name__
         if _is_stream(returned):
             raise TypeError(f"{self._name} is batched, and returned a {kind}: a batch is answered whole; {wanted}")
         try:
-            if isinstance(returned, str | bytes | bytearray | dict | set | frozenset):
+            if isinstance(returned, _NO_LISTS) or hasattr(returned, "columns"):
                 raise TypeError
             found = len(returned)
             results = list(returned)
         except TypeError:
-            raise TypeError(f"{self._name} is batched, and returned {kind}: {wanted}") from None
-        if found != count:
-            raise ValueError(f"{self._name} is batched, and returned {found} results for {count} items: {wanted}")
+            raise TypeError(f"{self._name} is batched, and returned {kind}: {wanted}{_advice(returned)}") from None
+        if found != count or len(results) != count:
+            how_many = "1 item" if count == 1 else f"{count} items"
+            several = ""
+            if all(_length(result) == count for result in results) and found:
+                several = (
+                    f" (each of the {found} has {count}: list(zip(*results)) has one for each item)"
+                    if found > 1
+                    else f" (it holds one that has {count}: return results[0])"
+                )
+            raise ValueError(
+                f"{self._name} is batched, and returned {found} result{'s' * (found != 1)} for {how_many}:"
+                f" {wanted}{several}"
+            )
         return [self._refuse(result) if _is_stream(result) else result for result in results]
 
     def _refuse(self, result: Any) -> TypeError:
@@ -318,10 +361,54 @@ def _settle_all(pairs: list[tuple[_Awaited, Any]]) -> None:
         item.settle(result)
 
 
+# ---- methods
+
+
+class _Methods(dict["Batched", "Batched"]):
+    """The batched methods of an instance, in its ``__dict__``; a copy of it, or a pickle, has none of them."""
+
+    def __init__(self, owner: object = None) -> None:
+        super().__init__()
+        self.owner = owner
+
+    def __deepcopy__(self, memo: object) -> _Methods:
+        return _Methods()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Methods, ()
+
+
+_METHODS = "_owt_batched"
+_binding = threading.RLock()
+
+
+def _methods_of(instance: Any) -> _Methods | None:
+    found = getattr(instance, "__dict__", {}).get(_METHODS)
+    return found if isinstance(found, _Methods) and found.owner is instance else None
+
+
+def _give_methods(instance: Any, name: str) -> _Methods:
+    methods = _Methods(instance)
+    if isinstance(instance, type):
+        setattr(instance, _METHODS, methods)
+    elif isinstance(space := getattr(instance, "__dict__", None), dict):
+        space[_METHODS] = methods  # past a __setattr__ that allows nothing
+    else:
+        raise TypeError(
+            f"{name} is batched, and {type(instance).__name__} has __slots__, which leave no room for the batches of an"
+            f" instance: add '__dict__' to them, or have one predict = batch(instance.method) of a method that is not"
+            " batched"
+        )
+    return methods
+
+
 class _Batch:
     """Stands for a batch that runs, for what it uses."""
 
     __slots__ = ("__weakref__",)
+
+
+_queues: weakref.WeakSet[_Queue] = weakref.WeakSet()
 
 
 class _Queue:
@@ -331,12 +418,18 @@ class _Queue:
         self.max_size = max_size
         self.max_wait = max_wait
         self.items: deque[_Item] = deque()
+        self.batch: _Batch | None = None
+        self._closed = False
+        self.renew()
+        _queues.add(self)
+
+    def renew(self) -> None:
+        """Nobody serves it yet; in a child that was forked, not any more."""
+        self.items.clear()
         #: Of the thread that runs batches.
         self.thread = 0
-        self.batch: _Batch | None = None
         self._changed = threading.Condition()
         self._served = False
-        self._closed = False
         #: Told that a batch is full, on its loop.
         self._full: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
@@ -371,7 +464,7 @@ class _Queue:
                         return []
                 end = self.items[0].at + self.max_wait
                 while len(self.items) < self.max_size and (left := end - time.monotonic()) > 0:
-                    self._changed.wait(left)
+                    self._changed.wait(min(left, LONGEST))
                 if taken := self._take():
                     return taken
 
@@ -416,21 +509,26 @@ class _Queue:
                 with suppress(RuntimeError):
                     item.loop.call_soon_threadsafe(item.settle, twin(error))
             else:
-                item.settle(RuntimeError(f"the event loop that runs the batch has ended: {error!r}"))
+                item.settle(RuntimeError(f"what runs the batch has ended: {error!r}"))
 
 
 def _serve(reference: weakref.ref[Batched], queue: _Queue) -> None:
     """Runs batches, and keeps the function alive only while it does."""
     queue.thread = get_ident()
-    while items := queue.take():
-        batched = reference()
-        if batched is None:
-            return  # and who waited is gone too
-        queue.batch = _Batch()
-        Context().run(batched._run, items)
-        queue.batch = None
-        items = []
-        del batched
+    items: list[_Item] = []
+    try:
+        while items := queue.take():
+            batched = reference()
+            if batched is None:
+                return  # and who waited is gone too
+            queue.batch = _Batch()
+            Context().run(batched._run, items)
+            queue.batch = None
+            items = []
+            del batched
+    except BaseException as error:
+        queue.fail(error, items)
+        raise
 
 
 # ---- where coroutine functions run
@@ -449,8 +547,21 @@ def _own_loop() -> asyncio.AbstractEventLoop:
         return _own[0]
 
 
-#: The loop for a coroutine function that a thread calls first.
+#: The loop that coroutine functions run on.
 loop_of_calls: Callable[[], asyncio.AbstractEventLoop] = _own_loop
+
+
+def _after_fork() -> None:
+    """In a child: no thread runs batches, none a loop, and none holds a lock."""
+    global loop_of_calls, _binding, _own_lock
+    _binding, _own_lock = threading.RLock(), threading.Lock()
+    _own.clear()
+    loop_of_calls = _own_loop
+    for queue in list(_queues):
+        queue.renew()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 # ---- signatures
@@ -458,7 +569,8 @@ loop_of_calls: Callable[[], asyncio.AbstractEventLoop] = _own_loop
 
 def _signature(fn: _Function, name: str) -> Signature:
     if not callable(fn):
-        raise TypeError(f"batch(...) decorates a function, got {fn!r}")
+        under = f": put it under @{type(fn).__name__}" if isinstance(fn, classmethod) else ""
+        raise TypeError(f"batch(...) decorates a function, got {fn!r}{under}")
     called = getattr(fn, "__call__", None)  # noqa: B004 - an object may be a function too
     for one in (fn, called):
         if inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one):
@@ -474,7 +586,10 @@ def _signature(fn: _Function, name: str) -> Signature:
         ) from None
     variadic = [p for p in signature.parameters.values() if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if variadic or not signature.parameters:
-        raise TypeError(f"{name}{signature} is called with one list for each parameter, so it has to name them")
+        raise TypeError(
+            f"{name}{signature} is called with one list for each parameter, so it has to name them (a decorator that"
+            " wraps it tells them with @functools.wraps)"
+        )
     return signature
 
 
@@ -493,7 +608,38 @@ _LISTS = (
     collections.abc.Collection,
     collections.abc.Iterable,
 )
+#: What nobody takes for a list: it says what an item is.
+_ITEMS = (int, float, bool, str, bytes, Path)
 _list_text = re.compile(r"\s*(?:\w+\.)*(?:[Ll]ist|Sequence|MutableSequence|Collection|Iterable)\[(.*)\]\s*", re.DOTALL)
+
+
+#: What says of itself how long it is, and holds something else than results, one after the other.
+_NO_LISTS = (str, bytes, bytearray, set, frozenset, collections.abc.Mapping)
+
+
+def _advice(returned: Any) -> str:
+    for way in ("to_dicts()", "to_pylist()", 'to_dict("records")'):  # of Polars, Arrow, pandas
+        if hasattr(returned, "columns") and hasattr(returned, way.partition("(")[0]):
+            return f": its rows, as frame.{way}"
+    return ""
+
+
+def _length(value: Any) -> int:
+    """-1 of what has none, or is text."""
+    try:
+        return -1 if isinstance(value, _NO_LISTS) else len(value)
+    except TypeError:
+        return -1
+
+
+def _read(fn: _Function, signature: Signature) -> Signature:
+    """The same with annotations that are text as what they stand for; as text where a name is not there, or not yet."""
+    if not any(isinstance(p.annotation, str) for p in signature.parameters.values()):
+        return signature
+    try:
+        return inspect.signature(fn, eval_str=True)
+    except Exception:  # whatever the text does
+        return signature
 
 
 def _for_one(signature: Signature) -> Signature:
@@ -507,5 +653,15 @@ def _of_item(annotation: Any) -> Any:
     if isinstance(annotation, str):
         found = _list_text.fullmatch(annotation)
         return found[1] if found is not None else Parameter.empty
-    inside = typing.get_args(annotation)
-    return inside[0] if len(inside) == 1 and typing.get_origin(annotation) in _LISTS else Parameter.empty
+    if any(annotation is one for one in _ITEMS):
+        return annotation
+    inside, origin = typing.get_args(annotation), typing.get_origin(annotation)
+    if origin is Annotated:
+        return _of_item(inside[0])
+    if origin in (Union, UnionType) and NoneType in inside:
+        items = {_of_item(one) for one in inside if one is not NoneType}
+        item = items.pop() if len(items) == 1 else Parameter.empty
+        return item if item is Parameter.empty else Optional[item]  # noqa: UP007 - it may be text
+    if origin is tuple and inside[1:] == (...,):
+        return inside[0]
+    return inside[0] if len(inside) == 1 and origin in _LISTS else Parameter.empty

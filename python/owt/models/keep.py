@@ -8,6 +8,7 @@ weakly: most can, lists and dictionaries cannot).
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import sys
@@ -18,7 +19,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from threading import get_ident
 from time import monotonic
-from types import CodeType
+from types import CodeType, NoneType
 from typing import Any, TypeVar
 
 from owt.models.twins import twin
@@ -95,15 +96,28 @@ def keep(name: Hashable, load: Callable[[], T], *, idle: float | None = None) ->
     ``keep(("whisper", size, device), load)``.
 
     Raises TypeError for a load that is asynchronous (on an event loop, ``await asyncio.to_thread(keep, name, load)``
-    lets others go on), RuntimeError where a load waits for itself.
+    lets others go on), that yields, or wants arguments; RuntimeError where a load waits for itself.
     """
-    if not callable(load) or inspect.iscoroutinefunction(load):
+    if not callable(load):
         raise TypeError(
-            f"keep({name!r}, ...) wants a plain function without arguments that loads it, got {load!r}"
-            " (from a coroutine: await asyncio.to_thread(keep, name, load))"
+            f"keep({name!r}, ...) wants the function that loads it, and got {_short(load)}, which has been loaded"
+            " already: keep(name, load), without parentheses, or keep(name, lambda: load(...))"
         )
-    if idle is not None and not idle >= 0:
+    if inspect.iscoroutinefunction(load):
+        raise TypeError(
+            f"keep({name!r}, ...) wants a plain function, and {_called(load)} is async: from a coroutine,"
+            f" await asyncio.to_thread(keep, name, lambda: asyncio.run({_called(load)}()))"
+        )
+    if inspect.isgeneratorfunction(load) or inspect.isasyncgenfunction(load):
+        raise TypeError(f"keep({name!r}, ...): {_called(load)} yields: have it return what is to be kept")
+    if idle is not None and (not isinstance(idle, int | float) or not idle >= 0):
         raise ValueError(f"keep({name!r}, ..., idle={idle!r}): idle is a number of seconds, or None")
+    try:
+        hash(name)
+    except TypeError as error:
+        raise TypeError(
+            f"keep({name!r}, ...): the name is a key, as in a dictionary: a str, or a tuple of such ({error})"
+        ) from None
     while True:
         with _lock:
             thing = _things.get(name)
@@ -139,7 +153,7 @@ def _load(thing: _Thing, load: Callable[[], T], idle: float | None) -> T:
     number = loads.begins()
     started = monotonic()
     try:
-        value = load()
+        value = _loaded(thing, load)
         with _lock:
             thing.code = _code(load)
             _values[thing.name] = value
@@ -158,6 +172,35 @@ def _load(thing: _Thing, load: Callable[[], T], idle: float | None) -> T:
     finally:
         thing.done.set()
         loads.ends(number)
+
+
+def _loaded(thing: _Thing, load: Callable[[], T]) -> T:
+    try:
+        value = load()
+    except Exception as error:
+        if not (inspect.isroutine(load) or isinstance(load, type | functools.partial)):  # a model may be called as well
+            error.add_note(
+                f"keep({thing.name!r}, ...) has called what it was given, {_short(load)}. Where that is the model:"
+                " keep(name, load), without parentheses, or keep(name, lambda: load(...))"
+            )
+        elif isinstance(error, TypeError) and (begun := error.__traceback__) is not None and begun.tb_next is None:
+            error.add_note(f"keep calls it without arguments: keep({thing.name!r}, lambda: {_called(load)}(...))")
+        raise
+    if inspect.iscoroutine(value):
+        value.close()
+        raise TypeError(
+            f"keep({thing.name!r}, ...): the load returned a coroutine, which nobody has awaited: asyncio.run() it"
+        )
+    return value
+
+
+def _called(load: object) -> str:
+    return getattr(load, "__name__", "load")
+
+
+def _short(value: object) -> str:
+    """What it is; a model's own text may have thousands of lines."""
+    return repr(value) if isinstance(value, str | int | float | NoneType) else f"a value of type {type(value).__name__}"
 
 
 def _begin_to_wait(thing: _Thing) -> None:

@@ -13,6 +13,9 @@ from contextvars import Context
 #: the thread.
 Chore = Callable[[], float | None]
 
+#: It looks at least so often (seconds): a lock cannot wait as long as somebody may say.
+LONGEST = 3600.0
+
 _chores: list[Chore] = []
 _changed = threading.Condition()
 _runs = False
@@ -58,7 +61,7 @@ def _run() -> None:
                 return
             end = time.monotonic() + min(pauses)
             while not _woken and (left := end - time.monotonic()) > 0:
-                _changed.wait(left)
+                _changed.wait(min(left, LONGEST))
 
 
 def _do(chore: Chore) -> float | None:

@@ -1,6 +1,8 @@
 """What newcomers get wrong, and what the answer says of it."""
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from owt.endpoint import advice
@@ -32,6 +34,18 @@ def test_the_name_of_a_file_in_place_of_what_is_in_it(call, source, status, name
     done = call(source)
     assert done.status == status
     assert done.text.endswith(f"With an @ curl sends that: -F code=@{name}\n")
+
+
+def test_what_another_program_has_pickled(call, monkeypatch):
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
+    source = "import pickle\nclass Model: pass\ndef run(): return pickle.loads(b'c__main__\\nModel\\n.')"
+    done = call(source)
+    assert "Can't get attribute 'Model'" in done.text
+    assert "import __main__; __main__.NAME = NAME" in done.text
+    done = call(
+        source.replace("def run(): ", "def run():\n    import __main__\n    __main__.Model = Model\n    ") + ".__name__"
+    )
+    assert done.text == "Model"
 
 
 @pytest.mark.parametrize("source", ["echo", "ech.oh", "import echo; echo.py", "nothing.py()", "def run(:\n    a.py"])

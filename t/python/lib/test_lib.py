@@ -61,6 +61,14 @@ def test_a_response_ends_in_done_once():
     assert list(stream.response(count, 0)[0]) == [stream.done()]
 
 
+def test_a_response_of_what_has_been_called():
+    def events(*texts):
+        yield from map(str, texts)
+
+    assert list(stream.response(events(1, 2))[0]) == ["1", "2", stream.done()]
+    assert list(stream.response(["a"])[0]) == ["a", stream.done()]
+
+
 def test_an_asynchronous_response_ends_in_done_once():
     import asyncio
 

@@ -36,6 +36,21 @@ def test_yields_what_is_put():
     assert gone()
 
 
+def test_what_puts_nothing_but_yields_is_told():
+    def yields(put):
+        yield 1
+
+    async def later(put):
+        pass
+
+    for wrong, what in ((None, "not called yet, got None"), (yields, "yields yields"), (later, "later is async")):
+        with pytest.raises(TypeError, match=what):
+            stream.produced(wrong)
+    with pytest.raises(TypeError, match="returned a generator, which nobody runs: a generator streams as it is"):
+        list(stream.produced(lambda put: yields(put)))
+    assert gone()
+
+
 def test_raises_what_it_raises_after_what_came_before():
     def fn(put):
         put(1)

@@ -1,13 +1,20 @@
 """batch: one item in, one result out, and lists in between."""
 
 import asyncio
+import copy
+import dataclasses
 import gc
 import inspect
+import os
 import pickle
+import signal
+import sys
 import threading
 import weakref
+from collections import UserDict
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
+from typing import Annotated, Optional
 
 import pytest
 from fake_owt import Call, wait_until
@@ -55,6 +62,7 @@ def test_a_coroutine_function_is_batched_on_the_loop():
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(double, [1, 2, 3])) == [2, 4, 6]
     assert len(loops) == 2
+    assert len(set(loops)) == 1, "a loop of callers, which ends with them"
 
 
 def test_who_is_alone_waits_no_longer_than_said():
@@ -141,7 +149,11 @@ def test_an_exception_is_raised_to_all(asynchronous):
 @pytest.mark.parametrize(
     ("returned", "what"),
     [
-        ([1], "returned 1 results for 2 items: return a list with one result for each of the 2 items"),
+        ([1], "returned 1 result for 2 items: return a list with one result for each of the 2 items"),
+        (([1, 2], [3, 4], [5, 6]), "returned 3 results for 2 items: return a list with one result for each of the 2"),
+        (([1, 2], [3, 4], [5, 6]), "list(zip(*results)) has one for each item"),
+        ([[1, 2]], "it holds one that has 2: return results[0]"),
+        (UserDict(a=1, b=2), "returned UserDict: return a list"),
         ("ab", "returned str: return a list"),
         ({1: 2, 3: 4}, "returned dict: return a list"),
         (None, "returned NoneType: return a list"),
@@ -155,7 +167,54 @@ def test_what_is_no_list_of_results(returned, what):
     def predict(xs):
         return returned
 
-    assert f"predict is batched, and {what}" in str(gathered(predict, 1, 2)[1])
+    told = str(gathered(predict, 1, 2)[1])
+    assert told.startswith("predict is batched, and returned")
+    assert what in told
+
+
+def test_a_frame_is_no_list_of_its_columns():
+    pandas = pytest.importorskip("pandas")
+
+    @batch(max_size=2, max_wait=EVER)
+    def predict(xs):
+        return pandas.DataFrame({"x": xs, "y": xs})
+
+    assert "returned DataFrame: return a list" in str(gathered(predict, 1, 2)[0])
+    assert str(gathered(predict, 1, 2)[0]).endswith('its rows, as frame.to_dict("records")')
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda fn: batch(fn, 2, EVER),
+        lambda fn: batch(fn, max_size=2, max_wait=EVER),
+        lambda fn: batch(fn, 2, max_wait=EVER),
+        lambda fn: batch(2, EVER)(fn),
+        lambda fn: batch(max_wait=EVER, max_size=2)(fn),
+    ],
+)
+def test_the_ways_to_say_how_large_it_is(make):
+    predict = make(tuple_of)
+    assert predict._sizes == (2, EVER)
+    assert gathered(predict, 1, 2) == [1, 2]
+
+
+def test_what_it_does_not_take_is_told_with_what_it_takes():
+    for wrong in (lambda: batch(tuple_of, batch_size=8), lambda: batch(tuple_of, 1, 2, 3)):
+        with pytest.raises(TypeError, match=r"^batch\(fn, max_size=32, max_wait=0.002\) "):
+            wrong()
+    for wait in (None, "2ms", float("nan")):
+        with pytest.raises(ValueError, match="max_wait is a number of seconds, as 0.002"):
+            batch(max_wait=wait)
+    with pytest.raises(TypeError, match="put it under @classmethod"):
+        batch(classmethod(tuple_of))
+
+
+@pytest.mark.parametrize("wait", [1e12, float("inf")])
+def test_a_batch_may_wait_until_it_is_full(wait):
+    assert gathered(batch(tuple_of, 2, wait), 1, 2) == [1, 2]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(batch(tuple_of, 2, wait), [1, 2])) == [1, 2]
 
 
 def test_any_sequence_will_do():
@@ -268,12 +327,166 @@ def test_as_a_method_each_instance_has_its_own():
     assert two.predict is two.predict
 
 
+def test_what_is_copied_or_pickled_is_another_instance():
+    model = Scale(2)
+    assert model.predict(1) == model.own(1) == 2
+    for make in (copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))):
+        other = make(model)
+        other.factor = 3
+        assert (model.predict(1), other.predict(1)) == (2, 3)
+        assert (model.predict(1), other.predict(1)) == (2, 3)
+    for make in (copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))):
+        other = make(model)
+        other.factor = 3
+        assert (model.own(1), other.own(1)) == (2, 3)
+
+
+class Scale:
+    def __init__(self, factor):
+        self.factor = factor
+        self.own = batch(self.scaled, max_wait=0)
+
+    def scaled(self, xs):
+        return [self.factor * x for x in xs]
+
+    @batch(max_wait=0)
+    def predict(self, xs):
+        return self.scaled(xs)
+
+
+def test_methods_are_told_apart_whatever_their_names():
+    class Base:
+        one = batch(lambda self, xs: [1 for _ in xs], max_wait=0)
+        two = batch(lambda self, xs: [2 for _ in xs], max_wait=0)
+
+        @batch(max_wait=0)
+        def predict(self, xs):
+            return [2 * x for x in xs]
+
+    class Special(Base):
+        @batch(max_wait=0)
+        def predict(self, xs):
+            return [super(Special, self).predict(x) + 1 for x in xs]
+
+    assert (Base().one(0), Base().two(0)) == (1, 2)
+    special = Special()
+    assert (special.one(0), special.two(0), special.predict(1)) == (1, 2, 3)
+
+
+def test_where_an_instance_has_no_room():
+    @dataclasses.dataclass(slots=True)
+    class Slots:
+        @batch
+        def predict(self, xs):
+            return xs
+
+    with pytest.raises(TypeError, match="predict is batched, and Slots has __slots__"):
+        Slots().predict(1)
+
+    @dataclasses.dataclass(frozen=True)
+    class Frozen:
+        @batch(max_wait=0)
+        def predict(self, xs):
+            return xs
+
+    assert Frozen().predict(1) == 1
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="there a class method calls it, and it cannot know")
+def test_as_a_class_method_each_class_has_its_own():
+    class Two:
+        factor = 2
+
+        @classmethod
+        @batch(max_wait=0)
+        def predict(cls, xs):
+            return [cls.factor * x for x in xs]
+
+    class Three(Two):
+        factor = 3
+
+    assert (Two.predict(1), Three.predict(1), Two.predict(1)) == (2, 3, 2)
+
+
+def test_a_loop_of_callers_may_end_before_others_have_theirs():
+    begun, go = threading.Event(), threading.Event()
+
+    @batch(max_size=1, max_wait=0)
+    async def predict(xs):
+        if xs == ["slow"]:
+            begun.set()
+            await asyncio.to_thread(go.wait)
+        return xs
+
+    async def one(x):
+        return await predict(x)
+
+    async def leave():
+        task = asyncio.create_task(one("slow"))
+        await asyncio.to_thread(begun.wait)
+        task.cancel()
+
+    asyncio.run(leave())
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(asyncio.run, one("quick"))
+        wait_until(lambda: predict._queue.items)
+        go.set()
+        assert other.result(5) == "quick"
+
+
+def test_a_forked_child_has_batches_of_its_own():
+    @batch(max_wait=0)
+    def plain(xs):
+        return xs
+
+    @batch(max_wait=0)
+    async def later(xs):
+        return xs
+
+    async def one(x):
+        return await later(x)
+
+    assert (plain(1), later(2), asyncio.run(one(3))) == (1, 2, 3)
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        os._exit((plain(1), later(2), asyncio.run(one(3))) != (1, 2, 3))
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "one"),
+    [
+        (list[int], int),
+        (list[int], int),
+        (tuple[int, ...], int),
+        (Optional[list[int]], int | None),  # noqa: UP007 - as it is still written
+        (list[int] | None, int | None),
+        ("list[int] | None", int | None),
+        (Annotated[list[int], "all"], int),
+        (list[Annotated[int, "one"]], Annotated[int, "one"]),
+        (int, int),
+        (str, str),
+        (list, inspect.Parameter.empty),
+        (dict[str, int], inspect.Parameter.empty),
+        (list[int] | list[str], inspect.Parameter.empty),
+        ("list[later]", "later"),
+    ],
+)
+def test_what_is_said_of_one_item(written, one):
+    def predict(xs):
+        return xs
+
+    predict.__annotations__["xs"] = written
+    assert inspect.signature(batch(predict)).parameters["xs"].annotation == one
+
+
 def test_it_looks_like_a_function_of_one_item():
     @batch
     def predict(texts: list[str], n: "list[int]" = 3, more=None) -> list[float]:
         """What it does."""
 
-    assert str(inspect.signature(predict)) == "(texts: str, n: 'int' = 3, more=None) -> float"
+    assert str(inspect.signature(predict)) == "(texts: str, n: int = 3, more=None) -> float"
     assert inspect.signature(predict.later) == inspect.signature(predict)
     assert inspect.iscoroutinefunction(predict.later)
     assert predict.__doc__ == "What it does."

@@ -7,6 +7,7 @@ import types
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
+from datetime import timedelta
 
 import pytest
 from fake_owt import Call, bridge, wait_until
@@ -267,8 +268,42 @@ def test_what_cannot_be_kept():
     async def load():
         pass
 
-    for wrong in (load, None):
-        with pytest.raises(TypeError, match=r"wants a plain function.*asyncio\.to_thread\(keep, name, load\)"):
+    def yields():
+        yield Thing()
+
+    class Weights:
+        def __repr__(self):
+            return "a thousand lines"
+
+    def sized(size):
+        return Thing()
+
+    with pytest.raises(TypeError, match=r"wants a plain function.*asyncio\.to_thread\(keep, name, lambda"):
+        keep("a", load)
+    with pytest.raises(TypeError, match=r"returned a coroutine, which nobody has awaited"):
+        keep("a", lambda: load())
+    for wrong, what in ((None, "None"), ("b", "'b'"), (Weights(), "a value of type Weights")):
+        with pytest.raises(TypeError, match=f"got {what}, which has been loaded already: keep\\(name, load\\)"):
             keep("a", wrong)
-    with pytest.raises(ValueError, match="idle is a number of seconds"):
-        keep("a", Thing, idle=-1)
+    with pytest.raises(TypeError, match="yields yields: have it return what is to be kept"):
+        keep("a", yields)
+    with pytest.raises(TypeError, match="missing 1 required positional argument") as raised:
+        keep("a", sized)
+    assert "keep calls it without arguments: keep('a', lambda: sized(...))" in raised.value.__notes__
+    assert len(raised.value.__notes__) == 1
+
+    class Model:
+        def __call__(self, text):
+            return text
+
+    with pytest.raises(TypeError) as raised:
+        keep("a", Model())
+    assert "has called what it was given, a value of type Model. Where that is the model" in raised.value.__notes__[0]
+    with pytest.raises(ZeroDivisionError) as failed:
+        keep("a", lambda: 1 / 0)
+    assert not hasattr(failed.value, "__notes__")
+    with pytest.raises(TypeError, match=r"keep\(\['a'\], ...\): the name is a key.*a tuple of such"):
+        keep(["a"], Thing)
+    for idle in (-1, "30m", float("nan"), timedelta(1)):
+        with pytest.raises(ValueError, match="idle is a number of seconds"):
+            keep("a", Thing, idle=idle)

@@ -33,6 +33,16 @@ def test_it_is_woken_while_it_waits():
     wait_until(lambda: not chores._runs)
 
 
+def test_it_is_woken_however_long_it_was_to_wait():
+    called = []
+    chores.add(lambda: called.append(1) or (float("inf") if len(called) < 2 else None))
+    chores.wake()
+    wait_until(lambda: len(called) == 1)
+    chores.wake()
+    wait_until(lambda: not chores._runs)
+    assert len(called) == 2
+
+
 def test_one_that_fails_is_told_and_the_others_go_on(caplog):
     called = threading.Event()
     chores.add(lambda: 1 / 0)
