@@ -158,12 +158,12 @@ def test_the_queue_is_what_waits_beside_what_threads_are_about_to_take(
 def test_a_warm_model_outlives_a_client_that_leaves_too_early(start: Callable[..., Server], tmp_path: Path) -> None:
     server = start(instance("threads 1;", "grace 100ms;"))
     code = """
-import pathlib, subprocess
+import subprocess
 model = object()
 def run(_, gate=None):
     if gate:
-        pathlib.Path(gate + ".reached").touch()
-        subprocess.run(["bash", "-c", 'until [ -e "$0" ]; do sleep 0.01; done', gate])
+        # It says that it runs: who is cancelled while it starts is not stuck.
+        subprocess.run(["bash", "-c", 'touch "$0.reached"; until [ -e "$0" ]; do sleep 0.01; done', gate])
     return str(id(model))
 """
     warm = Asking(server, code).answer().text
