@@ -46,6 +46,11 @@ SLOW = int(os.environ.get("OWT_SLOW", 5 if PRELOAD else 1))
 # ThreadSanitizer runs a signal's handler when the thread next comes to the C library, and in a forked child never.
 HOLDS_SIGNALS = "libtsan" in PRELOAD
 
+# For tests of what a process with threads forks.
+child_has_threads = pytest.mark.skipif(
+    HOLDS_SIGNALS, reason="ThreadSanitizer takes a forked child's threads for its parent's"
+)
+
 BLOCK = re.compile(r"owt_instance (\w+) \{(?![^}]*python_home)")
 
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from asking import Asking
 from gate import PAUSE, Gate
-from harness import HOLDS_SIGNALS, PRELOAD, Server, children, has_landlock, wait_until
+from harness import HOLDS_SIGNALS, PRELOAD, Server, child_has_threads, children, has_landlock, wait_until
 
 CONF = """
 client_body_buffer_size 1k;
@@ -523,9 +523,8 @@ def run():
 
 
 comes_in_a_child = pytest.mark.skipif(HOLDS_SIGNALS, reason="ThreadSanitizer holds back signals from a forked child")
-starts_threads = pytest.mark.skipif(HOLDS_SIGNALS, reason="ThreadSanitizer takes a forked child's threads for others")
 SIGNALS = [
-    pytest.param("multiprocessing.Manager().dict(a=1)['a']", marks=starts_threads),
+    pytest.param("multiprocessing.Manager().dict(a=1)['a']", marks=child_has_threads),
     "subprocess.run(['true'], preexec_fn=lambda: signal.signal(signal.SIGPIPE, signal.SIG_DFL)).returncode + 1",
     *(
         pytest.param(action, marks=comes_in_a_child)

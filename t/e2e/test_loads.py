@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from asking import Asking, leave, wait_access, wait_text
 from gate import PAUSE, Gate
-from harness import Server, title, wait_until
+from harness import Server, child_has_threads, title, wait_until
 
 CONF = """
 client_max_body_size 32m;
@@ -314,12 +314,19 @@ POOLS = {
     "    table.extend(map(pickle.loads(pickle.dumps(square)), range(4)))\n"
     "thread = threading.Thread(target=work)\nthread.start()\nthread.join()\n",
 }
-METHODS = [(pool, method) for pool in ("context", "executor", "process") for method in ("fork", "spawn", "forkserver")]
+FORK = pytest.param("fork", marks=child_has_threads)
+POOLS = [
+    *(pytest.param(pool, "", marks=child_has_threads) for pool in ("Pool", "ProcessPoolExecutor")),
+    *(("threads", ""), ("thread", "")),
+    *(
+        pytest.param(pool, method, marks=[child_has_threads] if method == "fork" else [])
+        for pool in ("context", "executor", "process")
+        for method in ("fork", "spawn", "forkserver")
+    ),
+]
 
 
-@pytest.mark.parametrize(
-    ("pool", "method"), [("Pool", ""), ("ProcessPoolExecutor", ""), ("threads", ""), ("thread", ""), *METHODS]
-)
+@pytest.mark.parametrize(("pool", "method"), POOLS)
 def test_pools_at_the_top_level(server: Server, pool: str, method: str) -> None:
     """They pickle by name what has been defined so far; children that have to run the source begin no pools."""
     code = f"# {pool}\ndef square(n):\n    return n * n\n{POOLS[pool].replace('METHOD', method)}"
@@ -328,7 +335,7 @@ def test_pools_at_the_top_level(server: Server, pool: str, method: str) -> None:
     assert (answer.status, answer.text) == (200, "[0,1,4,9]\n")
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", [FORK, "spawn", "forkserver"])
 def test_a_pool_in_a_call_whose_top_level_has_one(server: Server, method: str) -> None:
     code = f"def square(n):\n    return n * n\n{POOLS['Pool']}"
     code += """
@@ -427,7 +434,7 @@ def run(_, method):
 """
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", [FORK, "spawn", "forkserver"])
 @pytest.mark.parametrize("how", ["killed", "replaced", "crashed"])
 def test_children_end_with_the_worker(start: Callable[..., Server], method: str, how: str) -> None:
     server = start(conf("threads 2;"))
