@@ -115,6 +115,7 @@ void* create_location_conf(ngx_conf_t* cf) noexcept {
         conf->traceback = NGX_CONF_UNSET;
         conf->timeout = NGX_CONF_UNSET_MSEC;
         conf->stream_buffer = NGX_CONF_UNSET_SIZE;
+        conf->keepalive = NGX_CONF_UNSET_MSEC;
         conf->allowed = static_cast<Allowed*>(NGX_CONF_UNSET_PTR);
         conf->logins = static_cast<Logins*>(NGX_CONF_UNSET_PTR);
         conf->cache = static_cast<CacheName*>(NGX_CONF_UNSET_PTR);
@@ -131,6 +132,7 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
     }
     ngx_conf_merge_msec_value(inner.timeout, outer.timeout, 0);
     ngx_conf_merge_size_value(inner.stream_buffer, outer.stream_buffer, 1024 * 1024);
+    ngx_conf_merge_msec_value(inner.keepalive, outer.keepalive, 15000);
     merge_status(cf, outer, inner);
     try {
         char* result = merge_cache(cf, outer, inner);
@@ -315,6 +317,8 @@ std::array commands = {
                   nullptr},
     ngx_command_t{ngx_string("owt_stream_buffer"), anywhere | NGX_CONF_TAKE1, ngx_conf_set_size_slot,
                   NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocationConf, stream_buffer), nullptr},
+    ngx_command_t{ngx_string("owt_keepalive"), anywhere | NGX_CONF_TAKE1, ngx_conf_set_msec_slot,
+                  NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocationConf, keepalive), nullptr},
     ngx_command_t{ngx_string("owt_traceback"), anywhere | NGX_CONF_FLAG, ngx_conf_set_flag_slot,
                   NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocationConf, traceback), nullptr},
     ngx_command_t{ngx_string("owt_dir"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, ngx_conf_set_path_slot,
