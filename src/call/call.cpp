@@ -261,7 +261,8 @@ void Call::add(Piece piece) {
     }
     unsent_ += piece.bytes.size();
     bool said_since = outbox_.said != nullptr && outbox_.said->back().before == outbox_.pieces.size();
-    if (outbox_.pieces.empty() || said_since || piece.bytes.size() >= short_piece || !gather(outbox_.pieces.back(), piece.bytes)) {
+    if (outbox_.pieces.empty() || said_since || piece.bytes.size() >= short_piece ||
+        !gather(outbox_.pieces.back(), piece.bytes)) {
         outbox_.pieces.push_back(std::move(piece));
     }
 }

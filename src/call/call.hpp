@@ -235,12 +235,12 @@ class Call : public std::enable_shared_from_this<Call> {
     bool answered_ = false;
     bool fresh_ = false;  // the outbox holds something the loop has not been told of
     bool ended_ = false;
-    bool wants_room_ = false;  // an asynchronous writer waits
+    bool wants_room_ = false;   // an asynchronous writer waits
     std::size_t left_out_ = 0;  // bytes of what was said
     std::string progress_;
     bool has_progress_ = false;      // that has not been taken
     bool progress_awaited_ = false;  // somebody comes by himself to take the next
-    std::size_t unsent_ = 0;   // bytes in the outbox or in nginx's hands
+    std::size_t unsent_ = 0;         // bytes in the outbox or in nginx's hands
 
     Sight sight_;
 

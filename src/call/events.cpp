@@ -44,7 +44,7 @@ std::size_t unfinished(std::string_view text) {
     for (std::size_t n = 1; n <= most; ++n) {
         auto byte = static_cast<unsigned char>(text[text.size() - n]);
         if (byte >= 0xC0) {
-            std::size_t length = byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : 2;
+            std::size_t length = byte > 0xF4 ? 0 : byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : 2;
             return length > n ? n : 0;
         }
         if (byte < 0x80) {
@@ -61,8 +61,7 @@ std::vector<Header> joined(const Head& head) {
         if (same(header.name, "Content-Type")) {
             continue;
         }
-        auto found =
-            std::ranges::find_if(headers, [&](const Header& other) { return same(other.name, header.name); });
+        auto found = std::ranges::find_if(headers, [&](const Header& other) { return same(other.name, header.name); });
         if (found == headers.end()) {
             headers.push_back(header);
         } else {
@@ -117,11 +116,11 @@ void Events::put(Batch&& batch, const Timing& timing) {
         item.file = std::move(batch.file->fd);
     }
     if (batch.problem) {
-        fail(*batch.problem);
+        failed(*batch.problem);
     } else if (batch.end == End::finished || batch.file) {
         done(timing);
     } else if (batch.end == End::aborted) {
-        fail({500, "adaptor-failed", "The adaptor's answer broke off."});
+        failed({500, "adaptor-failed", "The adaptor's answer broke off."});
     }
 }
 
@@ -172,7 +171,7 @@ void Events::done(const Timing& timing) {
     event("done", data + "}}");
 }
 
-void Events::fail(const Problem& problem) {
+void Events::failed(const Problem& problem) {
     if (ended_) {
         return;
     }
@@ -210,7 +209,7 @@ std::string Events::next() {
                 if (!part) {
                     items_.clear();
                     ended_ = false;
-                    fail({500, "cannot-read", "The file of this answer cannot be read any more."});
+                    failed({500, "cannot-read", "The file of this answer cannot be read any more."});
                     continue;
                 }
                 write_body(out, *part);

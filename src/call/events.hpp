@@ -34,7 +34,7 @@ class Events {
     void put(Batch&& batch, const Timing& timing);
     void progress(const std::string& json);
     // The call will say no more. What has been put before is told first.
-    void fail(const Problem& problem);
+    void failed(const Problem& problem);
 
     bool waiting() const { return !items_.empty(); }
     // The last event has been made.
@@ -71,7 +71,7 @@ class Events {
     std::string type_;
     bool text_ = false;  // of the body
     bool ended_ = false;
-    std::string rest_;  // of a character whose other bytes have yet to come
+    std::string rest_;   // of a character whose other bytes have yet to come
     std::string block_;  // of a file,
     off_t offset_ = 0;   // which has been read so far
     std::size_t spent_ = 0;

@@ -48,11 +48,11 @@ struct Exchange final : Consumer, Waiter {
     std::optional<Events> told;
     unsigned told_status = 0;  // of the failure that it has been told
     bool awaits_progress = false;
-    ngx_event_t later{};    // there is more to tell by then
-    ngx_event_t silence{};  // events have not come for a while
-    bool line_ended = true; // by what went out last of a stream of events
-    off_t length = -1;   // as the adaptor has declared it; negative if it has not
-    off_t missing = -1;  // of that
+    ngx_event_t later{};     // there is more to tell by then
+    ngx_event_t silence{};   // events have not come for a while
+    bool line_ended = true;  // by what went out last of a stream of events
+    off_t length = -1;       // as the adaptor has declared it; negative if it has not
+    off_t missing = -1;      // of that
 };
 
 }  // namespace owt

@@ -5,6 +5,7 @@
 
 #include "call/hooks.hpp"
 #include "call/params.hpp"
+#include "call/trace.hpp"
 #include "nginx/access.hpp"
 #include "nginx/aim.hpp"
 #include "nginx/answer.hpp"
@@ -116,7 +117,7 @@ bool tell_on(Exchange& exchange, bool all = false);
 void tell_failure(Exchange& exchange, const Problem& problem) {
     exchange.failed = problem.status >= 500;
     exchange.told_status = static_cast<unsigned>(problem.status);
-    exchange.told->fail(problem);
+    exchange.told->failed(problem);
 }
 
 void refuse(Exchange& exchange, const Problem& problem) {
@@ -473,8 +474,9 @@ void arm(Exchange& exchange, bool output) {
 void give_up(Exchange& exchange) {
     bool loading = exchange.call->loading();
     ngx_log_error(NGX_LOG_ERR, exchange.request->connection->log, 0,
-                  "owt: the call gave no output within owt_timeout, it is cancelled%s",
-                  loading ? " when its endpoint has been loaded" : "");
+                  "owt: the call gave no output within owt_timeout, it is cancelled%s%s",
+                  loading ? " when its endpoint has been loaded" : "",
+                  trace_note(exchange.call->asked.environ).c_str());
     Problem problem{504, "timeout",
                     loading
                         ? "The endpoint was not loaded within this server's owt_timeout. Loading goes on: ask again "
@@ -772,7 +774,8 @@ void Exchange::stop() noexcept {
     ngx_connection_t* connection = request->connection;
     ngx_http_set_log_request(connection->log, request);
     guarded(*this, [&] {
-        ngx_log_error(NGX_LOG_NOTICE, connection->log, 0, "owt: the call is stopped, as its server's status was told");
+        ngx_log_error(NGX_LOG_NOTICE, connection->log, 0, "owt: the call is stopped, as its server's status was told%s",
+                      trace_note(call->asked.environ).c_str());
         stopped = true;
         Problem problem{500, "stopped", "The call was stopped by whoever looks after this server."};
         if (told) {

@@ -148,7 +148,7 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
 
 // --- Variables.
 
-enum Variable : uintptr_t { code_id, function, queue_time, run_time, cache_status, host };
+enum Variable : uintptr_t { code_id, function, queue_time, run_time, cache_status, host, trace_id };
 
 // Found out once: the body is read but for a while, and this takes its time.
 std::optional<std::string> proxied_code_id(ngx_http_request_t* request) {
@@ -172,6 +172,9 @@ std::string seconds_text(double value) {
 std::optional<std::string> text_of(Variable variable, ngx_http_request_t* request) {
     if (variable == host) {
         return host_of(request);
+    }
+    if (variable == trace_id) {
+        return trace_id_of(request);
     }
     const Call* call = call_of(request);
     if (call == nullptr) {
@@ -227,7 +230,8 @@ ngx_int_t add_variables(ngx_conf_t* cf) noexcept {
     std::array entries = {
         Entry{ngx_string("owt_code_id"), code_id},           Entry{ngx_string("owt_fn"), function},
         Entry{ngx_string("owt_queue_time"), queue_time},     Entry{ngx_string("owt_run_time"), run_time},
-        Entry{ngx_string("owt_cache_status"), cache_status}, Entry{ngx_string("owt_host"), host}};
+        Entry{ngx_string("owt_cache_status"), cache_status}, Entry{ngx_string("owt_host"), host},
+        Entry{ngx_string("owt_trace_id"), trace_id}};
     for (Entry& entry : entries) {
         ngx_http_variable_t* added = ngx_http_add_variable(cf, &entry.name, NGX_HTTP_VAR_NOCACHEABLE);
         if (added == nullptr) {

@@ -20,6 +20,7 @@
 #include "call/intake.hpp"
 #include "call/json.hpp"
 #include "call/sha256.hpp"
+#include "call/trace.hpp"
 #include "call/urlencoded.hpp"
 #include "python/loads.hpp"
 #include "python/loop_queue.hpp"
@@ -327,7 +328,8 @@ py::object take() {
         } catch (const py::value_error& error) {
             problem = {400, "bad-parameters", error.what()};
         } catch (const std::exception& error) {
-            doorbell().log({4, call->asked.connection, std::string("owt itself failed: ") + error.what()});
+            doorbell().log({4, call->asked.connection,
+                            std::string("owt itself failed: ") + error.what() + trace_note(call->asked.environ)});
             problem = {500, "owt-failed", "owt itself failed, see the server's error log: this is a bug in owt."};
         }
         call->refuse(std::move(problem));
@@ -431,7 +433,7 @@ bool run(const CallPtr& call) {
         failure = error.what();
     }
     stay_in_worker();
-    doorbell().log({4, call->asked.connection, "owt itself failed: " + failure});
+    doorbell().log({4, call->asked.connection, "owt itself failed: " + failure + trace_note(call->asked.environ)});
     if (call->answered()) {
         call->end(End::aborted);
     } else {
@@ -522,9 +524,9 @@ OWT_MODULE(_owt, module) {
             "abort",
             [](Call& call, int status, std::string type, std::string detail) {
                 stay_in_worker();
-                call.end(End::aborted,
-                         status == 0 ? std::nullopt
-                                     : std::optional<Problem>({status, std::move(type), std::move(detail)}));
+                call.end(End::aborted, status == 0
+                                           ? std::nullopt
+                                           : std::optional<Problem>({status, std::move(type), std::move(detail)}));
             },
             py::arg("status") = 0, py::arg("type") = "", py::arg("detail") = "")
         .def("detach",

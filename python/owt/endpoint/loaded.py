@@ -24,7 +24,7 @@ from owt.asked.annotations import signature_of
 from owt.endpoint import advice, loading, store
 from owt.endpoint.compiling import EXPRESSION
 from owt.models.batch import Batched
-from owt.process import borrowed, figures, memory, progress
+from owt.process import borrowed, figures, memory
 from owt.process.context import call_threads, frames_stand_still
 from owt.process.refusal import Refusal
 from owt.summat import Adaptor
@@ -258,12 +258,10 @@ def _load(call: Call, code_id: str) -> Endpoint:
             return load_file(call, code_id)
         finally:
             call.loaded(time.perf_counter() - started)
-            progress.watch_tqdm()
     try:
         return load_source(code_id, call.code, partial(_form, call))
     finally:
         call.loaded(time.perf_counter() - started)
-        progress.watch_tqdm()
 
 
 def load_source(code_id: str, source: bytes, form: Callable[[], bytes] = bytes) -> Endpoint:

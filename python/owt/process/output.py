@@ -12,7 +12,7 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import Any
 
-from owt.process import borrowed, progress
+from owt.process import borrowed
 
 #: nginx's levels.
 ERROR, WARN, NOTICE, INFO, DEBUG = 4, 5, 6, 7, 8
@@ -112,8 +112,6 @@ def _keep(key: object, text: str, by: int, at_once: bool = False) -> None:
         return  # no call's
     call = getattr(key, "_call", None)
     if call is not None and call.events:
-        if "\r" in text:
-            progress.watch_tqdm()
         call.say(by, text if text.isascii() else text.encode(errors="backslashreplace"), at_once)
     names = vars(key)
     kept = names.get("_said", "") + text

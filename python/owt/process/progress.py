@@ -6,12 +6,12 @@ import functools
 import json
 import math
 import operator
-import sys
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
 from owt.process import borrowed
+from owt.process.imported import when_imported
 
 if TYPE_CHECKING:
     from owt.process.request import Request
@@ -40,10 +40,13 @@ def _number(value: SupportsFloat) -> int | float | None:
     return number if math.isfinite(number) else None
 
 
-def watch_tqdm() -> None:
-    """From now on bars tell how far they are, if anybody has imported tqdm. Costs next to nothing if nobody has."""
-    module: Any = sys.modules.get("tqdm.std")
-    bar = getattr(module, "tqdm", None)  # not yet, while it is being imported
+def install() -> None:
+    """From now on tqdm's bars tell how far they are, as soon as somebody has imported it."""
+    when_imported("tqdm.std", _watch)
+
+
+def _watch(module: Any) -> None:
+    bar = getattr(module, "tqdm", None)
     if bar is not None and not hasattr(bar.display, "_owt"):
         bar.display = _telling(bar.display)
 
