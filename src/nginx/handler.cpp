@@ -258,13 +258,14 @@ void tell_progress(Exchange& exchange) {
 }
 
 // Until something has been told a refusal is an answer like any other. A call that ran and failed is told.
-bool is_told(const Exchange& exchange, const Problem& problem) {
-    return exchange.head_sent || problem.status == 500 || problem.status == 504;
+bool is_told(const Exchange& exchange, const Batch& batch) {
+    const Problem& problem = *batch.problem;
+    return exchange.head_sent || batch.said != nullptr || problem.status == 500 || problem.status == 504;
 }
 
 // False if the exchange is over.
 bool tell(Exchange& exchange, Batch& batch) {
-    if (batch.problem && !is_told(exchange, *batch.problem)) {
+    if (batch.problem && !is_told(exchange, batch)) {
         refuse(exchange, *batch.problem);
         return false;
     }

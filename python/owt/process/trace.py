@@ -1,4 +1,4 @@
-"""The trace that a call belongs to, as its caller says in ``traceparent`` (W3C Trace Context), goes on with the requests
+"""The trace that a call belongs to, as its caller says in ``traceparent`` (W3C Trace Context), goes on with requests
 that the call makes: by http.client (with urllib and requests), httpx and aiohttp, unless the adaptor says another one.
 """
 
