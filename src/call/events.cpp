@@ -91,7 +91,7 @@ bool is_text(std::string_view content_type) {
     return charset == "utf-8" || charset == "utf8" || charset == "us-ascii";
 }
 
-void Events::put(Batch&& batch, const Timing& timing) {
+void Events::put(Batch&& batch, const Timing& timing, const std::optional<std::string>& made) {
     std::size_t pieces = batch.pieces.size();
     auto said = batch.said ? batch.said->begin() : std::vector<Said>::iterator();
     auto end = batch.said ? batch.said->end() : std::vector<Said>::iterator();
@@ -114,6 +114,9 @@ void Events::put(Batch&& batch, const Timing& timing) {
         Item& item = items_.emplace_back();
         item.kind = Item::Kind::file;
         item.file = std::move(batch.file->fd);
+    }
+    if (made) {
+        progress(*made);
     }
     if (batch.problem) {
         failed(*batch.problem);

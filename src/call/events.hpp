@@ -30,8 +30,9 @@ class Events {
     // What a slice is made of: about so many bytes.
     static constexpr std::size_t slice = 64 << 10;
 
-    // All that a batch holds, in its order; what its file holds follows. What has ended is done, or has failed.
-    void put(Batch&& batch, const Timing& timing);
+    // All that a batch holds, in its order; what its file holds follows, then the progress that was made, if any. What
+    // has ended is done, or has failed.
+    void put(Batch&& batch, const Timing& timing, const std::optional<std::string>& made = std::nullopt);
     void progress(const std::string& json);
     // The call will say no more. What has been put before is told first.
     void failed(const Problem& problem);

@@ -247,14 +247,17 @@ bool tell_on(Exchange& exchange, bool all) {
     return true;
 }
 
-// The last word on how far it is goes out, and for a while nothing more of that.
-void tell_progress(Exchange& exchange) {
+// The last word on how far it is, if it is due: after that nothing more of it for a while, but at the end.
+std::optional<std::string> due_progress(Exchange& exchange, bool at_end) {
+    if (exchange.awaits_progress && !at_end) {
+        return std::nullopt;
+    }
     auto progress = exchange.call->take_progress();
     exchange.awaits_progress = progress.has_value();
-    if (progress) {
-        exchange.told->progress(*progress);
+    if (progress && !at_end) {
         ngx_add_timer(&exchange.later, between_progress);
     }
+    return progress;
 }
 
 // Until something has been told a refusal is an answer like any other. A call that ran and failed is told.
@@ -273,17 +276,14 @@ bool tell(Exchange& exchange, Batch& batch) {
         finalize(exchange, NGX_ERROR);
         return false;
     }
-    if (batch.end != End::open) {
-        if (auto progress = exchange.call->take_progress()) {
-            exchange.told->progress(*progress);
-        }
+    bool at_end = batch.end != End::open;
+    if (at_end) {
         exchange.failed = batch.end == End::aborted || (batch.problem && batch.problem->status >= 500);
         int status = batch.problem ? batch.problem->status : exchange.failed ? 500 : 0;
         exchange.told_status = static_cast<unsigned>(status);
-    } else if (!exchange.awaits_progress) {
-        tell_progress(exchange);
     }
-    exchange.told->put(std::move(batch), exchange.call->timing(true));
+    auto progress = due_progress(exchange, at_end);
+    exchange.told->put(std::move(batch), exchange.call->timing(true), progress);
     return tell_on(exchange);
 }
 
@@ -531,7 +531,10 @@ void on_later(ngx_event_t* event) noexcept {
     event->timedout = 0;
     guarded(exchange, [&] {
         if (due) {
-            tell_progress(exchange);
+            exchange.awaits_progress = false;
+            if (auto progress = due_progress(exchange, false)) {
+                exchange.told->progress(*progress);
+            }
         }
         bool news = exchange.told->waiting();
         if (news && tell_on(exchange)) {
