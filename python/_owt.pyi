@@ -70,8 +70,16 @@ class Call:
         """As ``write`` but never waits: False says to write no more until ``runtime.resume(call)`` is called."""
     def finish(self) -> None:
         """Ends a streamed answer properly."""
-    def abort(self) -> None:
-        """Ends a streamed answer so that the client sees it fail."""
+    def abort(self, status: int = 0, type: str = "", detail: str = "") -> None:
+        """Ends a streamed answer so that the client sees it fail. Who asked for ``events`` is told the problem."""
+    @property
+    def events(self) -> bool:
+        """The client has asked to be told what becomes of the call."""
+    def say(self, by: int, text: str | bytes, at_once: bool) -> None:
+        """Tells what the call prints, where the client has asked for ``events``. by: 0 stdout, 1 stderr, 2 logging.
+        Never waits. What is no whole line goes along with what comes next, unless it is to go at_once."""
+    def progress(self, json: str) -> None:
+        """Tells how far the call is, where the client has asked for ``events``: the last one counts."""
     def detach(self) -> bool:
         """The call goes on after ``runtime.run`` has returned, until ``release`` (async). False if there are too many
         of its kind: then it has been refused. Raises owt.Cancelled if nobody waits for it any more."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from owt.models.batch import batch
     from owt.models.keep import keep
     from owt.process.context import Cancelled
+    from owt.process.progress import progress as progress
     from owt.summat.pipe import pipe
 else:
     _homes = {
@@ -20,6 +21,7 @@ else:
         "batch": "owt.models.batch",
         "keep": "owt.models.keep",
         "pipe": "owt.summat",
+        "progress": "owt.process.progress",
         "shell": "owt.lib.shell",
     }
 

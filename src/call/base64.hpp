@@ -11,4 +11,7 @@ namespace owt {
 // Standard and URL-safe alphabets, missing padding, white space ignored but a space standing for '+'.
 std::optional<std::string> decode_base64(std::string_view text);
 
+// The standard alphabet, padded.
+std::string encode_base64(std::string_view bytes);
+
 }  // namespace owt

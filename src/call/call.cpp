@@ -71,6 +71,11 @@ bool Call::sent(std::size_t n) {
     return std::exchange(wants_room_, false);
 }
 
+void Call::sends(std::size_t n) {
+    std::lock_guard lock(mutex_);
+    unsent_ += n;
+}
+
 bool Call::cancel() {
     std::shared_ptr<const void> rest;
     std::lock_guard lock(mutex_);
@@ -87,7 +92,7 @@ bool Call::cancel() {
     return true;
 }
 
-Timing Call::timing() const {
+Timing Call::timing(bool all) const {
     std::lock_guard lock(mutex_);
     Timing timing;
     if (started_at_ == Clock::time_point{}) {
@@ -98,7 +103,7 @@ Timing Call::timing() const {
     }
     timing.queue = seconds(started_at_ - queued_at_);
     timing.load = load_;
-    auto until = head_at_ == Clock::time_point{} ? Clock::now() : head_at_;
+    auto until = all || head_at_ == Clock::time_point{} ? Clock::now() : head_at_;
     timing.run = std::max(0.0, seconds(until - started_at_) - load_);
     return timing;
 }
@@ -245,6 +250,7 @@ bool Call::begin_answer() {
 
 void Call::finish_answer(std::unique_lock<std::mutex>& lock) {
     ended_ = true;
+    leave_out();
     outbox_.end = End::finished;
     ring(lock);
 }
@@ -254,7 +260,9 @@ void Call::add(Piece piece) {
         return;
     }
     unsent_ += piece.bytes.size();
-    if (outbox_.pieces.empty() || piece.bytes.size() >= short_piece || !gather(outbox_.pieces.back(), piece.bytes)) {
+    bool said_since = outbox_.said != nullptr && outbox_.said->back().before == outbox_.pieces.size();
+    if (outbox_.pieces.empty() || said_since || piece.bytes.size() >= short_piece ||
+        !gather(outbox_.pieces.back(), piece.bytes)) {
         outbox_.pieces.push_back(std::move(piece));
     }
 }
@@ -274,6 +282,81 @@ bool Call::gather(Piece& last, std::string_view bytes) {
     gathering_->append(bytes);
     last.bytes = *gathering_;
     return true;
+}
+
+std::vector<Said>& Call::said() {
+    if (outbox_.said == nullptr) {
+        outbox_.said = std::make_unique<std::vector<Said>>();
+    }
+    return *outbox_.said;
+}
+
+void Call::announce() {
+    std::unique_lock lock(mutex_);
+    if (!cancelled() && !ended_) {
+        ring(lock);
+    }
+}
+
+void Call::say(Said::By by, std::string_view text, bool at_once) {
+    std::unique_lock lock(mutex_);
+    if (cancelled() || ended_) {
+        return;
+    }
+    if (text.empty()) {  // what waits is to go
+        if (outbox_.said != nullptr) {
+            ring(lock);
+        }
+        return;
+    }
+    if (unsent_ > limit_) {
+        left_out_ += text.size();
+        return;
+    }
+    unsent_ += text.size();
+    std::size_t before = outbox_.pieces.size();
+    if (std::size_t missing = std::exchange(left_out_, 0);
+        missing == 0 && outbox_.said != nullptr && outbox_.said->back().by == by &&
+        outbox_.said->back().before == before && outbox_.said->back().text.size() < gathered_piece) {
+        outbox_.said->back().text.append(text);
+    } else {
+        said().push_back({by, std::string(text), missing, before});
+    }
+    if (at_once || text.find_first_of("\r\n") != std::string_view::npos ||
+        outbox_.said->back().text.size() >= short_piece) {
+        ring(lock);
+    }
+}
+
+bool Call::flush() {
+    std::lock_guard lock(mutex_);
+    fresh_ = fresh_ || outbox_.said != nullptr;
+    return fresh_;
+}
+
+// With the mutex held: says what has not been told so far.
+void Call::leave_out() {
+    if (left_out_ > 0) {
+        said().push_back({Said::By::out, {}, std::exchange(left_out_, 0), outbox_.pieces.size()});
+    }
+}
+
+void Call::progress(std::string json) {
+    std::unique_lock lock(mutex_);
+    if (cancelled() || ended_) {
+        return;
+    }
+    progress_ = std::move(json);
+    has_progress_ = true;
+    if (!std::exchange(progress_awaited_, true)) {
+        ring(lock);
+    }
+}
+
+std::optional<std::string> Call::take_progress() {
+    std::lock_guard lock(mutex_);
+    progress_awaited_ = has_progress_;
+    return std::exchange(has_progress_, false) ? std::optional(std::move(progress_)) : std::nullopt;
 }
 
 void Call::refuse(Problem problem) {
@@ -329,13 +412,15 @@ bool Call::wait_for_room() {
     return !cancelled();
 }
 
-void Call::end(End how) {
+void Call::end(End how, std::optional<Problem> problem) {
     std::unique_lock lock(mutex_);
     if (cancelled() || ended_) {
         return;
     }
     answered_ = ended_ = true;
     outbox_.end = how;
+    outbox_.problem = asked.params.events ? std::move(problem) : std::nullopt;
+    leave_out();
     ring(lock);
 }
 

@@ -57,6 +57,16 @@ struct FileAnswer {
     std::string name;
 };
 
+// What a call says beside its answer, where somebody hears of it as it happens.
+struct Said {
+    enum class By : std::uint8_t { out, err, logging };
+
+    By by = By::out;
+    std::string text;
+    std::size_t missing = 0;  // bytes that were left out before it, as they were not read
+    std::size_t before = 0;   // so many pieces of its batch came first
+};
+
 // Durations that Server-Timing and the log report, in seconds.
 struct Timing {
     double queue = 0;
@@ -73,6 +83,7 @@ struct Batch {
     std::optional<FileAnswer> file;
     std::vector<Piece> pieces;
     End end = End::open;
+    std::unique_ptr<std::vector<Said>> said;
     bool whole = false;   // head, body and end came at once: the length is known
     bool parked = false;  // nothing yet, but its parameters
 };
@@ -129,7 +140,15 @@ class Call : public std::enable_shared_from_this<Call> {
     // False if the answer was complete or the call cancelled already.
     bool cancel();
 
-    Timing timing() const;
+    // So many bytes go out that are not the call's.
+    void sends(std::size_t n);
+    // By default without what has been running since the answer began.
+    Timing timing(bool all = false) const;
+
+    // The call's last word on how far it is, as JSON, if it has not been taken. After that it rings anew.
+    std::optional<std::string> take_progress();
+    // What it has written of a line that is not complete waits for the rest: not any longer. True if there is any.
+    bool flush();
 
     // --- Python's side.
 
@@ -155,6 +174,16 @@ class Call : public std::enable_shared_from_this<Call> {
     void wait_for_load(std::uint64_t load, std::shared_ptr<const void> rest);
     std::uint64_t waits_for() const { return waits_for_; }  // 0: for none
 
+    // --- What it says beside its answer: for who asked for events.
+
+    // Its parameters, which a Python thread has read, ask for events.
+    void announce();
+    // Never waits: what is said to a reader who does not read is left out, and counted. What is no complete line yet
+    // goes along with what comes next, unless it is to go at once.
+    void say(Said::By by, std::string_view text, bool at_once);
+    // The last one counts.
+    void progress(std::string json);
+
     void refuse(Problem problem);
     void respond(Head head, Piece body);
     void send_file(Head head, FileAnswer file);
@@ -165,7 +194,8 @@ class Call : public std::enable_shared_from_this<Call> {
     Room push(Piece piece, bool tell);
     // False once the call is cancelled.
     bool wait_for_room();
-    void end(End how);
+    // An answer that breaks off may say why, to who asked for events.
+    void end(End how, std::optional<Problem> problem = std::nullopt);
 
     // The call goes on after its thread has turned to others (async).
     void detach() { detached_ = true; }
@@ -185,6 +215,8 @@ class Call : public std::enable_shared_from_this<Call> {
     void add(Piece piece);
     bool gather(Piece& last, std::string_view bytes);
     void ring(std::unique_lock<std::mutex>& lock);
+    void leave_out();
+    std::vector<Said>& said();
     void become(State state);
     void tell();
 
@@ -203,8 +235,12 @@ class Call : public std::enable_shared_from_this<Call> {
     bool answered_ = false;
     bool fresh_ = false;  // the outbox holds something the loop has not been told of
     bool ended_ = false;
-    bool wants_room_ = false;  // an asynchronous writer waits
-    std::size_t unsent_ = 0;   // bytes in the outbox or in nginx's hands
+    bool wants_room_ = false;   // an asynchronous writer waits
+    std::size_t left_out_ = 0;  // bytes of what was said
+    std::string progress_;
+    bool has_progress_ = false;      // that has not been taken
+    bool progress_awaited_ = false;  // somebody comes by himself to take the next
+    std::size_t unsent_ = 0;         // bytes in the outbox or in nginx's hands
 
     Sight sight_;
 

@@ -101,6 +101,8 @@ Complaint Intake::set(Parameter parameter, std::string text) {
                 params_.cache_key_override = std::move(text);
             }
             return {};
+        case Parameter::events:
+            return set_bool(parameter, text, params_.events);
         case Parameter::other:
             break;
     }
@@ -126,6 +128,9 @@ void Intake::unset(Parameter parameter) {
             break;
         case Parameter::cache_key_override:
             params_.cache_key_override.reset();
+            break;
+        case Parameter::events:
+            params_.events = false;
             break;
         default:  // what names code beside a null is named once
             break;

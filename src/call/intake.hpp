@@ -24,12 +24,13 @@ enum class Parameter {
     use_cache,
     cache_kwargs,
     cache_key_override,
+    events,
     other
 };
 
 inline constexpr std::array<std::string_view, size_t(Parameter::other)> parameter_names = {
-    "code",       "code_b64",  "code_id",      "fn_name",           "kwargs",
-    "kwargs_b64", "use_cache", "cache_kwargs", "cache_key_override"};
+    "code",         "code_b64",           "code_id", "fn_name", "kwargs", "kwargs_b64", "use_cache",
+    "cache_kwargs", "cache_key_override", "events"};
 
 inline Parameter parameter_of(std::string_view name) {
     return Parameter(std::ranges::find(parameter_names, name) - parameter_names.begin());

@@ -148,6 +148,7 @@ const char* wanted(Parameter parameter) {
     switch (parameter) {
         case Parameter::use_cache:
         case Parameter::cache_kwargs:
+        case Parameter::events:
             return "true or false";
         case Parameter::cache_key_override:
             return "a string or a number";
@@ -264,7 +265,8 @@ class JsonReader {
         bool number = type == ondemand::json_type::number;
         bool boolean = type == ondemand::json_type::boolean;
         bool fits = parameter == Parameter::kwargs || (parameter == Parameter::cache_key_override && number) ||
-                    ((parameter == Parameter::use_cache || parameter == Parameter::cache_kwargs) &&
+                    ((parameter == Parameter::use_cache || parameter == Parameter::cache_kwargs ||
+                      parameter == Parameter::events) &&
                      (boolean || token == "0" || token == "1"));
         if (!fits) {
             return name_of(parameter) + " must be " + wanted(parameter) + " in a JSON body, not " + shown(token) + ".";

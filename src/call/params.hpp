@@ -27,6 +27,7 @@ struct Params {
     bool use_cache = false;
     bool cache_kwargs = false;
     std::optional<std::string> cache_key_override;
+    bool events = false;        // what becomes of the call is told as it happens
     std::vector<Field> fields;  // stays empty where the code came as code_b64
     std::vector<Field> beside;  // what came beside code_b64: no arguments, but the adaptor may look at them
     std::vector<Field> unused;  // repeated fields and JSON's null: it may look at these too
@@ -34,6 +35,7 @@ struct Params {
     // What is left without what the client has sent.
     Params function() const {
         Params params;
+        params.events = events;  // a header may have said so
         if (published) {
             params.published = true;
             params.code_id = code_id;

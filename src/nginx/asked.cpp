@@ -9,6 +9,7 @@
 #include "call/fields.hpp"
 #include "call/glance.hpp"
 #include "call/json.hpp"
+#include "call/kept.hpp"
 #include "call/locate.hpp"
 #include "call/sha256.hpp"
 #include "call/text.hpp"
@@ -209,6 +210,14 @@ std::optional<Problem> read_params(ngx_http_request_t* request, Call::Asked& ask
                           : asked.place == Place::json ? read_json(asked.body, asked.params)
                                                        : read_urlencoded(asked.body, asked.params);
     return bad_parameters(complaint);
+}
+
+bool prefers_events(ngx_http_request_t* request) {
+    bool found = false;
+    each_header(request->headers_in.headers, [&](const ngx_table_elt_t& header) {
+        found = found || (same(to_view(header.key), "Prefer") && has_directive(to_view(header.value), "events"));
+    });
+    return found;
 }
 
 bool complete_key(Call::Asked& asked) {

@@ -23,6 +23,9 @@ bool share_body(ngx_http_request_t* request, const Call::Asked& asked);
 
 // Reads the parameters where that costs the loop nothing to speak of: a large or spooled body is read by a Python
 // thread. The problem is why there can be no call.
+// Whether a header says that it wants to be told what becomes of the call: Prefer: events (RFC 7240).
+bool prefers_events(ngx_http_request_t* request);
+
 std::optional<Problem> read_params(ngx_http_request_t* request, Call::Asked& asked);
 
 // Adds what the key of a call (key.hpp) needs beside its parameters; false if only a Python thread can.

@@ -185,7 +185,8 @@ void Caching::spoil() {
 }
 
 void Caching::record(Batch& batch) {
-    if (!recording_) {
+    bool answers = batch.head || batch.problem || !batch.pieces.empty() || batch.end != End::open;
+    if (!recording_ || !answers) {
         return;
     }
     if (batch.problem || batch.end == End::aborted) {

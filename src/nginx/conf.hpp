@@ -106,6 +106,7 @@ struct LocationConf {
     ngx_flag_t traceback;  // as given, else unset
     ngx_msec_t timeout;    // 0: off
     std::size_t stream_buffer;
+    ngx_msec_t keepalive;  // of streams of events; 0: none
     Guarding guard_given;  // here or further out
     bool guard;
     Allowed* allowed;  // by owt_allow, here or further out

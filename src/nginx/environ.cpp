@@ -5,6 +5,7 @@
 
 #include "call/path.hpp"
 #include "call/text.hpp"
+#include "call/trace.hpp"
 #include "nginx/headers.hpp"
 #include "nginx/state.hpp"
 
@@ -146,6 +147,18 @@ std::string environ_of(ngx_http_request_t* request, std::size_t body_size) {
         }
     });
     return environ;
+}
+
+std::optional<std::string> trace_id_of(ngx_http_request_t* request) {
+    std::string_view id;
+    std::size_t told = 0;
+    each_header(request->headers_in.headers, [&](const ngx_table_elt_t& header) {
+        if (same(to_view(header.key), "traceparent")) {
+            ++told;
+            id = trace_id_in(to_view(header.value));
+        }
+    });
+    return told == 1 && !id.empty() ? std::optional(std::string(id)) : std::nullopt;
 }
 
 }  // namespace owt

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "nginx/ngx.hpp"
@@ -18,5 +19,8 @@ bool is_https(ngx_http_request_t* request);
 // The CGI variables (RFC 3875) that PEP 3333 asks for, NUL after each name and each value. HEAD is run as GET; nginx
 // leaves the body out.
 std::string environ_of(ngx_http_request_t* request, std::size_t body_size);
+
+// The trace that the request belongs to, as its client says; nullopt if to none.
+std::optional<std::string> trace_id_of(ngx_http_request_t* request);
 
 }  // namespace owt

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "call/call.hpp"
+#include "call/events.hpp"
 #include "call/flights.hpp"
 #include "nginx/cache.hpp"
 #include "nginx/ngx.hpp"
@@ -43,8 +44,15 @@ struct Exchange final : Consumer, Waiter {
     ngx_chain_t* busy = nullptr;
     ngx_chain_t* free = nullptr;
     End end = End::open;
-    off_t length = -1;   // as the adaptor has declared it; negative if it has not
-    off_t missing = -1;  // of that
+    // What the client is told of the call, where it has asked for events.
+    std::optional<Events> told;
+    unsigned told_status = 0;  // of the failure that it has been told
+    bool awaits_progress = false;
+    ngx_event_t later{};     // there is more to tell by then
+    ngx_event_t silence{};   // events have not come for a while
+    bool line_ended = true;  // by what went out last of a stream of events
+    off_t length = -1;       // as the adaptor has declared it; negative if it has not
+    off_t missing = -1;      // of that
 };
 
 }  // namespace owt

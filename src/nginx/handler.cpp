@@ -5,6 +5,7 @@
 
 #include "call/hooks.hpp"
 #include "call/params.hpp"
+#include "call/trace.hpp"
 #include "nginx/access.hpp"
 #include "nginx/aim.hpp"
 #include "nginx/answer.hpp"
@@ -23,6 +24,8 @@ namespace owt {
 namespace {
 
 constexpr ngx_msec_t time_to_read = 1000;
+constexpr ngx_msec_t between_progress = 100;
+constexpr int most_slices = 16;  // of events, until others have their turn
 
 Exchange* exchange_of(ngx_http_request_t* request) {
     RequestState* state = find_state(request);
@@ -44,12 +47,34 @@ void start_timer(Exchange& exchange, Exchange::Due due, ngx_msec_t after) {
     ngx_add_timer(&exchange.timer, after);
 }
 
+void stop_telling(Exchange& exchange) {
+    for (ngx_event_t* event : {&exchange.later, &exchange.silence}) {
+        if (event->timer_set) {
+            ngx_del_timer(event);
+        }
+        if (event->posted) {
+            ngx_delete_posted_event(event);
+        }
+    }
+}
+
+// A stream of events that is silent for too long gets a comment: proxies and clients give up what seems to be dead.
+void start_silence(Exchange& exchange) {
+    ngx_msec_t keepalive = location_conf(exchange.request).keepalive;
+    if (keepalive != 0 && (exchange.told || (exchange.events && exchange.length < 0))) {
+        ngx_add_timer(&exchange.silence, keepalive);
+    }
+}
+
 // rc is what the request is finalized with.
 Outcome ended(const Exchange& exchange, ngx_int_t rc) {
     if (exchange.stopped) {
         return Outcome::cancelled;
     }
     auto status = static_cast<unsigned>(exchange.request->headers_out.status);
+    if (exchange.told_status != 0) {
+        return outcome_of(exchange.told_status);
+    }
     if (exchange.failed) {
         return exchange.head_sent && status < 500 ? Outcome::aborted : Outcome::server_error;
     }
@@ -65,6 +90,7 @@ void detach(Exchange& exchange, ngx_int_t rc) {
         return;
     }
     stop_timer(exchange);
+    stop_telling(exchange);
     exchange.call->consumer = nullptr;
     if (exchange.caching) {
         exchange.caching->step_aside();
@@ -86,7 +112,20 @@ void finalize(Exchange& exchange, ngx_int_t rc) {
     ngx_http_finalize_request(exchange.request, rc);
 }
 
+bool tell_on(Exchange& exchange, bool all = false);
+
+void tell_failure(Exchange& exchange, const Problem& problem) {
+    exchange.failed = problem.status >= 500;
+    exchange.told_status = static_cast<unsigned>(problem.status);
+    exchange.told->failed(problem);
+}
+
 void refuse(Exchange& exchange, const Problem& problem) {
+    if (exchange.told && exchange.head_sent) {
+        tell_failure(exchange, problem);
+        tell_on(exchange, true);
+        return;
+    }
     exchange.failed = problem.status >= 500;
     ngx_int_t rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
     if (set_report(exchange)) {
@@ -162,11 +201,116 @@ bool pass(Exchange& exchange, ngx_chain_t* out) {
             return false;
         }
         std::size_t bytes = settle(exchange, out);
+        if (exchange.told) {  // what went out is not what the call has sent
+            bytes = exchange.busy == nullptr && exchange.submitted ? exchange.told->spent() : 0;
+        }
         if (bytes > 0 && exchange.call->sent(bytes)) {
             Worker::get()->pool().resume(exchange.call);
         }
     }
     return exchange.end != End::aborted || waits_for_client(exchange) || abort_once_read(exchange);
+}
+
+// --- A call of which is told what becomes of it, as the client has asked for.
+
+// Passes on as much as the client takes, or all. False if the exchange is over.
+bool tell_on(Exchange& exchange, bool all) {
+    Events& told = *exchange.told;
+    if (told.waiting() && !exchange.head_sent) {
+        ngx_int_t rc = send_head_of_events(exchange);
+        if (!may_send_body(exchange.request, rc)) {
+            finalize(exchange, rc);
+            return false;
+        }
+    }
+    for (int slices = 0; told.waiting() && (all || !waits_for_client(exchange)); ++slices) {
+        if (slices == most_slices && !all) {
+            ngx_post_event(&exchange.later, &ngx_posted_next_events);
+            break;
+        }
+        Batch batch;
+        batch.pieces.push_back(piece_of(told.next()));
+        if (told.over()) {
+            batch.end = exchange.end = End::finished;
+        } else if (batch.pieces.front().bytes.empty()) {
+            continue;
+        }
+        ngx_chain_t* out = nullptr;
+        if (!make_chain(exchange, batch, out)) {
+            finalize(exchange, NGX_ERROR);
+            return false;
+        }
+        if (!pass(exchange, out)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// The last word on how far it is, if it is due: after that nothing more of it for a while, but at the end.
+std::optional<std::string> due_progress(Exchange& exchange, bool at_end) {
+    if (exchange.awaits_progress && !at_end) {
+        return std::nullopt;
+    }
+    auto progress = exchange.call->take_progress();
+    exchange.awaits_progress = progress.has_value();
+    if (progress && !at_end) {
+        ngx_add_timer(&exchange.later, between_progress);
+    }
+    return progress;
+}
+
+// Until something has been told a refusal is an answer like any other. A call that ran and failed is told.
+bool is_told(const Exchange& exchange, const Batch& batch) {
+    const Problem& problem = *batch.problem;
+    return exchange.head_sent || batch.said != nullptr || problem.status == 500 || problem.status == 504;
+}
+
+// False if the exchange is over.
+bool tell(Exchange& exchange, Batch& batch) {
+    if (batch.problem && !is_told(exchange, batch)) {
+        refuse(exchange, *batch.problem);
+        return false;
+    }
+    if (batch.file && !type_file(exchange, batch)) {
+        finalize(exchange, NGX_ERROR);
+        return false;
+    }
+    bool at_end = batch.end != End::open;
+    if (at_end) {
+        exchange.failed = batch.end == End::aborted || (batch.problem && batch.problem->status >= 500);
+        int status = batch.problem ? batch.problem->status : exchange.failed ? 500 : 0;
+        exchange.told_status = static_cast<unsigned>(status);
+    }
+    auto progress = due_progress(exchange, at_end);
+    exchange.told->put(std::move(batch), exchange.call->timing(true), progress);
+    return tell_on(exchange);
+}
+
+void arm(Exchange& exchange, bool output = true);
+
+// The call is over for the client, whatever it still does.
+void break_off(Exchange& exchange, const Problem& problem) {
+    Worker::get()->pool().cancel(exchange.call);
+    tell_failure(exchange, problem);
+    if (tell_on(exchange)) {
+        arm(exchange);
+    }
+}
+
+// False if the exchange is over.
+bool tell_kept(Exchange& exchange) {
+    auto batch = kept_batch(exchange);
+    if (!batch) {
+        refuse(exchange, {503, "result-forgotten", "The result was kept and has just been forgotten: ask again."});
+        return false;
+    }
+    exchange.told->put(std::move(*batch), {});
+    if (!tell_on(exchange)) {
+        return false;
+    }
+    arm(exchange);
+    return true;
 }
 
 // False if the exchange is over.
@@ -194,6 +338,9 @@ bool go(Exchange& exchange, Caching::Step step) {
             return submit(exchange);
         default:
             exchange.call->finished();
+            if (exchange.told) {
+                return tell_kept(exchange);
+            }
             ngx_int_t rc = send_kept(exchange.request, *exchange.caching);
             finalize(exchange, rc);
             return false;
@@ -212,6 +359,10 @@ bool look_now(Exchange& exchange) {
 // False if the exchange is over.
 bool send_batch(Exchange& exchange, Batch& batch) {
     ngx_http_request_t* request = exchange.request;
+    if (!exchange.told && exchange.call->asked.params.events) {
+        exchange.told.emplace();  // a Python thread has read that
+        start_silence(exchange);
+    }
     if (batch.parked) {
         return look_now(exchange);
     }
@@ -221,6 +372,9 @@ bool send_batch(Exchange& exchange, Batch& batch) {
     }
     if (exchange.caching) {
         exchange.caching->record(batch);
+    }
+    if (exchange.told) {
+        return tell(exchange, batch);
     }
     if (batch.problem) {
         refuse(exchange, *batch.problem);
@@ -243,6 +397,9 @@ bool send_batch(Exchange& exchange, Batch& batch) {
             return false;
         }
     }
+    if (exchange.events && !batch.pieces.empty()) {
+        exchange.line_ended = batch.pieces.back().bytes.ends_with('\n');
+    }
     ngx_chain_t* out = nullptr;
     if (!make_chain(exchange, batch, out)) {
         finalize(exchange, NGX_ERROR);
@@ -250,8 +407,6 @@ bool send_batch(Exchange& exchange, Batch& batch) {
     }
     return pass(exchange, out);
 }
-
-void arm(Exchange& exchange);
 
 void go_on(Exchange& exchange) {
     ngx_connection_t* connection = exchange.request->connection;
@@ -265,7 +420,7 @@ void go_on(Exchange& exchange) {
         finalize(exchange, NGX_HTTP_REQUEST_TIME_OUT);
         return;
     }
-    if (!pass(exchange, nullptr)) {
+    if (!pass(exchange, nullptr) || (exchange.told && !tell_on(exchange))) {
         return;
     }
     Batch batch;
@@ -287,7 +442,7 @@ void on_writable(ngx_http_request_t* request) noexcept {
 }
 
 // After anything that was sent: who is to wake the exchange next, and by when.
-void arm(Exchange& exchange) {
+void arm(Exchange& exchange, bool output) {
     ngx_http_request_t* request = exchange.request;
     ngx_connection_t* connection = request->connection;
     auto* core = static_cast<ngx_http_core_loc_conf_t*>(ngx_http_get_module_loc_conf(request, ngx_http_core_module));
@@ -309,7 +464,10 @@ void arm(Exchange& exchange) {
     if (slow && exchange.caching) {
         exchange.caching->step_aside();  // a slow client holds up nobody else
     }
-    restart_timer(exchange);
+    if (output) {
+        restart_timer(exchange);
+        start_silence(exchange);
+    }
 }
 
 // --- Nothing has come in time.
@@ -317,18 +475,21 @@ void arm(Exchange& exchange) {
 void give_up(Exchange& exchange) {
     bool loading = exchange.call->loading();
     ngx_log_error(NGX_LOG_ERR, exchange.request->connection->log, 0,
-                  "owt: the call gave no output within owt_timeout, it is cancelled%s",
-                  loading ? " when its endpoint has been loaded" : "");
-    if (loading && !exchange.head_sent) {
-        refuse(exchange, {504, "timeout",
-                          "The endpoint was not loaded within this server's owt_timeout. Loading goes on: ask again "
-                          "in a while, and it is there."});
+                  "owt: the call gave no output within owt_timeout, it is cancelled%s%s",
+                  loading ? " when its endpoint has been loaded" : "",
+                  trace_note(exchange.call->asked.environ).c_str());
+    Problem problem{504, "timeout",
+                    loading
+                        ? "The endpoint was not loaded within this server's owt_timeout. Loading goes on: ask again "
+                          "in a while, and it is there."
+                        : "The call gave no output within this server's owt_timeout and has been cancelled. "
+                          "Send less work at once, yield results as they come, or raise owt_timeout."};
+    if (exchange.told) {
+        break_off(exchange, problem);
         return;
     }
     if (!exchange.head_sent) {
-        refuse(exchange, {504, "timeout",
-                          "The call gave no output within this server's owt_timeout and has been cancelled. "
-                          "Send less work at once, yield results as they come, or raise owt_timeout."});
+        refuse(exchange, problem);
         return;
     }
     Worker::get()->pool().cancel(exchange.call);
@@ -361,6 +522,70 @@ void on_timeout(ngx_event_t* event) noexcept {
     ngx_http_run_posted_requests(connection);
 }
 
+// More than one turn's share is to be told, or the progress that has been made meanwhile.
+void on_later(ngx_event_t* event) noexcept {
+    auto& exchange = *static_cast<Exchange*>(event->data);
+    ngx_connection_t* connection = exchange.request->connection;
+    ngx_http_set_log_request(connection->log, exchange.request);
+    bool due = event->timedout;
+    event->timedout = 0;
+    guarded(exchange, [&] {
+        if (due) {
+            exchange.awaits_progress = false;
+            if (auto progress = due_progress(exchange, false)) {
+                exchange.told->progress(*progress);
+            }
+        }
+        bool news = exchange.told->waiting();
+        if (news && tell_on(exchange)) {
+            arm(exchange);
+        }
+    });
+    ngx_http_run_posted_requests(connection);
+}
+
+void break_silence(Exchange& exchange) {
+    start_silence(exchange);
+    if (waits_for_client(exchange) || !exchange.line_ended) {
+        return;
+    }
+    if (exchange.told) {
+        Batch batch;
+        if (exchange.call->flush() && exchange.call->take(batch)) {
+            if (send_batch(exchange, batch)) {
+                arm(exchange);
+            }
+            return;
+        }
+        if (!exchange.head_sent) {
+            ngx_int_t rc = send_head_of_events(exchange);
+            if (!may_send_body(exchange.request, rc)) {
+                finalize(exchange, rc);
+                return;
+            }
+        }
+    }
+    Batch comment;
+    comment.pieces.push_back(piece_of(": keep-alive\n\n"));
+    if (!exchange.told) {
+        exchange.call->sends(comment.pieces.front().bytes.size());
+    }
+    ngx_chain_t* out = nullptr;
+    if (!make_chain(exchange, comment, out)) {
+        finalize(exchange, NGX_ERROR);
+    } else if (pass(exchange, out)) {
+        arm(exchange, false);
+    }
+}
+
+void on_silence(ngx_event_t* event) noexcept {
+    auto& exchange = *static_cast<Exchange*>(event->data);
+    ngx_connection_t* connection = exchange.request->connection;
+    ngx_http_set_log_request(connection->log, exchange.request);
+    guarded(exchange, [&] { break_silence(exchange); });
+    ngx_http_run_posted_requests(connection);
+}
+
 // --- The request becomes a call.
 
 // A client that leaves after its request has been read is seen only by who looks.
@@ -386,6 +611,10 @@ bool attach(Exchange& exchange) {
     exchange.timer.data = &exchange;
     exchange.timer.handler = on_timeout;
     exchange.timer.log = request->connection->log;
+    exchange.later.data = exchange.silence.data = &exchange;
+    exchange.later.handler = on_later;
+    exchange.silence.handler = on_silence;
+    exchange.later.log = exchange.silence.log = request->connection->log;
     exchange.call->consumer = &exchange;
     exchange.attached = true;
     exchange.begun = Clock::now();
@@ -430,6 +659,7 @@ void begin(ngx_http_request_t* request) {
         refuse(*exchange, *problem);
         return;
     }
+    asked.params.events = prefers_events(request);
     if (auto problem = read_params(request, asked)) {
         refuse(*exchange, *problem);
         return;
@@ -441,8 +671,15 @@ void begin(ngx_http_request_t* request) {
     if (asked.params.use_cache && !asked.looks_later) {
         step = exchange->caching.emplace(*exchange).look(request, asked);
     }
+    if (asked.parsed && asked.params.events) {
+        if (!find_header(request->headers_in.headers, "Last-Event-ID").empty()) {
+            finalize(*exchange, NGX_HTTP_NO_CONTENT);
+            return;
+        }
+        exchange->told.emplace();
+    }
     // What is answered at once needs nobody to watch over it.
-    if (step != Caching::Step::answer && !attach(*exchange)) {
+    if ((step != Caching::Step::answer || exchange->told) && !attach(*exchange)) {
         finalize(*exchange, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return;
     }
@@ -450,6 +687,9 @@ void begin(ngx_http_request_t* request) {
         return;
     }
     watch_client(request);
+    if (exchange->told) {
+        arm(*exchange);
+    }
 }
 
 void go_on_reading(ngx_http_request_t* request) noexcept {
@@ -538,10 +778,16 @@ void Exchange::stop() noexcept {
     ngx_connection_t* connection = request->connection;
     ngx_http_set_log_request(connection->log, request);
     guarded(*this, [&] {
-        ngx_log_error(NGX_LOG_NOTICE, connection->log, 0, "owt: the call is stopped, as its server's status was told");
+        ngx_log_error(NGX_LOG_NOTICE, connection->log, 0, "owt: the call is stopped, as its server's status was told%s",
+                      trace_note(call->asked.environ).c_str());
         stopped = true;
+        Problem problem{500, "stopped", "The call was stopped by whoever looks after this server."};
+        if (told) {
+            break_off(*this, problem);
+            return;
+        }
         if (!head_sent) {
-            refuse(*this, {500, "stopped", "The call was stopped by whoever looks after this server."});
+            refuse(*this, problem);
             return;
         }
         Worker::get()->pool().cancel(call);

@@ -115,6 +115,7 @@ void* create_location_conf(ngx_conf_t* cf) noexcept {
         conf->traceback = NGX_CONF_UNSET;
         conf->timeout = NGX_CONF_UNSET_MSEC;
         conf->stream_buffer = NGX_CONF_UNSET_SIZE;
+        conf->keepalive = NGX_CONF_UNSET_MSEC;
         conf->allowed = static_cast<Allowed*>(NGX_CONF_UNSET_PTR);
         conf->logins = static_cast<Logins*>(NGX_CONF_UNSET_PTR);
         conf->cache = static_cast<CacheName*>(NGX_CONF_UNSET_PTR);
@@ -131,6 +132,7 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
     }
     ngx_conf_merge_msec_value(inner.timeout, outer.timeout, 0);
     ngx_conf_merge_size_value(inner.stream_buffer, outer.stream_buffer, 1024 * 1024);
+    ngx_conf_merge_msec_value(inner.keepalive, outer.keepalive, 15000);
     merge_status(cf, outer, inner);
     try {
         char* result = merge_cache(cf, outer, inner);
@@ -146,7 +148,7 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
 
 // --- Variables.
 
-enum Variable : uintptr_t { code_id, function, queue_time, run_time, cache_status, host };
+enum Variable : uintptr_t { code_id, function, queue_time, run_time, cache_status, host, trace_id };
 
 // Found out once: the body is read but for a while, and this takes its time.
 std::optional<std::string> proxied_code_id(ngx_http_request_t* request) {
@@ -170,6 +172,9 @@ std::string seconds_text(double value) {
 std::optional<std::string> text_of(Variable variable, ngx_http_request_t* request) {
     if (variable == host) {
         return host_of(request);
+    }
+    if (variable == trace_id) {
+        return trace_id_of(request);
     }
     const Call* call = call_of(request);
     if (call == nullptr) {
@@ -225,7 +230,8 @@ ngx_int_t add_variables(ngx_conf_t* cf) noexcept {
     std::array entries = {
         Entry{ngx_string("owt_code_id"), code_id},           Entry{ngx_string("owt_fn"), function},
         Entry{ngx_string("owt_queue_time"), queue_time},     Entry{ngx_string("owt_run_time"), run_time},
-        Entry{ngx_string("owt_cache_status"), cache_status}, Entry{ngx_string("owt_host"), host}};
+        Entry{ngx_string("owt_cache_status"), cache_status}, Entry{ngx_string("owt_host"), host},
+        Entry{ngx_string("owt_trace_id"), trace_id}};
     for (Entry& entry : entries) {
         ngx_http_variable_t* added = ngx_http_add_variable(cf, &entry.name, NGX_HTTP_VAR_NOCACHEABLE);
         if (added == nullptr) {
@@ -315,6 +321,8 @@ std::array commands = {
                   nullptr},
     ngx_command_t{ngx_string("owt_stream_buffer"), anywhere | NGX_CONF_TAKE1, ngx_conf_set_size_slot,
                   NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocationConf, stream_buffer), nullptr},
+    ngx_command_t{ngx_string("owt_keepalive"), anywhere | NGX_CONF_TAKE1, ngx_conf_set_msec_slot,
+                  NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocationConf, keepalive), nullptr},
     ngx_command_t{ngx_string("owt_traceback"), anywhere | NGX_CONF_FLAG, ngx_conf_set_flag_slot,
                   NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocationConf, traceback), nullptr},
     ngx_command_t{ngx_string("owt_dir"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, ngx_conf_set_path_slot,

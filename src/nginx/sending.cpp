@@ -13,6 +13,7 @@
 #include "call/text.hpp"
 #include "call/uptime.hpp"
 #include "nginx/answer.hpp"
+#include "nginx/asked.hpp"
 
 namespace owt {
 
@@ -63,6 +64,13 @@ char* to_milliseconds(double seconds, char* begin, char* end) {
         *end++ = static_cast<char>('0' + microseconds / unit % 10);
     }
     return end;
+}
+
+bool set_type_by_name(ngx_http_request_t* request, std::string_view name) {
+    std::size_t dot = name.rfind('.');
+    std::string_view extension = dot == std::string_view::npos ? "" : name.substr(dot + 1);
+    request->exten = to_ngx_str(request->pool, extension);
+    return ngx_http_set_content_type(request) == NGX_OK;
 }
 
 }  // namespace
@@ -131,6 +139,58 @@ ngx_int_t send_head(Exchange& exchange, const Batch& batch) {
     return ngx_http_send_header(request);
 }
 
+ngx_int_t send_head_of_events(Exchange& exchange) {
+    ngx_http_request_t* request = exchange.request;
+    request->headers_out.status = NGX_HTTP_OK;
+    exchange.head_sent = true;
+    if (!set_content_type(request, "text/event-stream") ||
+        add_header(request, "Cache-Control", "no-store") == nullptr ||
+        add_header(request, "X-Accel-Buffering", "no") == nullptr ||
+        (prefers_events(request) && add_header(request, "Preference-Applied", "events") == nullptr) ||
+        (exchange.caching && !exchange.caching->report(request))) {
+        return NGX_ERROR;
+    }
+    return ngx_http_send_header(request);
+}
+
+bool type_file(Exchange& exchange, Batch& batch) {
+    auto is_type = [](const Header& header) { return same(header.name, "Content-Type"); };
+    if (std::ranges::any_of(batch.head->headers, is_type)) {
+        return true;
+    }
+    auto& out = exchange.request->headers_out;
+    if (!set_type_by_name(exchange.request, batch.file->name)) {
+        return false;
+    }
+    batch.head->headers.push_back({"Content-Type", std::string(to_view(out.content_type))});
+    out.content_type.len = 0;  // the stream has its own
+    return true;
+}
+
+std::optional<Batch> kept_batch(Exchange& exchange) {
+    const Zone::Result& result = exchange.caching->result();
+    auto body = exchange.caching->body(exchange.request);
+    if (!body) {
+        return std::nullopt;
+    }
+    Batch batch;
+    batch.head.emplace().status = status_in(result.head);
+    each_header_in(result.head, [&](std::string_view name, std::string_view value) {
+        batch.head->headers.push_back({std::string(name), std::string(value)});
+    });
+    if (!body->empty()) {
+        batch.pieces.push_back({*body, nullptr});  // it lives as long as the request
+    }
+    batch.end = End::finished;
+    batch.whole = true;
+    return batch;
+}
+
+Piece piece_of(std::string text) {
+    auto owner = std::make_shared<const std::string>(std::move(text));
+    return {*owner, owner};
+}
+
 ngx_int_t send_file(Exchange& exchange, Batch& batch) {
     ngx_http_request_t* request = exchange.request;
     struct stat status {};
@@ -156,14 +216,8 @@ ngx_int_t send_file(Exchange& exchange, Batch& batch) {
     if (!set_head(exchange, *batch.head)) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (out.content_type.len == 0) {
-        std::string_view name = to_view(file->name);
-        std::size_t dot = name.rfind('.');
-        std::string_view extension = dot == std::string_view::npos ? "" : name.substr(dot + 1);
-        request->exten = to_ngx_str(request->pool, extension);
-        if (ngx_http_set_content_type(request) != NGX_OK) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
+    if (out.content_type.len == 0 && !set_type_by_name(request, to_view(file->name))) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     if (out.etag == nullptr && ngx_http_set_etag(request) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

@@ -20,6 +20,7 @@
 #include "call/intake.hpp"
 #include "call/json.hpp"
 #include "call/sha256.hpp"
+#include "call/trace.hpp"
 #include "call/urlencoded.hpp"
 #include "python/loads.hpp"
 #include "python/loop_queue.hpp"
@@ -176,6 +177,13 @@ bool offer(Call& call, py::handle chunk) {
     return room == Call::Room::yes;
 }
 
+// What the call prints beside its answer; by whom, as Said has it.
+void say(Call& call, unsigned by, py::handle text, bool at_once) {
+    if (call.asked.params.events && in_worker()) {
+        call.say(static_cast<Said::By>(std::min(by, 2U)), view(text), at_once);
+    }
+}
+
 // The keyword arguments that came as fields. Throws ValueError's C++ twin on JSON that Python cannot read.
 py::dict keywords(const Params& params) {
     py::dict kwargs;
@@ -237,6 +245,9 @@ py::tuple read_form(Call& call, const std::vector<std::pair<std::string, std::st
         bad_value(*complaint);
     }
     call.known();
+    if (params.events) {
+        call.announce();
+    }
     return py::make_tuple(params.code_id, params.fn_name, keywords(params), kwargs_text(params));
 }
 
@@ -295,6 +306,9 @@ bool parse(Call& call) {
             return false;
         }
         call.known();
+        if (asked.params.events) {
+            call.announce();
+        }
     }
     if (asked.looks_later && asked.params.use_cache) {
         call.park(nullptr);
@@ -314,7 +328,8 @@ py::object take() {
         } catch (const py::value_error& error) {
             problem = {400, "bad-parameters", error.what()};
         } catch (const std::exception& error) {
-            doorbell().log({4, call->asked.connection, std::string("owt itself failed: ") + error.what()});
+            doorbell().log({4, call->asked.connection,
+                            std::string("owt itself failed: ") + error.what() + trace_note(call->asked.environ)});
             problem = {500, "owt-failed", "owt itself failed, see the server's error log: this is a bug in owt."};
         }
         call->refuse(std::move(problem));
@@ -418,7 +433,7 @@ bool run(const CallPtr& call) {
         failure = error.what();
     }
     stay_in_worker();
-    doorbell().log({4, call->asked.connection, "owt itself failed: " + failure});
+    doorbell().log({4, call->asked.connection, "owt itself failed: " + failure + trace_note(call->asked.environ)});
     if (call->answered()) {
         call->end(End::aborted);
     } else {
@@ -492,16 +507,28 @@ OWT_MODULE(_owt, module) {
              })
         .def("write", &write)
         .def("offer", &offer)
+        .def_property_readonly("events", [](const Call& call) { return call.asked.params.events; })
+        .def("say", &say)
+        .def("progress",
+             [](Call& call, std::string json) {
+                 if (call.asked.params.events && in_worker()) {
+                     call.progress(std::move(json));
+                 }
+             })
         .def("finish",
              [](Call& call) {
                  stay_in_worker();
                  call.end(End::finished);
              })
-        .def("abort",
-             [](Call& call) {
-                 stay_in_worker();
-                 call.end(End::aborted);
-             })
+        .def(
+            "abort",
+            [](Call& call, int status, std::string type, std::string detail) {
+                stay_in_worker();
+                call.end(End::aborted, status == 0
+                                           ? std::nullopt
+                                           : std::optional<Problem>({status, std::move(type), std::move(detail)}));
+            },
+            py::arg("status") = 0, py::arg("type") = "", py::arg("detail") = "")
         .def("detach",
              [](Call& call) {
                  if (!LoopQueue::get().enter()) {

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "call/hooks.hpp"
+#include "call/trace.hpp"
 #include "python/bindings.hpp"
 #include "python/loads.hpp"
 #include "python/native.hpp"
@@ -210,7 +211,7 @@ bool Threads::write_off(const CallPtr& call, const std::string& what) {
     std::size_t lost = count_lost();
     doorbell_.log({4, call->asked.connection,
                    what + ": its thread is written off and replaced (" + std::to_string(lost) + " of " +
-                       std::to_string(bearable()) + " lost)"});
+                       std::to_string(bearable()) + " lost)" + trace_note(call->asked.environ)});
     doorbell_.log({4, call->asked.connection, read_stack()});
     leave();
     add();

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "call/hooks.hpp"
+#include "call/trace.hpp"
 
 namespace owt {
 
@@ -62,7 +63,8 @@ void Watchdog::write_off(const CallPtr& call) {
         "a call did not end within " + std::to_string(settings_.grace.count()) + " ms after it was cancelled";
     if (call->detached()) {
         doorbell_.log(
-            {4, call->asked.connection, what + ": its coroutine ignores CancelledError or blocks its thread"});
+            {4, call->asked.connection,
+             what + ": its coroutine ignores CancelledError or blocks its thread" + trace_note(call->asked.environ)});
         supervisor_.overdue(call);
     } else if (!threads_.write_off(call, what)) {
         patience = std::max(patience, patience_with_loads);

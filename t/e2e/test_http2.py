@@ -367,3 +367,23 @@ def run(_):
         text += client.read(stream)
     assert text == "data: 1\n\nevent: error\ndata: ValueError: no more\n\n"
     client.wait(stream, h2.events.StreamReset)
+
+
+def test_what_becomes_of_a_call_is_told_as_it_happens(server: Server, tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    client = Client(server)
+    stream = client.ask("print('begun')\n" + STREAM, events=True, gate=str(gate))
+    text = ""
+    while '{"text": "begun,"}' not in text:
+        text += client.wait(stream, h2.events.DataReceived).data.decode()
+    gate.open()
+    while "event: done" not in text:
+        text += client.wait(stream, h2.events.DataReceived).data.decode()
+    client.wait(stream, h2.events.StreamEnded)
+    assert [line for line in text.splitlines() if "text" in line] == [
+        'data: {"text": "begun\\n", "stream": "stdout"}',
+        'data: {"status": 200, "type": "text/html; charset=utf-8", "headers": {}}',
+        'data: {"text": "begun,"}',
+        'data: {"text": "done"}',
+        text.splitlines()[-2],
+    ]

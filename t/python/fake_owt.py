@@ -73,6 +73,10 @@ class Call:
         self.key_has_arguments = False
         self.parked = None
         self.repeated = {}
+        self.events = False
+        self.said = []
+        self.progresses = []
+        self.problem = None
         self.released = threading.Event()
         self.released.set()
 
@@ -132,8 +136,18 @@ class Call:
     def finish(self):
         self.ended = "finished"
 
-    def abort(self):
+    def abort(self, status=0, type="", detail=""):
         self.ended = "aborted"
+        if self.events and status:
+            self.problem = status, type, detail
+
+    def say(self, by, text, at_once):
+        if self.events:
+            self.said.append((by, text if isinstance(text, str) else text.decode(), at_once))
+
+    def progress(self, json):
+        if self.events:
+            self.progresses.append(json)
 
     def check(self):
         from owt import Cancelled

@@ -95,6 +95,9 @@ def empty(stream: Stream, returned: object = None) -> Whole:
 def fail(call: Call, stream: Stream, error: BaseException, path: str, write: Callable[[Chunk], object]) -> None:
     """Ends an answer that has begun so that the client sees it fail."""
     text = failure.log(call, error, path)
+    if call.events:
+        call.abort(500, "adaptor-failed", text)
+        return
     if call.show_traceback:
         text = f"{type(error).__name__}: {failure.message(error)}\n"
         text += failure.said_before(error) + failed_threads(call)

@@ -25,6 +25,7 @@ _OWN = frozenset(
         "use_cache",
         "cache_kwargs",
         "cache_key_override",
+        "events",
     )
 )
 

@@ -30,6 +30,7 @@ RESERVED = frozenset(
         "use_cache",
         "cache_kwargs",
         "cache_key_override",
+        "events",
     )
 )
 

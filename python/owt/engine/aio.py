@@ -299,9 +299,9 @@ def _lose(loop: Loop, what: str) -> None:
     for pending in calls:
         pending.lost = True
         pending.call.refuse(503, "loop-lost", LOST)
-        if isinstance(pending.answer, Stream):
+        if isinstance(pending.answer, Stream) and not pending.call.events:
             stream.tell(pending.answer, LOST, pending.call.offer)
-        pending.call.abort()
+        pending.call.abort(503, "loop-lost", LOST)
     loop.call_soon_threadsafe(_come_round, loop)
 
 

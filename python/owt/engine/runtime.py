@@ -23,7 +23,7 @@ from owt.asked import arguments, form, uploads
 from owt.endpoint import advice, loaded
 from owt.engine import aio, flasks, letting_go, shutdown
 from owt.models import batch
-from owt.process import borrowed, damage, failure, figures, loads, output, signals, threads
+from owt.process import borrowed, damage, failure, figures, loads, output, progress, signals, threads, trace
 from owt.process.context import Cancelled, call_threads, current, frames_stand_still
 from owt.process.refusal import Refusal
 from owt.process.request import Request
@@ -50,6 +50,8 @@ def start() -> None:
     output.install(_owt.log)
     threads.install()
     figures.install()
+    progress.install()
+    trace.install()
     figures.of_adaptor = loaded.figures_of_running
     signals.guard(frozenset(_owt.reserved_signals()))
     endpoint.on_load = loaded.register

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from owt.process import output
+from owt.process import output, trace
 from owt.process.context import current, failed_threads, hint
 from owt.process.refusal import is_short_of_descriptors, why_no_descriptors
 
@@ -61,6 +61,8 @@ def log(call: Call, error: BaseException, path: str, hidden: str = "") -> str:
     for line in text.split("\n"):
         if line:
             output.write(output.ERROR, call.connection, f"{id} {line}")
+    if noted := trace.note(call):
+        output.write(output.ERROR, call.connection, f"{id}{noted}")
     if not call.show_traceback:
         return (hidden or (HIDDEN_PUBLISHED if call.published else HIDDEN)).format(id)
     if said := said_before(error):

@@ -7,15 +7,12 @@ kept with the call, and goes with it. Figures of an adaptor's top level are ther
 
 from __future__ import annotations
 
-import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
-from types import ModuleType
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from owt.process.borrowed import owner
+from owt.process.imported import when_imported
 
 if TYPE_CHECKING:
     from owt.process.request import Request
@@ -39,7 +36,7 @@ of_adaptor: Callable[[], Figures | None] = _none
 
 def install() -> None:
     """Once, before anybody imports Matplotlib."""
-    sys.meta_path.insert(0, _Finder())
+    when_imported(_MODULE, _part)
 
 
 def made() -> Figures | None:
@@ -94,32 +91,7 @@ class _PerCall:
         return len(_mine())
 
 
-class _Finder(MetaPathFinder):
-    """Sees the module that holds the figures when it is imported, whoever does so."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname != _MODULE:
-            return None
-        spec = PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
-        return spec
-
-
-class _Loader(Loader):
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        self._loader.exec_module(module)
-        keeper = getattr(module, "Gcf", None)
-        if isinstance(getattr(keeper, "figs", None), OrderedDict):
-            keeper.figs = _PerCall()  # type: ignore[union-attr]
+def _part(module: Any) -> None:
+    keeper = getattr(module, "Gcf", None)
+    if isinstance(getattr(keeper, "figs", None), OrderedDict):
+        keeper.figs = _PerCall()  # type: ignore[union-attr]

@@ -36,6 +36,9 @@ partial: dict[tuple[int, object], str] = {}
 #: When each of them was begun, or last shown (seconds of time.monotonic).
 _shown: dict[tuple[int, object], float] = {}
 
+#: By whom something is said, for those who are told: beside stdout (0) and stderr (1).
+_LOGGING = 2
+
 #: Characters of what a call has written, the last ones, that are told with its exit.
 MAX_SAID = 8 * 1024
 
@@ -104,9 +107,12 @@ def said(request: object) -> str:
     return "\n".join(lines).encode(errors="backslashreplace").decode()
 
 
-def _keep(key: object, text: str) -> None:
+def _keep(key: object, text: str, by: int, at_once: bool = False) -> None:
     if isinstance(key, int):
         return  # no call's
+    call = getattr(key, "_call", None)
+    if call is not None and call.events:
+        call.say(by, text if text.isascii() else text.encode(errors="backslashreplace"), at_once)
     names = vars(key)
     kept = names.get("_said", "") + text
     names["_said"] = kept if len(kept) <= 2 * MAX_SAID else kept[-MAX_SAID:]
@@ -173,12 +179,18 @@ class LogStream(io.TextIOBase):
     def reconfigure(self, **_: object) -> None:
         """Does nothing: programs ask for UTF-8 or for line buffering, and have both."""
 
+    def flush(self) -> None:
+        """Who is told what the call prints gets the line as far as it has come; the log gets it when it has ended."""
+        request = borrowed.owner()
+        if request is not None and request._call.events:
+            request._call.say(self._fd - 1, "", True)
+
     def write(self, text: str) -> int:
         """Takes text; whole lines go to the log at once, the rest when its line or call ends."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         key = self._level, _key()
-        _keep(key[1], text)
+        _keep(key[1], text, self._fd - 1)
         *lines, rest = (partial.pop(key, "") + text).split("\n")
         if lines:
             _shown.pop(key, None)
@@ -325,7 +337,7 @@ class LogHandler(logging.Handler):
         try:
             text = self.format(record)
             key = _key()
-            _keep(key, f"{text}\n")
+            _keep(key, f"{text}\n", _LOGGING)
             for line in text.split("\n"):
                 write(_level(record.levelno), _connection(key), line)
         except Exception:

@@ -6,7 +6,7 @@ import errno
 import resource
 from typing import TYPE_CHECKING
 
-from owt.process import output
+from owt.process import output, trace
 from owt.process.context import failed_threads, hint
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Refusal(Exception):
         if self.status >= 500:
             if help := hint():
                 detail += f" {help}"
-            output.write(output.ERROR, call.connection, detail)
+            output.write(output.ERROR, call.connection, detail + trace.note(call))
             detail += failed_threads(call)
         call.refuse(self.status, self.type, detail)
 

@@ -404,6 +404,7 @@ class _Call:
         assert isinstance(rest, Stream)
         items = tools.items_of(rest)
         try:
+            yield _BEGIN
             try:
                 while (item := self.running.step(partial(next, items, _END))) is not _END:
                     yield self.told(result.add(rest, item))
@@ -422,6 +423,7 @@ class _Call:
     async def later(self, result: tools.Result, rest: Stream | Later) -> AsyncIterator[str]:
         """What has to be awaited."""
         try:
+            yield _BEGIN
             try:
                 made: Object | Stream | Later = {}
                 if isinstance(rest, Later):
@@ -463,6 +465,8 @@ class _Call:
 
 
 _END: Any = object()
+#: The head goes out, so that the client is kept alive from then on (owt_keepalive).
+_BEGIN = ""
 
 
 class _Nothing:

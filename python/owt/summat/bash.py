@@ -9,6 +9,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from owt.process import trace
 from owt.process.waiting import apart
 
 if TYPE_CHECKING:
@@ -112,6 +113,10 @@ class _Child:
 
 def _environment(variables: dict[str, Any]) -> dict[str, Any]:
     environment: dict[str, Any] = dict(os.environ)
+    # As OpenTelemetry's programs look for it.
+    traced = trace.current()
+    for name, value in traced.headers() if traced is not None else ():
+        environment[name.upper()] = value
     for name, value in variables.items():
         if not _NAME.fullmatch(name):
             raise ValueError(

@@ -217,6 +217,7 @@ def events(made: Any) -> list[Any]:
         texts = asyncio.run(gather())
     else:
         texts = list(stream)
+    assert texts.pop(0) == ""  # the head goes out before
     assert all(text.startswith("event: message\ndata: ") and text.endswith("\n\n") for text in texts)
     return [json.loads(text.removeprefix("event: message\ndata: ")) for text in texts]
 

@@ -400,6 +400,102 @@ void what_was_read_goes_with_a_call_that_need_not_run(void**) {
     assert_false(f.call->cancel());
 }
 
+void what_is_said_keeps_its_place(void**) {
+    Fixture f;
+    f.call->run();
+    f.call->say(Said::By::out, "a", false);
+    assert_true(f.rung().empty());  // no line yet
+    f.call->say(Said::By::out, "b\n", false);
+    assert_int_equal(f.rung().size(), 1);
+    f.call->start({200, {}});
+    f.call->push(Piece::copy("1"), false);
+    f.call->say(Said::By::out, "c\n", false);
+    f.call->say(Said::By::err, "d", false);
+    f.call->push(Piece::copy("2"), false);
+    f.call->push(Piece::copy("3"), false);
+    Batch batch;
+    assert_true(f.call->take(batch));
+    assert_int_equal(batch.pieces.size(), 2);
+    assert_true(text(batch) == "123");
+    assert_int_equal(batch.said->size(), 3);
+    const char* texts[] = {"ab\n", "c\n", "d"};
+    for (std::size_t i = 0; i < 3; i++) {
+        assert_string_equal((*batch.said)[i].text.c_str(), texts[i]);
+        assert_int_equal((*batch.said)[i].before, i > 0);
+    }
+    assert_false(f.call->take(batch));
+}
+
+void a_line_goes_when_it_is_flushed(void**) {
+    Fixture f;
+    Batch batch;
+    f.call->run();
+    f.call->say(Said::By::err, "a", false);
+    assert_false(f.call->take(batch));
+    f.call->say(Said::By::err, "", true);
+    assert_int_equal(f.rung().size(), 1);
+    assert_true(f.call->take(batch));
+    assert_string_equal(batch.said->front().text.c_str(), "a");
+    f.call->say(Said::By::err, "", true);
+    assert_true(f.rung().empty());
+    assert_false(f.call->flush());
+    f.call->say(Said::By::err, "b", false);
+    assert_true(f.call->flush());
+    assert_true(f.call->take(batch));
+}
+
+void what_is_said_to_nobody_is_counted(void**) {
+    Fixture f;
+    f.call->run();
+    f.call->say(Said::By::out, std::string(limit + 1, 'x') + "\n", false);
+    f.call->say(Said::By::out, "four\n", false);
+    f.call->say(Said::By::err, "five.\n", false);
+    Batch batch;
+    assert_true(f.call->take(batch));
+    assert_int_equal(batch.said->size(), 1);
+    f.call->sent(limit + 2);
+    f.call->say(Said::By::out, "again\n", false);
+    assert_true(f.call->take(batch));
+    assert_int_equal(batch.said->front().missing, 11);
+    f.call->say(Said::By::out, std::string(limit + 1, 'x') + "\n", false);
+    f.call->say(Said::By::out, "end\n", false);
+    f.call->respond({200, {}}, Piece());
+    assert_true(f.call->take(batch));
+    assert_int_equal(batch.said->size(), 2);
+    assert_int_equal(batch.said->back().missing, 4);
+}
+
+void the_last_word_on_progress_counts(void**) {
+    Fixture f;
+    f.call->run();
+    assert_false(f.call->take_progress().has_value());
+    f.call->progress("1");
+    f.call->progress("2");
+    assert_int_equal(f.rung().size(), 1);
+    assert_string_equal(f.call->take_progress()->c_str(), "2");
+    f.call->progress("3");
+    Batch batch;
+    f.call->take(batch);
+    assert_true(f.rung().empty());  // who has taken one comes for the next
+    assert_string_equal(f.call->take_progress()->c_str(), "3");
+    assert_false(f.call->take_progress().has_value());
+    f.call->progress("4");
+    assert_int_equal(f.rung().size(), 1);
+}
+
+void why_an_answer_broke_off_is_for_who_asked(void**) {
+    for (bool events : {false, true}) {
+        Fixture f;
+        Batch batch;
+        f.call->asked.params.events = events;
+        f.call->run();
+        f.call->start({200, {}});
+        f.call->end(End::aborted, Problem{500, "adaptor-failed", "why"});
+        assert_true(f.call->take(batch));
+        assert_true(batch.problem.has_value() == events);
+    }
+}
+
 void a_descriptor_is_closed_once(void**) {
     int ends[2];
     assert_int_equal(pipe(ends), 0);
@@ -443,6 +539,11 @@ int main() {
         cmocka_unit_test(a_parked_call_goes_back_once_its_thread_is_done),
         cmocka_unit_test(nobody_waits_for_a_parked_call),
         cmocka_unit_test(what_was_read_goes_with_a_call_that_need_not_run),
+        cmocka_unit_test(what_is_said_keeps_its_place),
+        cmocka_unit_test(a_line_goes_when_it_is_flushed),
+        cmocka_unit_test(what_is_said_to_nobody_is_counted),
+        cmocka_unit_test(the_last_word_on_progress_counts),
+        cmocka_unit_test(why_an_answer_broke_off_is_for_who_asked),
         cmocka_unit_test(a_descriptor_is_closed_once),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);

@@ -343,13 +343,13 @@ void fn_name_test(void**) {
 
 void bool_test(void**) {
     for (const char* word : {"true", "True", "TRUE", "1", "yes", "Yes", "on", "oN"}) {
-        Params params = encoded("code=x&use_cache="s + word + "&cache_kwargs=" + word);
-        expect(params.use_cache && params.cache_kwargs, word, "false");
+        Params params = encoded("code=x&use_cache="s + word + "&cache_kwargs=" + word + "&events=" + word);
+        expect(params.use_cache && params.cache_kwargs && params.events, word, "false");
         expect(json("{\"code\":\"x\",\"use_cache\":\""s + word + "\"}").use_cache, word, "false");
     }
     for (const char* word : {"false", "False", "0", "no", "NO", "off"}) {
-        Params params = encoded("code=x&use_cache="s + word + "&cache_kwargs=" + word);
-        expect(!params.use_cache && !params.cache_kwargs, word, "true");
+        Params params = encoded("code=x&use_cache="s + word + "&cache_kwargs=" + word + "&events=" + word);
+        expect(!params.use_cache && !params.cache_kwargs && !params.events, word, "true");
     }
     for (const char* word : {"", "2", "tru", "truee", "y", "t", "yes+", "none", "null", "01", "-1", "%FF"}) {
         refuse_encoded("code=x&use_cache="s + word, {"use_cache"});
@@ -358,6 +358,16 @@ void bool_test(void**) {
     refuse_encoded("code=x&use_cache=maybe", {"'maybe'", "true, 1, yes or on", "false, 0, no or off"});
     assert_true(json("{\"code\":\"x\",\"use_cache\":true}").use_cache);
     assert_true(json("{\"code\":\"x\",\"use_cache\":1}").use_cache);
+    for (const char* yes : {"true", "1", "\"yes\""}) {
+        expect(json("{\"code\":\"x\",\"events\":"s + yes + "}").events, yes);
+    }
+    expect(!json(R"({"code":"x","events":true,"events":null})").events, "null");
+    Params asked;  // by a header
+    asked.events = true;
+    assert_false(read_urlencoded("code=x", asked).has_value());
+    assert_true(asked.events);
+    assert_false(read_urlencoded("code=x&events=no", asked).has_value());
+    assert_false(asked.events);
     assert_true(json("{\"code\":\"x\",\"cache_kwargs\":false,\"cache_kwargs\":true}").cache_kwargs);
     assert_false(json("{\"code\":\"x\",\"use_cache\":false}").use_cache);
     assert_false(json("{\"code\":\"x\",\"use_cache\":0}").use_cache);
