@@ -335,7 +335,7 @@ endif
 
 # What knows neither nginx nor Python.
 pure := $(wildcard src/call/*.cpp src/guard/*.cpp) $(addprefix src/nginx/,scoreboard.cpp metrics.cpp survey.cpp \
-    status_page.cpp)
+    status_page.cpp console_page.cpp)
 unit_tests := $(patsubst t/%.cpp,$(B)/%,$(wildcard t/unit/*/*_test.cpp))
 unit_objects := $(pure:src/%.cpp=$(B)/unit/%.o)
 unit_flags := -std=c++20 -g -O1 -Wall -Wextra -Werror -Isrc -It/unit -MMD -MP $(CXX_FLAGS)

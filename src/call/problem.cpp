@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <initializer_list>
 
 #include "call/text.hpp"
 
@@ -92,6 +93,28 @@ class Wish {
     int weight_ = 0;
 };
 
+// What an Accept header says of each.
+void consider(std::string_view accept, std::initializer_list<Wish*> wishes) {
+    while (!accept.empty()) {
+        std::string_view parameters = next_part(accept, ',');
+        std::string_view range = next_part(parameters, ';');
+        int q = 1000;
+        bool has_parameters = false;
+        while (!parameters.empty()) {
+            std::string_view value = next_part(parameters, ';');
+            std::string_view name = next_part(value, '=');
+            if (same(name, "q")) {
+                q = weight(value);
+                break;
+            }
+            has_parameters = has_parameters || !name.empty();
+        }
+        for (Wish* wish : wishes) {
+            wish->consider(range, has_parameters, q);
+        }
+    }
+}
+
 // The bytes of the valid UTF-8 sequence that text begins with. Where there is none: 0, and invalid
 // says how many bytes one U+FFFD stands for, as Unicode recommends (the longest beginning of one).
 size_t sequence(std::string_view text, size_t& invalid) {
@@ -154,25 +177,16 @@ bool prefers_json(std::string_view accept) {
     Wish problem("application/problem+json", "application/*");
     Wish json("application/json", "application/*");
     Wish plain("text/plain", "text/*");
-    while (!accept.empty()) {
-        std::string_view parameters = next_part(accept, ',');
-        std::string_view range = next_part(parameters, ';');
-        int q = 1000;
-        bool has_parameters = false;
-        while (!parameters.empty()) {
-            std::string_view value = next_part(parameters, ';');
-            std::string_view name = next_part(value, '=');
-            if (same(name, "q")) {
-                q = weight(value);
-                break;
-            }
-            has_parameters = has_parameters || !name.empty();
-        }
-        for (Wish* wish : {&problem, &json, &plain}) {
-            wish->consider(range, has_parameters, q);
-        }
-    }
+    consider(accept, {&problem, &json, &plain});
     return std::max(problem.weight(), json.weight()) > plain.weight();
+}
+
+bool prefers_html(std::string_view accept) {
+    Wish html("text/html", "text/*");
+    Wish json("application/json", "application/*");
+    Wish plain("text/plain", "text/*");
+    consider(accept, {&html, &json, &plain});
+    return html.weight() > std::max(json.weight(), plain.weight());
 }
 
 std::string_view reason(int status) {

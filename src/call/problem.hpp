@@ -22,6 +22,10 @@ Problem too_many_asynchronous();
 // (RFC 9110, 12.5.1: the most specific range decides; q=0 excludes). No header, or */*, prefers text.
 bool prefers_json(std::string_view accept);
 
+// True if it ranks text/html above these and application/json, as that of a browser does that opens a page. No header,
+// or */*, does not.
+bool prefers_html(std::string_view accept);
+
 // The standard reason phrase of a status, "Error" for an unknown one.
 std::string_view reason(int status);
 

@@ -20,7 +20,8 @@ std::string source(std::string_view text) {
 }  // namespace
 
 std::string content_policy(std::string_view style, std::string_view script, std::string_view further) {
-    return "default-src 'none'; script-src " + source(script) + "; style-src " + source(style) +
+    return "default-src 'none'; script-src " + source(script) + "; style-src " +
+           (style.empty() ? "'unsafe-inline'" : source(style)) +
            "; base-uri 'none'; form-action 'none'; frame-ancestors 'none'" + std::string(further);
 }
 

@@ -107,19 +107,11 @@ ngx_int_t send_confirm_page(ngx_http_request_t* request) {
     if (params.code.empty()) {
         params.code = kept_source(request, params.code_id);
     }
-    std::string_view type;
-    for (const auto& [name, value] : confirm_headers()) {
-        if (name == "Content-Type") {
-            type = value;
-        } else if (add_header(request, name, value) == nullptr) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-    }
     std::string page = confirm_page({.params = params,
                                      .path = to_view(request->uri),
                                      .query = to_view(request->args),
                                      .target = to_view(request->unparsed_uri)});
-    return send_whole(request, NGX_HTTP_OK, type, page);
+    return send_page(request, confirm_headers(), page);
 }
 
 bool log_in(ngx_http_request_t* request) {

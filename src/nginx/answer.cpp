@@ -164,6 +164,19 @@ ngx_int_t send_whole(ngx_http_request_t* request, int status, std::string_view t
     return send_body(request, to_view(body));
 }
 
+ngx_int_t send_page(ngx_http_request_t* request, std::span<const std::pair<std::string_view, std::string_view>> headers,
+                    std::string_view body) {
+    std::string_view type;
+    for (const auto& [name, value] : headers) {
+        if (name == "Content-Type") {
+            type = value;
+        } else if (!set_header(request, name, value)) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+    return send_whole(request, NGX_HTTP_OK, type, body);
+}
+
 ngx_int_t send_problem(ngx_http_request_t* request, const Problem& problem, std::string_view allow) {
     bool json = prefers_json(find_header(request->headers_in.headers, "Accept"));
     if (add_header(request, "Vary", "Accept") == nullptr ||

@@ -2,8 +2,10 @@
 
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "call/call.hpp"
 #include "call/problem.hpp"
@@ -29,6 +31,9 @@ ngx_int_t send_body(ngx_http_request_t* request, std::string_view body);
 
 // Each sends a complete answer and returns what the request is to be finalized with.
 ngx_int_t send_whole(ngx_http_request_t* request, int status, std::string_view type, std::string_view body);
+// headers: what goes with it, the type included.
+ngx_int_t send_page(ngx_http_request_t* request, std::span<const std::pair<std::string_view, std::string_view>> headers,
+                    std::string_view body);
 // allow: what goes with a 405.
 ngx_int_t send_problem(ngx_http_request_t* request, const Problem& problem, std::string_view allow = "GET, HEAD, POST");
 

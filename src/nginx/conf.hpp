@@ -38,6 +38,7 @@ struct CacheName {
     std::string place;
 };
 
+struct ConsolePage;
 struct LocationConf;
 
 // A location that publishes functions.
@@ -79,6 +80,7 @@ struct MainConf {
     std::vector<Located>* located;
     std::vector<Zone*>* zones;  // of owt_zone
     std::vector<Publishing>* published;
+    const ConsolePage* console;  // null: no location shows it
 };
 
 struct ServerConf {
@@ -103,6 +105,7 @@ struct LocationConf {
     std::shared_ptr<const Publication>* published;
     std::string* published_at;  // file:line
     ngx_flag_t keep;
+    ngx_flag_t console;    // it shows the console to browsers that bring no code
     ngx_flag_t traceback;  // as given, else unset
     ngx_msec_t timeout;    // 0: off
     std::size_t stream_buffer;

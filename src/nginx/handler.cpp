@@ -12,6 +12,7 @@
 #include "nginx/asked.hpp"
 #include "nginx/cache.hpp"
 #include "nginx/conf.hpp"
+#include "nginx/console.hpp"
 #include "nginx/environ.hpp"
 #include "nginx/exchange.hpp"
 #include "nginx/late_body.hpp"
@@ -716,15 +717,18 @@ void body_is_read(ngx_http_request_t* request) noexcept {
 
 ngx_int_t handle(ngx_http_request_t* request) noexcept {
     try {
-        if (Worker::get() == nullptr) {
-            return NGX_HTTP_SERVICE_UNAVAILABLE;
-        }
         if (location_conf(request).owt == nullptr) {
             return NGX_HTTP_FORBIDDEN;  // a configuration that has not been judged as one with owt
         }
         ngx_int_t rc = judge(request);
         if (rc != NGX_DECLINED) {
             return rc;
+        }
+        if (wants_console(request)) {
+            return send_console(request);
+        }
+        if (Worker::get() == nullptr) {
+            return NGX_HTTP_SERVICE_UNAVAILABLE;
         }
         if (!(request->method & (NGX_HTTP_GET | NGX_HTTP_HEAD | NGX_HTTP_POST))) {
             rc = ngx_http_discard_request_body(request);

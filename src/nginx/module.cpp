@@ -8,6 +8,7 @@
 #include "nginx/access.hpp"
 #include "nginx/asked.hpp"
 #include "nginx/cache.hpp"
+#include "nginx/console.hpp"
 #include "nginx/environ.hpp"
 #include "nginx/handler.hpp"
 #include "nginx/instance.hpp"
@@ -112,6 +113,7 @@ void* create_location_conf(ngx_conf_t* cf) noexcept {
     auto* conf = static_cast<LocationConf*>(ngx_pcalloc(cf->pool, sizeof(LocationConf)));
     if (conf != nullptr) {
         conf->keep = NGX_CONF_UNSET;
+        conf->console = NGX_CONF_UNSET;
         conf->traceback = NGX_CONF_UNSET;
         conf->timeout = NGX_CONF_UNSET_MSEC;
         conf->stream_buffer = NGX_CONF_UNSET_SIZE;
@@ -139,6 +141,7 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
         if (result == NGX_CONF_OK) {
             result = merge_published(cf, outer, inner);
         }
+        merge_console(outer, inner);
         return result == NGX_CONF_OK ? merge_access(cf, outer, inner) : result;
     } catch (const std::exception& error) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s", error.what());
@@ -244,7 +247,7 @@ ngx_int_t add_variables(ngx_conf_t* cf) noexcept {
 }
 
 ngx_int_t postconfigure(ngx_conf_t* cf) noexcept {
-    return init_instances(cf) == NGX_OK ? init_access(cf) : NGX_ERROR;
+    return init_instances(cf) == NGX_OK && init_console(cf) == NGX_OK ? init_access(cf) : NGX_ERROR;
 }
 
 // --- Processes.
@@ -312,6 +315,8 @@ std::array commands = {
                   NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     ngx_command_t{ngx_string("owt_keep"), anywhere | NGX_CONF_FLAG, ngx_conf_set_flag_slot, NGX_HTTP_LOC_CONF_OFFSET,
                   offsetof(LocationConf, keep), nullptr},
+    ngx_command_t{ngx_string("owt_console"), anywhere | NGX_CONF_FLAG, ngx_conf_set_flag_slot, NGX_HTTP_LOC_CONF_OFFSET,
+                  offsetof(LocationConf, console), nullptr},
     ngx_command_t{ngx_string("owt_status"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS | NGX_CONF_TAKE1, set_status,
                   NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     ngx_command_t{ngx_string("owt_guard"), anywhere | NGX_CONF_TAKE1, set_guard, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},

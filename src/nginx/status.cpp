@@ -60,18 +60,6 @@ ngx_int_t send_health(ngx_http_request_t* request, const Survey& seen) {
     return send_whole(request, status, json, body + "}\n");
 }
 
-ngx_int_t send_page(ngx_http_request_t* request) {
-    std::string_view type;
-    for (const auto& [name, value] : status_headers()) {
-        if (name == "Content-Type") {
-            type = value;
-        } else if (add_header(request, name, value) == nullptr) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-    }
-    return send_whole(request, NGX_HTTP_OK, type, status_page());
-}
-
 ngx_int_t not_there(ngx_http_request_t* request) {
     return send_problem(request, {404, "no-such-status",
                                   "Nothing of that name is shown here. There are: metrics, health, calls, processes, "
@@ -149,7 +137,7 @@ ngx_int_t refuse_method(ngx_http_request_t* request, std::string_view allow, std
 
 ngx_int_t show(ngx_http_request_t* request, const Scoreboard& board, std::string_view view) {
     if (view.empty()) {
-        return send_page(request);
+        return send_page(request, status_headers(), status_page());
     }
     Survey seen = survey(board);
     if (view == "health") {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from harness import Server, wait_until
 
 pytest.importorskip("selenium", reason="package python3-selenium")
 pytest.importorskip("PIL", reason="package python3-pil")
+from page import Page, contrasts, names_of_controls, runs
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -79,10 +79,9 @@ def server() -> Iterator[Server]:
         yield server
 
 
-class Form:
+class Form(Page):
     def __init__(self, browser: webdriver.Chrome, server: Server, path: str) -> None:
-        self.browser = browser
-        browser.get_log("browser")
+        super().__init__(browser)
         browser.get(server.url + path)
 
     def field(self, name: str) -> Any:
@@ -106,34 +105,6 @@ class Form:
         """Presses Run and waits; what the page says of it."""
         self.browser.find_element(By.CSS_SELECTOR, ".run").click()
         return self.wait()
-
-    def wait(self) -> str:
-        wait_until(lambda: self.state.split(" ")[0] in ("Done", "Refused", "Failed", "Cancelled"), "an answer", 30)
-        return self.state
-
-    @property
-    def state(self) -> str:
-        return self.browser.find_element(By.CSS_SELECTOR, ".state").text
-
-    @property
-    def shown(self) -> str:
-        text = self.browser.find_element(By.CSS_SELECTOR, ".shown").text
-        return "\n".join(line.strip() for line in text.splitlines())
-
-    def js(self, script: str) -> Any:
-        return self.browser.execute_script(f"return {script}")
-
-    def rows(self) -> list[list[str]]:
-        return self.js(
-            "[...document.querySelectorAll('.shown tr')].map(row => [...row.cells].map(cell => cell.textContent))"
-        )
-
-    def copy(self, language: str) -> str:
-        self.browser.find_element(By.CSS_SELECTOR, f"[data-copy={language}]").click()
-        return self.browser.find_element(By.CSS_SELECTOR, ".copies pre").text
-
-    def errors(self) -> list[Any]:
-        return [entry for entry in self.browser.get_log("browser") if "favicon" not in entry["message"]]
 
 
 @pytest.fixture
@@ -358,24 +329,7 @@ def test_what_is_missing_or_no_json_is_told_by_the_browser(form: Any) -> None:
 # ---- the same call elsewhere
 
 
-def command_of(language: str, text: str, directory: Path) -> list[str]:
-    if language == "curl":
-        return ["bash", "-euc", text.replace("curl ", "curl -sS ", 1)]
-    name = {"javascript": "call.mjs", "python": "call.py"}[language]
-    (directory / name).write_text(text)
-    return ["node" if language == "javascript" else sys.executable, name]
-
-
 LANGUAGES = ["curl", "javascript", "python"]
-
-
-def runs(language: str, text: str, directory: Path) -> str:
-    if language == "javascript" and shutil.which("node") is None:
-        pytest.skip("package nodejs")
-    command = command_of(language, text, directory)
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, text + done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -434,16 +388,6 @@ def test_by_keyboard_alone(form: Any) -> None:
     assert page.js("document.activeElement.dataset.copy") == "python"
 
 
-def names_of_controls(page: Form) -> dict[str, list[str]]:
-    """What a screen reader calls them, by their roles."""
-    page.browser.execute_cdp_cmd("Accessibility.enable", {})
-    found: dict[str, list[str]] = {}
-    for node in page.browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]:
-        if not node.get("ignored"):
-            found.setdefault(node["role"]["value"], []).append(node.get("name", {}).get("value", ""))
-    return found
-
-
 @pytest.mark.parametrize("path", ["/more/types", "/api/thumbnail", "/api/tune"])
 def test_everything_has_a_name(form: Any, path: str) -> None:
     page = form(path)
@@ -464,28 +408,6 @@ def test_everything_has_a_name(form: Any, path: str) -> None:
         assert all(found.get(role, [])), f"{role}: {found.get(role)}"
     assert {"Run", "Cancel", "Copy"} <= set(found["button"])
     assert found["tab"] == ["curl", "JavaScript", "Python"]
-
-
-def contrasts(page: Form) -> float:
-    """The least contrast between text and what is behind it, as WCAG 2 counts it."""
-    return page.js("""(() => {
-        const part = (value) => value <= 10.31475 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4;
-        const light = ([r, g, b]) => 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
-        const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
-        const behind = (node) => {
-            for (; node; node = node.parentElement) {
-                const color = numbers(getComputedStyle(node).backgroundColor);
-                if (color.length === 3 || color[3] === 1) return color;
-            }
-            return [255, 255, 255];
-        };
-        const texts = [...document.querySelectorAll('main *')].filter(
-            (node) => [...node.childNodes].some((one) => one.nodeType === 3 && one.data.trim()) && !node.closest(':disabled'));
-        return Math.min(...texts.map((node) => {
-            const [a, b] = [light(numbers(getComputedStyle(node).color)), light(behind(node))].sort((x, y) => y - x);
-            return (a + 0.05) / (b + 0.05);
-        }));
-    })()""")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -73,6 +73,8 @@ MISTAKES = {
     "stream buffer: no size": (located("owt_stream_buffer much;" + HERE), "invalid value"),
     "stream buffer: negative": (located("owt_stream_buffer -1;" + HERE), "invalid value"),
     "stream buffer: twice": (located("owt_stream_buffer 1m;", "owt_stream_buffer 2m;" + HERE), "duplicate"),
+    "console: neither": (located("owt_console maybe;" + HERE), 'must be "on" or "off"'),
+    "console: twice": (located("owt_console on;", "owt_console on;" + HERE), "duplicate"),
     "traceback: neither": (located("owt_traceback maybe;" + HERE), 'must be "on" or "off"'),
     "traceback: twice": (located("owt_traceback on;", "owt_traceback on;" + HERE), "duplicate"),
     "dir in a location": (located("owt_dir here;" + HERE), "not allowed here"),

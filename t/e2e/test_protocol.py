@@ -556,7 +556,7 @@ JSON, TEXT = "application/problem+json", "text/plain; charset=utf-8"
     ],
 )
 def test_accept_decides_about_the_form_of_a_refusal(server: Server, accept: str, kind: str) -> None:
-    assert server.get(headers={"Accept": accept}).headers["Content-Type"] == kind
+    assert server.post(headers={"Accept": accept}).headers["Content-Type"] == kind
 
 
 def test_an_unknown_code_id_has_a_type_of_its_own(server: Server) -> None:

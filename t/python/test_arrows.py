@@ -18,6 +18,7 @@ ALLOWED = {
     "endpoint": {"process", "asked", "answer", "summat", "models", "prelude"},
     "published": {"process", "asked", "answer", "models", "endpoint"},
     "engine": {"process", "asked", "answer", "summat", "lib", "models", "prelude", "endpoint", "published"},
+    "console": {"prelude"},  # examples in the page's menu
     "client": set(),
     "server": {"process"},  # for Server.sing() within a call alone
 }

@@ -88,7 +88,7 @@ def form_page(published: Published, request: Request, *, listed: bool = True) ->
         _COPIES,
         "<noscript><p>Without JavaScript the answer takes this page's place; lists are written as JSON.</p></noscript>",
     ]
-    return _page(one.name, "\n".join(body), "form.js")
+    return _page(one.name, "\n".join(body), "views.js", "copies.js", "form.js")
 
 
 _COPIES = """<section class="panel copies" aria-labelledby="copies"><h2 id="copies">The same call elsewhere</h2>
@@ -393,15 +393,15 @@ def _attributes(attributes: dict[str, Any]) -> str:
 
 
 @functools.cache
-def _asset(name: str) -> tuple[str, str]:
-    """A style or script that lies beside this file, and its hash as a policy names it."""
-    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+def _asset(*names: str) -> tuple[str, str]:
+    """Styles or scripts that lie beside this file, as one, and its hash as a policy names it."""
+    text = "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in names)
     return text, f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _page(title: str, body: str, script: str) -> Response:
+def _page(title: str, body: str, *scripts: str) -> Response:
     style, style_hash = _asset("page.css")
-    code, code_hash = _asset(script)
+    code, code_hash = _asset(*scripts)
     text = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'

@@ -86,6 +86,38 @@ void prefers_json_test(void**) {
     }
 }
 
+void prefers_html_test(void**) {
+    for (std::string_view accept : {
+             "text/html",
+             "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+             "text/html, text/plain;q=0.9, application/json;q=0.9",
+             "Text/HTML;charset=utf-8, */*;q=0.1",
+             "text/html;q=0.002, */*;q=0.001",
+         }) {
+        if (!prefers_html(accept)) {
+            fail_msg("does not prefer HTML: %.*s", int(accept.size()), accept.data());
+        }
+    }
+    for (std::string_view accept : {
+             "",
+             "*/*",
+             "text/*",
+             "text/html, */*",
+             "text/html, text/plain",
+             "text/html, application/json",
+             "text/html;q=0.9, application/*",
+             "text/html;q=0",
+             "text/html;q=x",
+             "text/htmlx",
+             "x=\",text/html,\"",
+             "application/xhtml+xml",
+         }) {
+        if (prefers_html(accept)) {
+            fail_msg("prefers HTML: %.*s", int(accept.size()), accept.data());
+        }
+    }
+}
+
 void reason_test(void**) {
     struct Case {
         int status;
@@ -167,8 +199,8 @@ void text_test(void**) {
 
 int main() {
     const CMUnitTest tests[] = {
-        cmocka_unit_test(prefers_json_test), cmocka_unit_test(reason_test), cmocka_unit_test(json_test),
-        cmocka_unit_test(escape_test),       cmocka_unit_test(text_test),
+        cmocka_unit_test(prefers_json_test), cmocka_unit_test(prefers_html_test), cmocka_unit_test(reason_test),
+        cmocka_unit_test(json_test),         cmocka_unit_test(escape_test),       cmocka_unit_test(text_test),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
