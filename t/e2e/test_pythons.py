@@ -294,11 +294,12 @@ class Fake:
         self.answer = {
             "version": "3.11.2",
             "implementation": "cpython",
-            "prefix": str(home),
+            "prefix": str(home),  # a virtualenv's
             "base_prefix": "/opt/python",
             "soabi": bridge.name.split(".")[1],
             "library": "/opt/python/lib/libpython3.11.so.1.0",
             "bridge": "",
+            "installer": "pip",
         }
         self.answers()
 
@@ -393,7 +394,16 @@ def test_an_interpreter_that_may_not_be_run(fake: Fake, told: Callable[..., str]
 @pytest.mark.parametrize("version", ["2.7.18", "3.9.18", "3.10.13", "4.0.0"])
 def test_a_python_that_owt_does_not_run(fake: Fake, told: Callable[..., str], version: str) -> None:
     fake.answers(version=version, library="")
-    assert f"is Python {version}, and owt runs 3.11 and newer: make it anew" in told(fake.home)
+    said = told(fake.home)
+    assert said.endswith(
+        f"is Python {version}, and owt runs 3.11 and newer: make it anew with one of these,"
+        f' "python3.11 -m venv --clear {fake.home}"'
+    )
+
+
+def test_an_old_python_that_is_no_virtualenv(fake: Fake, told: Callable[..., str]) -> None:
+    fake.answers(version="3.10.13", prefix="/opt/python", library="")
+    assert told(fake.home).endswith('make a virtualenv with one of these, "python3.11 -m venv DIR"')
 
 
 def test_another_implementation(fake: Fake, told: Callable[..., str]) -> None:
@@ -414,23 +424,60 @@ def test_a_python_without_its_library(fake: Fake, told: Callable[..., str], base
     assert "comes without its library, libpython3.12.so" in (said := told(fake.home)) and command in said
 
 
-def test_a_python_without_a_bridge(fake: Fake, told: Callable[..., str]) -> None:
-    fake.answers(version="3.12.1", soabi="cpython-312-fantasia")
-    python = fake.home / "bin/python3"
-    said = told(fake.home)
-    assert f"{BUILD}/python/_bridge.cpython-312-fantasia.so" in said or linked_in()
-    assert f'"make bridge PYTHON={python}"' in said and f'"{python} -m pip install ./python"' in said
+@pytest.mark.parametrize("installer", ["pip", "uv", ""])
+def test_a_python_without_a_bridge(fake: Fake, told: Callable[..., str], installer: str) -> None:
+    """Beside the module is where one is looked for."""
+    if linked_in():
+        pytest.skip("a program has no bridges beside it")
+    fake.answers(version="3.12.1", soabi="cpython-312-fantasia", installer=installer)
+    assert told(fake.home) == (
+        f"owt has no bridge to {fake.home}/bin/python3, Python 3.12.1, which would be"
+        f' {BUILD}/python/_bridge.cpython-312-fantasia.so: "make bridge PYTHON={fake.home}/bin/python3"'
+        " in owt's source tree makes it"
+    )
 
 
-def test_a_bridge_of_another_release(fake: Fake, told: Callable[..., str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("installer", "command"),
+    [
+        ("pip", "{python} -m pip install ./python"),
+        ("uv", "uv pip install --python {python} ./python"),
+        ("", "make bridge PYTHON={python} && make install"),
+    ],
+)
+def test_a_python_without_a_bridge_is_told_by_an_installed_module(
+    fake: Fake, installer: str, command: str, tmp_path: Path
+) -> None:
+    if linked_in() or PRELOAD:
+        pytest.skip("there is no module, or the sanitizer's library is needed")
+    shutil.copy(BUILD / "ngx_http_owt_module.so", tmp_path)
+    fake.answers(soabi="cpython-312-fantasia", installer=installer)
+    (tmp_path / "nginx.conf").write_text(
+        f"load_module {tmp_path}/ngx_http_owt_module.so; pid nginx.pid; events {{}}\n"
+        f"http {{ access_log off; owt_dir sources; owt_instance default {{ python_home {fake.home}; }}"
+        " server { listen 127.0.0.1:1; location / { owt; } } }"
+    )
+    done = subprocess.run(
+        [NGINX, "-t", "-p", tmp_path, "-c", tmp_path / "nginx.conf", "-e", "stderr"], capture_output=True, text=True
+    )
+    assert f'"{command.format(python=fake.home / "bin/python3")}" in owt\'s source tree makes it' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("installer", "command"),
+    [("pip", "{python} -m pip install ./python"), ("uv", "uv pip install --python {python} ./python")],
+)
+def test_a_bridge_of_another_release(
+    fake: Fake, told: Callable[..., str], installer: str, command: str, tmp_path: Path
+) -> None:
     """As pip has left it in that Python."""
     bridge = tmp_path / "_bridge.so"
     own = next((BUILD / "python").glob("_bridge.*.so")).read_bytes()
     bridge.write_bytes(re.sub(rb"owt bridge [0-9.]+-", b"owt bridge 0.0.1-", own))
-    fake.answers(bridge=str(bridge))
+    fake.answers(bridge=str(bridge), installer=installer)
     said = told(fake.home)
     assert f"{bridge}, is of another release of owt: " in said
-    assert said.endswith(f"{fake.home}/bin/python3 -m pip install ./python\" in owt's source tree makes it anew")
+    assert said.endswith(f'"{command.format(python=fake.home / "bin/python3")}" in owt\'s source tree makes it anew')
 
 
 def test_a_file_that_is_no_bridge(fake: Fake, told: Callable[..., str]) -> None:
