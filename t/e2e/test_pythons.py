@@ -453,7 +453,7 @@ def test_a_python_without_a_bridge_is_told_by_an_installed_module(
     shutil.copy(BUILD / "ngx_http_owt_module.so", tmp_path)
     fake.answers(soabi="cpython-312-fantasia", installer=installer)
     (tmp_path / "nginx.conf").write_text(
-        f"load_module {tmp_path}/ngx_http_owt_module.so; pid nginx.pid; events {{}}\n"
+        f"load_module {tmp_path}/ngx_http_owt_module.so; {'user root; ' * (os.geteuid() == 0)}pid nginx.pid; events {{}}\n"
         f"http {{ access_log off; owt_dir sources; owt_instance default {{ python_home {fake.home}; }}"
         " server { listen 127.0.0.1:1; location / { owt; } } }"
     )

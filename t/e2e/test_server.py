@@ -128,6 +128,13 @@ def test_it_serves_until_ctrl_c(sing: Sings, tmp_path: Path) -> None:
     server.stop()
     assert server.process.returncode == 0
     assert not title(pid)
+
+
+def test_a_signal_to_the_whole_group_ends_it(sing: Sings) -> None:
+    """As a supervisor sends it. Nobody dies of it whom nginx does not know."""
+    server = sing()
+    os.killpg(server.process.pid, signal.SIGTERM)
+    assert server.process.wait(30) == 0
     assert server.said.count("\n") == 1
 
 
