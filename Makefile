@@ -357,7 +357,7 @@ $(B)/unit/%: t/unit/%.cpp $(unit_objects)
 drill:
 	@.ci/need $(need_build) $(need_run) $(need_test) $(filter wrk,$(need_bench))
 	@$(MAKE) all hooks
-	@$(pytest) $(or $(TESTS),t/drill)
+	@$(pytest) -o faulthandler_timeout=3600 $(or $(TESTS),t/drill)
 
 examples:
 	@.ci/need $(need_build) $(need_run) $(need_test) $(need_examples)
