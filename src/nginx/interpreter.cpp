@@ -82,14 +82,26 @@ def bridge():
     return ""
 
 
+# What brings packages into this Python, if anything may.
+def installer():
+    if sys.prefix == sys.base_prefix and os.path.exists(sysconfig.get_path("stdlib") + "/EXTERNALLY-MANAGED"):
+        return ""
+    try:
+        from importlib.util import find_spec
+
+        return "pip" if find_spec("pip") else "uv"
+    except Exception:
+        return "uv"
+
+
 answer = ["%d.%d.%d" % sys.version_info[:3], sys.implementation.name, sys.prefix, sys.base_prefix, soabi]
-answer += [library(), bridge(), ""]
+answer += [library(), bridge(), installer(), ""]
 sys.stdout.flush()
 os.write(1, b"\0".join(map(os.fsencode, ["", "owt"] + answer)))
 )";
 
 // What the answer has, in this order, behind the mark.
-enum Field : std::size_t { version, implementation, prefix, base_prefix, soabi, library, bridge, fields };
+enum Field : std::size_t { version, implementation, prefix, base_prefix, soabi, library, bridge, installer, fields };
 
 constexpr std::string_view answer_mark("\0owt\0", 5);
 
@@ -235,6 +247,21 @@ bool exists(const std::string& path) {
     fail(without + "build this Python with \"./configure --enable-shared\"");
 }
 
+// What brings a bridge, or a new one, to a Python: into it, if that is where it belongs and packages may be installed
+// there, else to where nginx has those that no Python has installed.
+std::string how_to_bring_bridge(const std::string& executable, const std::vector<std::string>& answer) {
+    const std::string& with = answer[installer];
+    bool built_here = own_directory() != OWT_PYTHON_DIR;
+    std::string command;
+    if (!with.empty() && (!answer[bridge].empty() || !built_here)) {
+        command = with == "pip" ? executable + " -m pip install ./python"
+                                : "uv pip install --python " + executable + " ./python";
+    } else {
+        command = "make bridge PYTHON=" + executable + (built_here ? "" : " && make install");
+    }
+    return "\"" + command + "\" in owt's source tree ";
+}
+
 // Why this file is no bridge for this module; empty if it is one.
 std::string complain_of_bridge(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
@@ -274,23 +301,23 @@ Interpreter look(const std::string& home, const User& user) {
     int major = std::atoi(answer[version].c_str());
     int minor = std::atoi(answer[version].c_str() + answer[version].find('.') + 1);
     if (major != 3 || minor < 11) {
-        fail(executable + " is Python " + answer[version] +
-             ", and owt runs 3.11 and newer: make it anew with one of these, \"python3.11 -m venv DIR\"");
+        bool is_virtualenv = answer[prefix] != answer[base_prefix];
+        fail(executable + " is Python " + answer[version] + ", and owt runs 3.11 and newer: " +
+             (is_virtualenv ? "make it anew with one of these, \"python3.11 -m venv --clear " + answer[prefix]
+                            : "make a virtualenv with one of these, \"python3.11 -m venv DIR") +
+             "\"");
     }
     if (answer[library].empty()) {
         fail_without_library(what, answer);
     }
     std::string bridge_path =
         !answer[bridge].empty() ? answer[bridge] : own_directory() + "/_bridge." + answer[soabi] + ".so";
-    std::string make_it = answer[bridge].empty()
-                              ? "\"make bridge PYTHON=" + executable + "\" in owt's source tree makes it"
-                              : "\"" + executable + " -m pip install ./python\" in owt's source tree makes it anew";
+    std::string bring = how_to_bring_bridge(executable, answer);
     if (!exists(bridge_path)) {
-        fail("owt has no bridge to " + what + " which would be " + bridge_path + ": " + make_it + ", or \"" +
-             executable + " -m pip install ./python\" into that Python");
+        fail("owt has no bridge to " + what + " which would be " + bridge_path + ": " + bring + "makes it");
     }
     if (std::string complaint = complain_of_bridge(bridge_path); !complaint.empty()) {
-        fail("the bridge to " + what + " " + bridge_path + ", " + complaint + ": " + make_it);
+        fail("the bridge to " + what + " " + bridge_path + ", " + complaint + ": " + bring + "makes it anew");
     }
     return {executable, answer[version], answer[prefix], answer[soabi], answer[library], bridge_path};
 }

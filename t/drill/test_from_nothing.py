@@ -32,12 +32,12 @@ def worktree() -> Iterator[Path]:
     for name in filter(None, os.fsdecode(listed.stdout).split("\0")):
         if (ROOT / name).exists():
             (top / "clone" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, top / "clone" / name)
+            shutil.copy(ROOT / name, top / "clone" / name, follow_symlinks=False)
     script = """
         git init -q clone
         git -C clone add -A
         git -C clone -c user.name=n -c user.email=n@localhost commit -qm all
-        git -C clone worktree add -q '../zweiter Baum'
+        git -C clone worktree add -q --detach '../zweiter Baum'
     """
     subprocess.run(["sh", "-euc", script], cwd=top, check=True, env={**os.environ, "HOME": str(top)})
     if os.geteuid() == 0:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from asking import Asking, leave
 from harness import Server, wait_until
+from virtualenvs import virtualenv
 
 CONF = """
 owt_instance default {
@@ -241,3 +242,20 @@ def test_a_virtualenv_that_cannot_be_written(start: Callable[..., Server], home:
     server = start(f"owt_instance default {{ python_home {home}; writable {tmp_path}; }}\n{SYSTEM}")
     answer = server.run("installing('owt_nowhere')")
     assert f"InstallFailed: the virtualenv {home} cannot be written (Permission denied)" in answer.text
+
+
+def test_by_uv_where_there_is_no_pip(start: Callable[..., Server], wheels: Path, tmp_path: Path) -> None:
+    """As in a virtualenv that uv has made; it has no index and no home of its own to look into."""
+    uv = virtualenv("uv", "uv==0.9.5").with_name("uv")
+    home = tmp_path / "venv"
+    subprocess.run([uv, "venv", "--quiet", "--no-config", "--python", "/usr/bin/python3", home], check=True)
+    make_wheel(wheels, "owt_by_uv")
+    server = start(
+        f"owt_instance default {{ python_home {home}; env PATH={uv.parent} UV_OFFLINE=1 UV_FIND_LINKS={wheels}"
+        f" UV_CACHE_DIR={tmp_path}/cache; }}\n{SYSTEM}"
+    )
+    assert version(server, "owt-by-uv", "owt_by_uv") == "1.0"
+    (installed,) = home.glob("lib/python3.*/site-packages/owt_by_uv-1.0.dist-info/INSTALLER")
+    assert installed.read_text().strip() == "uv"
+    answer = server.run(use("owt-is-nowhere", "owt_is_nowhere"))
+    assert answer.status_code == 500 and "uv ended with status" in answer.text

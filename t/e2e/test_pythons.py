@@ -265,6 +265,68 @@ def test_an_instance_may_change_its_python_in_a_reload(start: Callable[..., Serv
     assert Asking(server, prefix).answer().text == f"{tmp_path}/venv"
 
 
+# ---- as conda lays them out -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def conda(tmp_path: Path) -> Path:
+    """A prefix with the system's Python in it, whose program has all of Python in itself and says that there is no
+    library, though one lies beside it."""
+    program = Path("/usr/bin/python3").resolve()
+    if b"libpython3" in subprocess.run(["ldd", program], capture_output=True, check=True).stdout:
+        pytest.skip(f"{program} needs its library itself")
+    answer = (
+        "import json, sysconfig, os; v = sysconfig.get_config_vars(); print(json.dumps([os.path.dirname(os.__file__),"
+    )
+    answer += " sysconfig._get_sysconfigdata_name(), v['LIBDIR'], v['MULTIARCH'], v['INSTSONAME']]))"
+    stdlib, data, libdir, multiarch, library = said_by("/usr", answer)
+    home = tmp_path / "conda"
+    (home / "bin").mkdir(parents=True)
+    shutil.copy(program, home / "bin" / program.name)
+    (home / "bin/python3").symlink_to(program.name)
+    own = home / "lib" / Path(stdlib).name
+    own.mkdir(parents=True)
+    for entry in Path(stdlib).iterdir():
+        (own / entry.name).symlink_to(entry)
+    (own / "EXTERNALLY-MANAGED").unlink(missing_ok=True)
+    (own / f"{data}.py").unlink()
+    said = f"from _real import build_time_vars\nbuild_time_vars |= dict(Py_ENABLE_SHARED=0, LIBDIR={str(home / 'lib')!r})\n"
+    (own / f"{data}.py").write_text(said)
+    (own / "_real.py").symlink_to(Path(stdlib, f"{data}.py"))
+    shutil.copy(
+        Path(libdir, library) if Path(libdir, library).exists() else Path(libdir, multiarch, library), home / "lib"
+    )
+    return home
+
+
+def test_a_library_that_is_denied_is_found(start: Callable[..., Server], conda: Path) -> None:
+    code = """
+import re, sys, sysconfig
+def run(_):
+    maps = open("/proc/self/maps").read()
+    return [sys.prefix, sysconfig.get_config_var("Py_ENABLE_SHARED"), *sorted(set(re.findall(r"/\\S*libpython\\S+", maps)))]
+"""
+    server = start(f"owt_instance default {{ python_home {conda}; }}\n{LOCATION}")
+    (library,) = (conda / "lib").glob("libpython3.*.so.*")
+    assert json.loads(Asking(server, code).answer().body) == [str(conda), 0, str(library)]
+
+
+def test_a_prefix_without_a_library_is_told(told: Callable[..., str], conda: Path) -> None:
+    """And of a library elsewhere, of the same version, nothing is made."""
+    (library,) = (conda / "lib").glob("libpython3.*.so.*")
+    library.unlink()
+    said = told(conda)
+    assert "comes without its library" in said
+    assert said.endswith('build this Python with "./configure --enable-shared"')
+
+
+def test_a_virtualenv_of_such_a_prefix(start: Callable[..., Server], conda: Path, tmp_path: Path) -> None:
+    subprocess.run([conda / "bin/python3", "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    server = start(f"owt_instance default {{ python_home {tmp_path}/venv; }}\n{LOCATION}")
+    code = "import sys\ndef run(_): return [sys.prefix, sys.base_prefix]"
+    assert json.loads(Asking(server, code).answer().body) == [str(tmp_path / "venv"), str(conda)]
+
+
 # ---- what the module knows of Python ---------------------------------------------------------------------------------
 
 
@@ -294,11 +356,12 @@ class Fake:
         self.answer = {
             "version": "3.11.2",
             "implementation": "cpython",
-            "prefix": str(home),
+            "prefix": str(home),  # a virtualenv's
             "base_prefix": "/opt/python",
             "soabi": bridge.name.split(".")[1],
             "library": "/opt/python/lib/libpython3.11.so.1.0",
             "bridge": "",
+            "installer": "pip",
         }
         self.answers()
 
@@ -393,7 +456,16 @@ def test_an_interpreter_that_may_not_be_run(fake: Fake, told: Callable[..., str]
 @pytest.mark.parametrize("version", ["2.7.18", "3.9.18", "3.10.13", "4.0.0"])
 def test_a_python_that_owt_does_not_run(fake: Fake, told: Callable[..., str], version: str) -> None:
     fake.answers(version=version, library="")
-    assert f"is Python {version}, and owt runs 3.11 and newer: make it anew" in told(fake.home)
+    said = told(fake.home)
+    assert said.endswith(
+        f"is Python {version}, and owt runs 3.11 and newer: make it anew with one of these,"
+        f' "python3.11 -m venv --clear {fake.home}"'
+    )
+
+
+def test_an_old_python_that_is_no_virtualenv(fake: Fake, told: Callable[..., str]) -> None:
+    fake.answers(version="3.10.13", prefix="/opt/python", library="")
+    assert told(fake.home).endswith('make a virtualenv with one of these, "python3.11 -m venv DIR"')
 
 
 def test_another_implementation(fake: Fake, told: Callable[..., str]) -> None:
@@ -414,23 +486,60 @@ def test_a_python_without_its_library(fake: Fake, told: Callable[..., str], base
     assert "comes without its library, libpython3.12.so" in (said := told(fake.home)) and command in said
 
 
-def test_a_python_without_a_bridge(fake: Fake, told: Callable[..., str]) -> None:
-    fake.answers(version="3.12.1", soabi="cpython-312-fantasia")
-    python = fake.home / "bin/python3"
-    said = told(fake.home)
-    assert f"{BUILD}/python/_bridge.cpython-312-fantasia.so" in said or linked_in()
-    assert f'"make bridge PYTHON={python}"' in said and f'"{python} -m pip install ./python"' in said
+@pytest.mark.parametrize("installer", ["pip", "uv", ""])
+def test_a_python_without_a_bridge(fake: Fake, told: Callable[..., str], installer: str) -> None:
+    """Beside the module is where one is looked for."""
+    if linked_in():
+        pytest.skip("a program has no bridges beside it")
+    fake.answers(version="3.12.1", soabi="cpython-312-fantasia", installer=installer)
+    assert told(fake.home) == (
+        f"owt has no bridge to {fake.home}/bin/python3, Python 3.12.1, which would be"
+        f' {BUILD}/python/_bridge.cpython-312-fantasia.so: "make bridge PYTHON={fake.home}/bin/python3"'
+        " in owt's source tree makes it"
+    )
 
 
-def test_a_bridge_of_another_release(fake: Fake, told: Callable[..., str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("installer", "command"),
+    [
+        ("pip", "{python} -m pip install ./python"),
+        ("uv", "uv pip install --python {python} ./python"),
+        ("", "make bridge PYTHON={python} && make install"),
+    ],
+)
+def test_a_python_without_a_bridge_is_told_by_an_installed_module(
+    fake: Fake, installer: str, command: str, tmp_path: Path
+) -> None:
+    if linked_in() or PRELOAD:
+        pytest.skip("there is no module, or the sanitizer's library is needed")
+    shutil.copy(BUILD / "ngx_http_owt_module.so", tmp_path)
+    fake.answers(soabi="cpython-312-fantasia", installer=installer)
+    (tmp_path / "nginx.conf").write_text(
+        f"load_module {tmp_path}/ngx_http_owt_module.so; {'user root; ' * (os.geteuid() == 0)}pid nginx.pid; events {{}}\n"
+        f"http {{ access_log off; owt_dir sources; owt_instance default {{ python_home {fake.home}; }}"
+        " server { listen 127.0.0.1:1; location / { owt; } } }"
+    )
+    done = subprocess.run(
+        [NGINX, "-t", "-p", tmp_path, "-c", tmp_path / "nginx.conf", "-e", "stderr"], capture_output=True, text=True
+    )
+    assert f'"{command.format(python=fake.home / "bin/python3")}" in owt\'s source tree makes it' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("installer", "command"),
+    [("pip", "{python} -m pip install ./python"), ("uv", "uv pip install --python {python} ./python")],
+)
+def test_a_bridge_of_another_release(
+    fake: Fake, told: Callable[..., str], installer: str, command: str, tmp_path: Path
+) -> None:
     """As pip has left it in that Python."""
     bridge = tmp_path / "_bridge.so"
     own = next((BUILD / "python").glob("_bridge.*.so")).read_bytes()
     bridge.write_bytes(re.sub(rb"owt bridge [0-9.]+-", b"owt bridge 0.0.1-", own))
-    fake.answers(bridge=str(bridge))
+    fake.answers(bridge=str(bridge), installer=installer)
     said = told(fake.home)
     assert f"{bridge}, is of another release of owt: " in said
-    assert said.endswith(f"{fake.home}/bin/python3 -m pip install ./python\" in owt's source tree makes it anew")
+    assert said.endswith(f'"{command.format(python=fake.home / "bin/python3")}" in owt\'s source tree makes it anew')
 
 
 def test_a_file_that_is_no_bridge(fake: Fake, told: Callable[..., str]) -> None:

@@ -128,6 +128,13 @@ def test_it_serves_until_ctrl_c(sing: Sings, tmp_path: Path) -> None:
     server.stop()
     assert server.process.returncode == 0
     assert not title(pid)
+
+
+def test_a_signal_to_the_whole_group_ends_it(sing: Sings) -> None:
+    """As a supervisor sends it. Nobody dies of it whom nginx does not know."""
+    server = sing()
+    os.killpg(server.process.pid, signal.SIGTERM)
+    assert server.process.wait(30) == 0
     assert server.said.count("\n") == 1
 
 
@@ -531,3 +538,43 @@ def test_a_name_that_is_listened_on_is_answered() -> None:
     if "is no address" in done.stderr:
         pytest.skip("this machine has no name for itself")
     assert f'owt_allow host "{name}";' in done.stdout, done.stderr
+
+
+# ---- as wheels put it ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A directory of packages: owt, and owt_server with an nginx that says it has the module linked in."""
+    folder = tmp_path / "site"
+    shutil.copytree(ROOT / "python/owt", folder / "owt", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "owt_server").mkdir()
+    (folder / "owt_server/mime.types").touch()
+    nginx = folder / "owt_server/nginx"
+    nginx.write_bytes(b"#!/bin/sh\necho nginx version: nginx/1.26.3 >&2\n#ngx_http_owt_module\0\n")
+    nginx.chmod(0o755)
+    return folder
+
+
+def printed(site: Path, *arguments: str) -> str:
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from owt.server.main import main; sys.exit(main())"
+    command = ["/usr/bin/python3", "-Ic", code, str(site), "--print-conf", "--port", str(free_port()), *arguments]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, check=True).stdout
+
+
+def test_an_nginx_that_came_along_loads_nothing(site: Path) -> None:
+    text = printed(site)
+    assert "load_module" not in text
+    assert f'include "{site}/owt_server/mime.types";' in text
+
+
+def test_another_nginx_is_taken_when_it_is_named(site: Path) -> None:
+    text = printed(site, "--nginx", NGINX, "--module", str(MODULE))
+    assert f'load_module "{MODULE}";' in text and "owt_server" not in text
+
+
+def test_the_python_that_has_a_bridge_is_that_of_adaptors(site: Path) -> None:
+    assert "python_home" not in printed(site)
+    (site / "owt/_bridge.cpython-311-fantasia.so").touch()
+    assert 'python_home "/usr";' in printed(site)
+    assert 'python_home "/opt/other";' in printed(site, "--venv", "/opt/other")

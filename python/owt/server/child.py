@@ -17,7 +17,7 @@ from pathlib import Path
 from owt.server.conf import Settings, conf
 from owt.server.errors import ServerError
 from owt.server.nginx import Nginx
-from owt.server.places import free_port, names, reachable, resolve
+from owt.server.places import free_port, names, own_python, reachable, resolve
 from owt.server.singing import Singing, here
 from owt.server.watch import GRACE, end_with_this_program
 
@@ -40,7 +40,8 @@ class Server:
     process that the program forks. address is an IP address, a name of
     this machine, or ``localhost``, which is both loopback addresses; port 0 is any that is free. auth
     are logins as ``user:sha256``, needed where address is not loopback; hosts are names by which it
-    may be asked for. timeout is how many seconds it has to start.
+    may be asked for. venv is the virtualenv of adaptors, by default the one that pip has put this package
+    into. timeout is how many seconds it has to start.
 
     ``sing()`` starts it unless it runs, and returns, once it answers, an address to reach it by and the
     port. ``Server.sing()``, of the class, is for adaptors: it starts nothing, and returns where the server
@@ -67,7 +68,7 @@ class Server:
         self._nginx = Nginx(nginx, module)
         addresses = resolve(address)
         port = free_port(addresses, port)
-        venv = Path(venv).absolute() if venv else None
+        venv = Path(venv).absolute() if venv else own_python()
         hosts = [*hosts, *names(address)]
         self._settings = Settings(addresses, port, auth=auth, hosts=hosts, threads=threads, venv=venv, level="info")
         self._timeout = timeout

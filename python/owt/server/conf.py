@@ -59,7 +59,7 @@ def conf(nginx: Nginx, settings: Settings) -> str:
     main = [
         "# Relative paths begin at a directory of one's own: mkdir -m 700 DIR && nginx -p DIR -c $PWD/nginx.conf",
         "daemon off;",
-        f"load_module {quoted(nginx.module)};",
+        *([f"load_module {quoted(nginx.module)};"] if nginx.module else []),
         "pid nginx.pid;",
         f"error_log stderr {settings.level};",
         *(["user root;"] if os.geteuid() == 0 else []),  # adaptors run as who starts this

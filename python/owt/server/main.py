@@ -12,7 +12,7 @@ from pathlib import Path
 from owt.server.conf import Settings, conf, spelled
 from owt.server.errors import ServerError
 from owt.server.nginx import Nginx
-from owt.server.places import free_port, names, private, reachable, resolve
+from owt.server.places import free_port, names, own_python, private, reachable, resolve
 from owt.server.watch import watch_over
 
 _DESCRIPTION = """\
@@ -70,7 +70,11 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), type=_path, help="serve https with these files")
     parser.add_argument("--threads", type=int, default=8, metavar="N", help="calls that run at a time (8)")
     parser.add_argument(
-        "--venv", type=_path, default=env.get("VIRTUAL_ENV"), metavar="DIR", help="the virtualenv of adaptors"
+        "--venv",
+        type=_path,
+        default=env.get("VIRTUAL_ENV") or own_python(),
+        metavar="DIR",
+        help="the virtualenv of adaptors: the activated one, or the one that pip has put this program into",
     )
     parser.add_argument(
         "--dir", type=_path, help="for sources, uploads and the access log (in the temporary directory)"

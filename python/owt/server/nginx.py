@@ -1,4 +1,7 @@
-"""Where nginx is, the module, and what else the conf names."""
+"""Where nginx is, the module, and what else the conf names.
+
+The wheel owt-server brings an nginx that has the module linked in, in the package owt_server beside this one.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ from pathlib import Path
 from owt.server.errors import ServerError
 
 _MODULE = "ngx_http_owt_module.so"
+#: The name by which nginx itself knows it.
+_LINKED_IN = b"ngx_http_owt_module\0"
+_CARRIED = Path(__file__).resolve().parents[2] / "owt_server"
 #: Ordinary users' PATH lacks them.
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
@@ -21,6 +27,8 @@ class Nginx:
     def __init__(
         self, program: str | None = None, module: str | Path | None = None, mime_types: str | Path | None = None
     ) -> None:
+        if not program and not module and (_CARRIED / "nginx").exists():
+            program, mime_types = str(_CARRIED / "nginx"), mime_types or _CARRIED / "mime.types"
         search = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SBIN])
         found = shutil.which(program or "nginx", path=search)
         if not found:
@@ -32,7 +40,8 @@ class Nginx:
         #: What it was configured with: --modules-path and so on.
         self.built = subprocess.run([found, "-V"], capture_output=True, text=True, check=False).stderr
         self._paths = {name: Path(path) for name, path in re.findall(r"--([a-z]+)-path=(\S+)", self.built)}
-        self.module = self._module(module)
+        #: What has to be loaded; None if it is linked in.
+        self.module = None if _LINKED_IN in Path(found).read_bytes() else self._module(module)
         beside = self._paths.get("conf", Path("/etc/nginx/nginx.conf")).with_name("mime.types")
         self.mime_types = Path(mime_types) if mime_types else beside if beside.exists() else None
 

@@ -1,4 +1,4 @@
-"""Which addresses and which port to listen on, and a directory that is nobody else's."""
+"""Which addresses and which port to listen on, a directory that is nobody else's, and the Python that runs this."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import pwd
 import socket
 import stat
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import ip_address
@@ -153,3 +154,9 @@ def private(directory: Path) -> Path:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise ServerError(f"{directory} has to be a directory of yours with mode 0700; --dir names another")
     return directory
+
+
+def own_python() -> Path | None:
+    """The Python that this runs in, if this package has been installed there with its bridge, as pip does it."""
+    package = Path(__file__).resolve().parents[1]
+    return Path(sys.prefix) if any(package.glob("_bridge.*.so")) else None

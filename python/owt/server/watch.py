@@ -60,7 +60,8 @@ def watch_over(pid_file: Path, ready: str, address: tuple[str, int], *, with_par
         os.close(nginx)
         return
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):  # which may come to the group
+            signal.signal(number, signal.SIG_IGN)
         either = select.poll()
         either.register(nginx, select.POLLIN)
         if not stays and os.getsid(0) in leaders:

@@ -1,0 +1,1 @@
+"""An nginx that runs owt, as a file beside this one: owt.server finds it."""
