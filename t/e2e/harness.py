@@ -401,7 +401,7 @@ class Server:
             log = self.error_log
             shutil.rmtree(self.dir, ignore_errors=True)
         bad = [line for line in log.splitlines() if BAD.search(line) and not self._is_expected(line)]
-        assert not bad, "in the error log:\n" + ("\n".join(bad) if not PRELOAD else log[-20000:])
+        assert not bad, "in the error log:\n" + "\n".join(bad) + (f"\n\n{log[-20000:]}" if PRELOAD else "")
 
     def _is_expected(self, line: str) -> bool:
         return any(re.search(pattern, line) for pattern in self._expected)

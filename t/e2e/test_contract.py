@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from gate import PAUSE, Gate
-from harness import PRELOAD, Server, wait_until
+from harness import PRELOAD, Server, child_has_threads, wait_until
 
 CONF = """
 client_body_buffer_size 16k;
@@ -388,6 +388,7 @@ def test_other_processes_run_the_adaptors_own_functions(server: Server, method: 
     assert server.run(code, method=method).json() == [[0, 1, 4, 9, 16], False]
 
 
+@child_has_threads
 def test_a_pool_of_processes_runs_the_adaptors_own_functions(server: Server) -> None:
     answer = run(
         server,
