@@ -11,6 +11,7 @@ import asyncio
 import collections.abc
 import functools
 import inspect
+import os
 import re
 import threading
 import time
@@ -18,13 +19,13 @@ import typing
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from contextvars import Context
 from inspect import Parameter, Signature
 from threading import get_ident
 from typing import Any, overload
 
-from owt.models import keep
+from owt.models import circles, keep
 from owt.models.twins import twin
 from owt.process import waiting
 
@@ -101,11 +102,13 @@ class Batched:
         row = self._row(args, kwargs)
         if asyncio._get_running_loop() is not None:
             return self._await(row)
-        if self._queue.thread == get_ident():
-            raise RuntimeError(f"{self._name} is batched, and calls itself within a batch: it would wait for itself")
         item = _Blocked(row)
-        self._put(item)
-        return item.wait()
+        if circles.here.get() is None:
+            self._put(item)
+            return item.wait()
+        with self._waited_for():
+            self._put(item)
+            return item.wait()
 
     def __get__(self, instance: object, owner: type | None = None) -> Batched:
         """As a method: each instance has batches of its own."""
@@ -138,8 +141,20 @@ class Batched:
 
     async def _await(self, row: _Row) -> Any:
         item = _Awaited(row)
-        self._put(item)
-        return await item.future
+        if circles.here.get() is None:
+            self._put(item)
+            return await item.future
+        with self._waited_for():
+            self._put(item)
+            return await item.future
+
+    def _waited_for(self) -> AbstractContextManager[None]:
+        """By another batch, or by a load."""
+        return circles.waits_for(
+            self._queue.work,
+            f"{self._name} is batched, and called within a batch or a load that its batches wait for: it would wait for"
+            " itself",
+        )
 
     def _put(self, item: _Item) -> None:
         if not self._queue.put(item):
@@ -148,6 +163,7 @@ class Batched:
         try:
             if self._asynchronous:
                 loop = item.loop or loop_of_calls()
+                self._queue.loop = loop
                 loop.call_soon_threadsafe(self._begin, loop, context=context)
             else:
                 arguments = weakref.ref(self), self._queue
@@ -162,34 +178,44 @@ class Batched:
     async def _serve_later(self) -> None:
         items: list[_Item] = []
         mine = asyncio.current_task()
+        assert mine is not None
         try:
             while items := await self._queue.take_later():
-                used = keep.user.set(_Batch())
-                await self._run_later(items)
-                keep.user.reset(used)
+                with _Batch(self._queue.work):
+                    await self._run_later(items, mine)
         except BaseException as error:
-            self._queue.fail(error, items)
+            self._queue.fail(error, items, mine.get_loop())
             raise
         finally:
             if self._task is mine:
                 self._task = None
 
-    async def _run_later(self, items: list[_Item]) -> None:
+    async def _run_later(self, items: list[_Item], task: asyncio.Task[None]) -> None:
         columns = self._columns(items)
+        process = os.getpid()
         try:
             results: list[Any] = self._results(await self._fn(*columns[0], **columns[1]), len(items))
-        except Exception as error:
+        except GeneratorExit:
+            raise  # nobody runs it any more
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and task.cancelling():
+                raise
             results = [error, *(twin(error) for _ in items[1:])]
+        finally:
+            _end_fork(process)
         self._settle(items, results)
 
     def _run(self, items: list[_Item]) -> None:
         """On the thread for that."""
-        keep.user.set(self._queue.batch)
         columns = self._columns(items)
-        try:
-            results: list[Any] = self._results(self._fn(*columns[0], **columns[1]), len(items))
-        except BaseException as error:
-            results = [error, *(twin(error) for _ in items[1:])]
+        process = os.getpid()
+        with _Batch(self._queue.work):
+            try:
+                results: list[Any] = self._results(self._fn(*columns[0], **columns[1]), len(items))
+            except BaseException as error:
+                results = [error, *(twin(error) for _ in items[1:])]
+            finally:
+                _end_fork(process)
         self._settle(items, results)
 
     def _columns(self, items: list[_Item]) -> tuple[list[list[Any]], dict[str, list[Any]]]:
@@ -206,12 +232,14 @@ class Batched:
         try:
             if isinstance(returned, str | bytes | bytearray | dict | set | frozenset):
                 raise TypeError
-            found = len(returned)
+            len(returned)
             results = list(returned)
         except TypeError:
             raise TypeError(f"{self._name} is batched, and returned {kind}: {wanted}") from None
-        if found != count:
-            raise ValueError(f"{self._name} is batched, and returned {found} results for {count} items: {wanted}")
+        if len(results) != count:
+            raise ValueError(
+                f"{self._name} is batched, and returned {len(results)} results for {count} items: {wanted}"
+            )
         return [self._refuse(result) if _is_stream(result) else result for result in results]
 
     def _refuse(self, result: Any) -> TypeError:
@@ -271,8 +299,9 @@ class _Blocked(_Item):
         return self._gone
 
     def settle(self, result: Any) -> None:
-        self._result = result
-        self._done.set()
+        if not self._done.is_set():
+            self._result = result
+            self._done.set()
 
     def wait(self) -> Any:
         """The result, once it is there. Raises what was settled, or Cancelled."""
@@ -281,7 +310,7 @@ class _Blocked(_Item):
         except BaseException:
             self._gone = True
             raise
-        if isinstance(self._result, BaseException):
+        if issubclass(type(self._result), BaseException):  # by its type: its class may raise where it is asked
             raise self._result
         return self._result
 
@@ -305,9 +334,10 @@ class _Awaited(_Item):
         """On its loop."""
         if self.future.done():
             return
-        if isinstance(result, StopIteration | asyncio.CancelledError):
-            self.future.set_exception(RuntimeError(f"the batch raised {type(result).__name__}"))
-        elif isinstance(result, BaseException):
+        kind = type(result)
+        if issubclass(kind, StopIteration | asyncio.CancelledError | GeneratorExit):
+            self.future.set_exception(RuntimeError(f"the batch raised {kind.__name__}"))
+        elif issubclass(kind, BaseException):
             self.future.set_exception(result)
         else:
             self.future.set_result(result)
@@ -318,10 +348,18 @@ def _settle_all(pairs: list[tuple[_Awaited, Any]]) -> None:
         item.settle(result)
 
 
-class _Batch:
-    """Stands for a batch that runs, for what it uses."""
+class _Batch(circles.Run):
+    """Stands for a batch that runs, for what it uses and whom it waits for. ``with`` says where it does."""
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("_tokens",)
+
+    def __enter__(self) -> None:
+        self._tokens = keep.user.set(self), circles.here.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        self.over = True
+        keep.user.reset(self._tokens[0])
+        circles.here.reset(self._tokens[1])
 
 
 class _Queue:
@@ -330,13 +368,21 @@ class _Queue:
     def __init__(self, max_size: int, max_wait: float) -> None:
         self.max_size = max_size
         self.max_wait = max_wait
+        #: For who would wait for it in a circle.
+        self.work = circles.Work()
+        self._closed = False
+        self.begin()
+        _queues.add(self)
+
+    def begin(self) -> None:
+        """Nothing waits, and nobody serves."""
         self.items: deque[_Item] = deque()
         #: Of the thread that runs batches.
         self.thread = 0
-        self.batch: _Batch | None = None
+        #: Where batches of a coroutine function run.
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._changed = threading.Condition()
         self._served = False
-        self._closed = False
         #: Told that a batch is full, on its loop.
         self._full: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
@@ -344,8 +390,9 @@ class _Queue:
         """Takes in an item. True if somebody has to be sent who serves it."""
         with self._changed:
             self.items.append(item)
-            if not self._served:
+            if not self._served or self._is_lost():
                 self._served = True
+                self._full = None
                 return True
             waits = len(self.items)
             if waits == self.max_size and self._full is not None:
@@ -353,6 +400,10 @@ class _Queue:
             elif waits in (1, self.max_size):
                 self._changed.notify()
         return False
+
+    def _is_lost(self) -> bool:
+        """The loop that serves does not come round any more, as another call blocks it; or it has ended."""
+        return self.loop is not None and (getattr(self.loop, "lost", False) or self.loop.is_closed())
 
     def close(self) -> None:
         """Nothing more will come."""
@@ -371,7 +422,7 @@ class _Queue:
                         return []
                 end = self.items[0].at + self.max_wait
                 while len(self.items) < self.max_size and (left := end - time.monotonic()) > 0:
-                    self._changed.wait(left)
+                    self._changed.wait(min(left, threading.TIMEOUT_MAX))
                 if taken := self._take():
                     return taken
 
@@ -380,6 +431,8 @@ class _Queue:
         loop = asyncio.get_running_loop()
         while True:
             with self._changed:
+                if self.loop is not loop:
+                    return []  # it had been blocked, and another serves now
                 if not self.items:
                     self._served = False
                     return []
@@ -395,7 +448,8 @@ class _Queue:
                 await full.wait()
             finally:
                 timer.cancel()
-                self._full = None
+                if self.loop is loop:
+                    self._full = None
 
     def _take(self) -> list[_Item]:
         taken: list[_Item] = []
@@ -405,32 +459,61 @@ class _Queue:
                 taken.append(item)
         return taken
 
-    def fail(self, error: BaseException, items: list[_Item]) -> None:
-        """Nobody serves any more, for this reason."""
+    def fail(self, error: BaseException, items: list[_Item], loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """Nobody serves any more, for this reason; or on this loop."""
         with self._changed:
-            items = [*items, *self.items]
-            self.items.clear()
-            self._served = False
+            if loop is None or loop is self.loop:
+                items = [*items, *self.items]
+                self.items.clear()
+                self._served = False
         for item in items:
             if isinstance(item, _Awaited):
                 with suppress(RuntimeError):
                     item.loop.call_soon_threadsafe(item.settle, twin(error))
             else:
-                item.settle(RuntimeError(f"the event loop that runs the batch has ended: {error!r}"))
+                why = RuntimeError(f"what runs the batches has ended: {type(error).__name__}")
+                why.__cause__ = error
+                item.settle(why)
 
 
 def _serve(reference: weakref.ref[Batched], queue: _Queue) -> None:
     """Runs batches, and keeps the function alive only while it does."""
     queue.thread = get_ident()
-    while items := queue.take():
-        batched = reference()
-        if batched is None:
-            return  # and who waited is gone too
-        queue.batch = _Batch()
-        Context().run(batched._run, items)
-        queue.batch = None
-        items = []
-        del batched
+    items: list[_Item] = []
+    try:
+        while items := queue.take():
+            batched = reference()
+            if batched is None:
+                return  # and who waited is gone too
+            Context().run(batched._run, items)
+            items = []
+            del batched
+    except BaseException as error:
+        queue.fail(error, items)
+        raise
+
+
+# ---- processes that are forked
+
+_queues: weakref.WeakSet[_Queue] = weakref.WeakSet()
+
+
+def _end_fork(process: int) -> None:
+    """Ends a child that a batch has forked, and that has come to the batch's end: it is no server."""
+    if os.getpid() != process:
+        os._exit(0)
+
+
+def _after_fork() -> None:
+    """In a child: nobody serves, and what waits is the parent's."""
+    global loop_of_calls
+    _own.clear()
+    loop_of_calls = _own_loop
+    for queue in list(_queues):
+        queue.begin()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 # ---- where coroutine functions run

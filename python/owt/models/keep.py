@@ -15,15 +15,16 @@ import threading
 import weakref
 from collections.abc import Callable, Hashable
 from contextlib import suppress
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from threading import get_ident
 from time import monotonic
 from types import CodeType
 from typing import Any, TypeVar
 
+from owt.models import circles
 from owt.models.twins import twin
 from owt.process import chores, loads, memory, output, waiting
-from owt.process.context import current
+from owt.process.context import Cancelled, current
 
 T = TypeVar("T")
 
@@ -36,15 +37,34 @@ user: ContextVar[object] = ContextVar("owt.user")
 
 #: How often (seconds) an idle time is looked after while a thing is in use.
 LOOK = 1.0
+#: How long (seconds) the thread that looks after that waits for the end of what it has dropped.
+PATIENCE = 1.0
 
 
 class _Thing:
     """A thing that is kept, or is being loaded."""
 
-    __slots__ = ("__weakref__", "code", "done", "error", "idle", "name", "others", "ready", "thread", "used", "users")
+    __slots__ = (
+        "__weakref__",
+        "code",
+        "done",
+        "error",
+        "idle",
+        "load",
+        "name",
+        "others",
+        "ready",
+        "thread",
+        "used",
+        "users",
+        "value",
+    )
 
     def __init__(self, name: Hashable) -> None:
         self.name = name
+        self.value: Any = None
+        #: For who would wait for it in a circle.
+        self.load = circles.Work()
         self.ready = False
         self.thread = get_ident()
         self.done = threading.Event()
@@ -80,8 +100,6 @@ class _Thing:
 
 _lock = threading.RLock()
 _things: dict[Hashable, _Thing] = {}
-_values: dict[Hashable, Any] = {}
-_waiting: dict[int, _Thing] = {}  # by the thread that waits for its load
 _let_go: weakref.WeakValueDictionary[Hashable, Any] = weakref.WeakValueDictionary()
 
 
@@ -109,27 +127,27 @@ def keep(name: Hashable, load: Callable[[], T], *, idle: float | None = None) ->
             thing = _things.get(name)
             if thing is None:
                 thing = _Thing(name)
-                _things[name] = thing
                 again = _let_go.pop(name, None)
+                _things[name] = thing
                 if again is not None:
-                    _values[name] = again
+                    thing.value = again
                     thing.ready = True
                     thing.done.set()
                     thing.code = _code(load)
-            elif not thing.ready and thing.thread != get_ident():
-                _begin_to_wait(thing)
-            elif not thing.ready:
+                mine = not thing.ready
+            elif not thing.ready and thing.thread == get_ident():
                 raise RuntimeError(f"keep({name!r}, ...): its load asks for it again")
+            else:
+                mine = False
             if thing.ready:
                 thing.use()
                 thing.idle = default_idle if idle is None else idle
-                value: T = _values[name]
+                value: T = thing.value
                 if thing.code is not None:
                     _compare(thing, load)
                 if thing.idle is not None:
                     chores.wake()
                 return value
-            mine = thing.thread == get_ident()
         if mine:
             return _load(thing, load, default_idle if idle is None else idle)
         _wait(thing)
@@ -138,45 +156,44 @@ def keep(name: Hashable, load: Callable[[], T], *, idle: float | None = None) ->
 def _load(thing: _Thing, load: Callable[[], T], idle: float | None) -> T:
     number = loads.begins()
     started = monotonic()
+    run = circles.Run(thing.load)
     try:
-        value = load()
+        with circles.waits_for(thing.load, ""):
+            before = circles.here.set(run)
+            try:
+                value = load()
+            finally:
+                run.over = True
+                circles.here.reset(before)
+        code = _code(load)
         with _lock:
-            thing.code = _code(load)
-            _values[thing.name] = value
+            thing.code = code
+            thing.value = value
             thing.ready = True
             thing.idle = idle
             thing.use()
-        output.write(output.INFO, 0, f"keep({thing.name!r}): loaded in {monotonic() - started:.2f} s")
+        output.write(output.INFO, 0, f"{_called(thing)}: loaded in {monotonic() - started:.2f} s")
         if idle is not None:
             chores.wake()
         return value
     except BaseException as error:
         with _lock:
             thing.error = error
-            _things.pop(thing.name, None)
+            _forget(thing)
         raise
     finally:
         thing.done.set()
         loads.ends(number)
 
 
-def _begin_to_wait(thing: _Thing) -> None:
-    """With the lock held. RuntimeError if the load in turn waits for what this thread loads."""
-    step: _Thing | None = thing
-    while step is not None:
-        if step.thread == get_ident():
-            raise RuntimeError(f"keep({thing.name!r}, ...): its load waits for what is being loaded here")
-        step = _waiting.get(step.thread)
-    _waiting[get_ident()] = thing
-
-
 def _wait(thing: _Thing) -> None:
-    try:
+    """Until it is loaded. Raises what its load raised; RuntimeError if the load in turn waits for what runs here."""
+    with circles.waits_for(
+        thing.load, f"{_called(thing)}: its load waits for what is being loaded here, or for a batch that runs here"
+    ):
         waiting.until(thing.done)
-    finally:
-        with _lock:
-            _waiting.pop(get_ident(), None)
-    if thing.error is not None:
+    # One that was broken off has not failed: somebody else may load.
+    if thing.error is not None and not issubclass(type(thing.error), Cancelled):
         raise twin(thing.error)
 
 
@@ -200,7 +217,10 @@ def _who() -> object | None:
 
 
 def _code(load: Any) -> CodeType | None:
-    code = getattr(load, "__code__", None)
+    try:
+        code = getattr(load, "__code__", None)
+    except Exception:  # whatever an object of an adaptor's raises
+        return None
     return code if isinstance(code, CodeType) else None
 
 
@@ -215,7 +235,7 @@ def _compare(thing: _Thing, load: Callable[[], object]) -> None:
         output.write(
             output.WARN,
             0,
-            f"keep({thing.name!r}): what is kept was loaded by {_place(thing.code)}; {_place(code)} differs, and gets"
+            f"{_called(thing)}: what is kept was loaded by {_place(thing.code)}; {_place(code)} differs, and gets"
             " it all the same: the name alone says what it is",
         )
 
@@ -241,7 +261,7 @@ def drop_idle() -> float | None:
     """Drops what has not been used for so long. Seconds until the next look; None if nothing has an idle time."""
     now = monotonic()
     pauses: list[float] = []
-    gone: list[Hashable] = []
+    gone: list[_Thing] = []
     with _lock:
         for thing in list(_things.values()):
             if not thing.ready or thing.idle is None:
@@ -253,11 +273,23 @@ def drop_idle() -> float | None:
                 pauses.append(left)
             else:
                 _drop(thing)
-                gone.append(thing.name)
+                gone.append(thing)
     if gone:
-        output.write(output.INFO, 0, f"dropped as idle: {', '.join(f'keep({name!r})' for name in gone)}")
-        memory.collect()
+        output.write(output.INFO, 0, f"dropped as idle: {', '.join(map(_called, gone))}")
+        thread = threading.Thread(target=_end, args=(gone,), name="owt-let-go", daemon=True)
+        del thing
+        try:
+            Context().run(thread.start)
+            thread.join(PATIENCE)
+        except RuntimeError:  # the system gives none
+            _end(gone)
     return min(pauses, default=None)
+
+
+def _end(gone: list[_Thing]) -> None:
+    """The end of what was dropped, which may be code of an adaptor's that takes long: without the lock."""
+    gone.clear()
+    memory.collect()
 
 
 def drop_half() -> int:
@@ -271,21 +303,40 @@ def drop_half() -> int:
 
 
 def _drop(thing: _Thing) -> None:
-    """With the lock held."""
-    del _things[thing.name]
-    value = _values.pop(thing.name)
-    with suppress(TypeError):  # of what cannot be referred to weakly
-        _let_go[thing.name] = value
+    """With the lock held. The caller holds the thing on until it holds the lock no more: its end may run any code."""
+    _forget(thing)
+    with suppress(Exception):  # of what cannot be referred to weakly, and whatever its name raises
+        _let_go[thing.name] = thing.value
+
+
+def _forget(thing: _Thing) -> None:
+    """It has its name no more. With the lock held."""
+    with suppress(Exception):
+        if _things.get(thing.name) is thing:
+            del _things[thing.name]
+            return
+    # Its name is not what it was when it was taken in: a class of an adaptor's makes hashes of what changes.
+    rest = [(name, other) for name, other in _things.items() if other is not thing]
+    _things.clear()
+    for name, other in rest:
+        with suppress(Exception):
+            _things[name] = other
+
+
+def _called(thing: _Thing) -> str:
+    try:
+        return f"keep({thing.name!r})"
+    except Exception:
+        return f"keep({object.__repr__(thing.name)})"
 
 
 def _after_fork() -> None:
     """In a child: no other thread holds the lock, waits or loads."""
     global _lock
     _lock = threading.RLock()
-    _waiting.clear()
-    for name, thing in list(_things.items()):
+    for thing in list(_things.values()):
         if not thing.ready and thing.thread != get_ident():
-            del _things[name]
+            _forget(thing)
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -58,7 +58,7 @@ def _run() -> None:
                 return
             end = time.monotonic() + min(pauses)
             while not _woken and (left := end - time.monotonic()) > 0:
-                _changed.wait(left)
+                _changed.wait(min(left, threading.TIMEOUT_MAX))
 
 
 def _do(chore: Chore) -> float | None:

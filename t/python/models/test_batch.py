@@ -3,16 +3,18 @@
 import asyncio
 import gc
 import inspect
+import os
 import pickle
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import Context
+from contextvars import Context, copy_context
 
 import pytest
 from fake_owt import Call, wait_until
 from owt import Cancelled, batch
 from owt.models import keep as keeping
+from owt.models.batch import Batched
 from owt.process.context import current
 from owt.process.request import Request
 
@@ -250,7 +252,7 @@ def test_calling_itself_is_an_error():
     def predict(xs):
         return [predict(x) for x in xs]
 
-    with pytest.raises(RuntimeError, match="calls itself within a batch"):
+    with pytest.raises(RuntimeError, match="would wait for itself"):
         predict(1)
 
 
@@ -335,3 +337,214 @@ def run(requests: list, texts: list[str], n: list[int] = 1):
     assert "n wants int" in refused.text
     assert call("run = batch(lambda x: [1 / 0])", kwargs={"x": "1"}).status == 500
     assert "does not stream" in call("@batch\ndef run(xs):\n    yield 1").text
+
+
+# ---- what a function may do that others, or its next callers, must not feel
+
+
+def test_batches_that_wait_for_each_other_are_told():
+    @batch(max_wait=0)
+    def first(xs):
+        return [second(x) for x in xs]
+
+    @batch(max_wait=0)
+    def second(xs):
+        return [first(x) for x in xs]
+
+    @batch(max_wait=0)
+    async def third(xs):
+        return await asyncio.gather(*map(fourth, xs))
+
+    @batch(max_wait=0)
+    async def fourth(xs):
+        return [await third(x) for x in xs]
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="would wait for itself"):
+        pool.submit(first, 1).result(30)
+    assert "would wait for itself" in str(gathered(third, 1)[0])
+
+
+def test_a_load_and_a_batch_that_wait_for_each_other_are_told():
+    @batch(max_wait=0)
+    def predict(xs):
+        return [keeping.keep("model of predict", load) for _ in xs]
+
+    def load():
+        return predict(1)
+
+    with ThreadPoolExecutor(1) as pool:
+        for begin in (lambda: keeping.keep("model of predict", load), lambda: predict(1)):
+            with pytest.raises(RuntimeError, match="waits for what is being loaded|would wait for itself"):
+                pool.submit(begin).result(30)
+
+
+def test_what_a_batch_has_started_may_call_it_when_the_batch_is_over():
+    over = threading.Event()
+    later = []
+
+    @batch(max_wait=0)
+    def predict(xs):
+        if not later:
+            context = copy_context()
+            later.append(pool.submit(context.run, lambda: over.wait(30) and predict(2)))
+        return xs
+
+    with ThreadPoolExecutor(1) as pool:
+        assert predict(1) == 1
+        over.set()
+        assert later[0].result(30) == 2
+
+
+class Unmade(Exception):
+    """Cannot be copied, and ends the thread that tries."""
+
+    def __copy__(self):
+        raise SystemExit
+
+
+class Liar(list):
+    """Has another length than it says."""
+
+    def __len__(self):
+        return 1
+
+
+class Endless(BaseException):
+    def __repr__(self):
+        raise SystemExit
+
+    __str__ = __repr__
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, Endless])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_whatever_a_batch_raises_the_next_one_runs(kind, asynchronous):
+    fails = [True, False]
+
+    def work(xs):
+        if fails.pop(0):
+            raise kind
+        return xs
+
+    async def later(xs):
+        return work(xs)
+
+    predict = batch(max_wait=0)(later if asynchronous else work)
+
+    async def called(x):
+        try:
+            return await predict(x)
+        except BaseException as error:
+            return type(error)
+
+    async def run():
+        return [await asyncio.wait_for(called(1), 30), await asyncio.wait_for(called(2), 30)]
+
+    failed, found = asyncio.run(run())
+    assert issubclass(failed, BaseException)
+    assert found == 2
+
+
+@pytest.mark.parametrize("broken", [lambda: Liar([1, 2, 3]), lambda: Unmade("x")])
+def test_what_cannot_be_handed_over_is_an_error_and_the_next_batch_runs(broken):
+    answers = [broken, None]
+
+    @batch(max_size=2, max_wait=EVER)
+    def predict(xs):
+        answer = answers.pop(0)
+        if answer is None:
+            return xs
+        made = answer()
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    with ThreadPoolExecutor(2) as pool:
+        failed = [f.exception(30) for f in [pool.submit(predict, 1), pool.submit(predict, 2)]]
+        assert all(isinstance(one, Exception | SystemExit) for one in failed)
+        assert sorted(pool.map(predict, [1, 2])) == [1, 2]
+
+
+def test_a_batch_thread_that_dies_leaves_nobody_waiting(monkeypatch):
+    predict = batch(max_wait=0)(lambda xs: xs)
+    settle = Batched._settle
+    fails = [True]
+
+    def once(self, items, results):
+        if fails:
+            fails.pop()
+            raise MemoryError
+        settle(self, items, results)
+
+    monkeypatch.setattr(Batched, "_settle", once)
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+    with ThreadPoolExecutor(1) as pool:
+        with pytest.raises(RuntimeError, match="MemoryError"):
+            pool.submit(predict, 1).result(30)
+        assert pool.submit(predict, 2).result(30) == 2
+
+
+@pytest.mark.parametrize("wait", [float("inf"), 1e12])
+def test_a_batch_may_wait_for_ever(wait):
+    predict = batch(max_size=2, max_wait=wait)(lambda xs: xs)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(predict, 1)
+        wait_until(lambda: predict._queue.items)
+        assert [pool.submit(predict, 2).result(30), first.result(30)] == [2, 1]
+
+
+def test_another_loop_serves_when_one_is_lost():
+    class Loop(asyncio.SelectorEventLoop):
+        lost = False
+
+    held, go = threading.Event(), threading.Event()
+
+    @batch(max_wait=0)
+    async def predict(xs):
+        if xs == ["slow"]:
+            await asyncio.sleep(0)
+            held.set()
+            go.wait(30)  # it blocks the loop
+        return xs
+
+    blocked = Loop()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(blocked.run_until_complete, predict.later("slow"))
+            held.wait(30)
+            blocked.lost = True
+            assert gathered(predict, 1, 2) == [1, 2]
+            go.set()
+            assert slow.result(30) == "slow"
+            assert gathered(predict, 3) == [3]
+    finally:
+        blocked.close()
+
+
+def test_a_forked_child_has_batches_of_its_own():
+    predict = batch(max_wait=0)(lambda xs: [os.getpid() for _ in xs])
+    assert predict(1) == os.getpid()
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write, b"own" if predict(1) == os.getpid() else b"other")
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 9) == b"own"
+    os.close(read)
+    os.close(write)
+
+
+def test_a_child_that_a_batch_has_forked_ends_with_it():
+    ended = []
+
+    @batch(max_wait=0)
+    def predict(xs):
+        child = os.fork()
+        if child:
+            ended.append(os.waitpid(child, 0)[0] == child)
+        return xs
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(predict, 1).result(30) == 1
+    assert ended == [True]
