@@ -275,7 +275,7 @@ def drop_idle() -> float | None:
                 _drop(thing)
                 gone.append(thing)
     if gone:
-        output.write(output.INFO, 0, f"dropped as idle: {', '.join(map(_called, gone))}")
+        called = ", ".join(map(_called, gone))
         thread = threading.Thread(target=_end, args=(gone,), name="owt-let-go", daemon=True)
         del thing
         try:
@@ -283,6 +283,7 @@ def drop_idle() -> float | None:
             thread.join(PATIENCE)
         except RuntimeError:  # the system gives none
             _end(gone)
+        output.write(output.INFO, 0, f"dropped as idle: {called}")
     return min(pauses, default=None)
 
 

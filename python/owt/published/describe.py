@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from owt.asked import binding
 from owt.asked.annotations import annotations_of, returned_by
 from owt.endpoint import loaded
+from owt.process.context import Cancelled, current
 from owt.published import docstrings, places
 from owt.published.answers import Answer, answer_of
-from owt.published.schema import MISSING, Schema, Schemas, Way, as_json, refs
+from owt.published.schema import MISSING, Schema, Schemas, Way, as_json, refs, sound
 
 if TYPE_CHECKING:
     from owt.asked.wanted import Wanted
@@ -138,6 +139,12 @@ def described(catalog: Catalog) -> Iterator[tuple[Published, Description | None]
         yield published, _described(published)
 
 
+def ends_the_call(error: BaseException) -> bool:
+    """Whether this is about the call that runs here, and not about what it looks at."""
+    request = current.get(None)
+    return issubclass(type(error), Cancelled) and request is not None and request._call.cancelled
+
+
 #: Files that could not be loaded, as they were then.
 _broken: dict[str, Signature] = {}
 
@@ -148,7 +155,9 @@ def _described(published: Published) -> Description | None:
         return None
     try:
         made = describe(published)
-    except Exception:  # whatever loading raises
+    except BaseException as error:  # whatever loading, or looking at the function, raises: SystemExit, say
+        if ends_the_call(error):
+            raise
         if seen is not None:
             _broken[published.file] = seen
         return None
@@ -169,7 +178,9 @@ def outline(published: Published) -> Outline | None:
     if published.file in loaded.endpoints:
         try:
             one = describe(published)
-        except Exception:
+        except BaseException as error:
+            if ends_the_call(error):
+                raise
             return None
         return Outline(one.summary, [parameter.name for parameter in one.parameters])
     try:
@@ -196,11 +207,11 @@ def describe_function(function: Callable[..., Any], name: str) -> Description:
     for written in binding.parameters_of(takes):
         wanted = takes.wanted.get(written.name)
         if written.kind is Written.VAR_KEYWORD:
-            further = schemas[Way.JSON].part(wanted)
+            further = sound(schemas[Way.JSON].part(wanted))
             continue
         required = written.default is Written.empty and written.name not in takes.defaults
         by_way = {way: _without_none(schemas[way].of(wanted)) for way in _CALLS}
-        there = {way: schema for way, schema in by_way.items() if schema is not None}
+        there = {way: sound(schema) for way, schema in by_way.items() if schema is not None}
         if not there and not required:
             continue  # nobody can send it
         default = MISSING if written.default is Written.empty else as_json(written.default)
@@ -210,7 +221,8 @@ def describe_function(function: Callable[..., Any], name: str) -> Description:
     returned = Written.empty if signature is None else returned_by(function, signature, names)
     answer = answer_of(returned, function, schemas[Way.ANSWER])
     answer.text = said.returns
-    defs = {way: made.defs for way, made in schemas.items()}
+    answer.contents = {media_type: sound(schema) for media_type, schema in answer.contents.items()}
+    defs = {way: {key: sound(schema) for key, schema in made.defs.items()} for way, made in schemas.items()}
     return Description(name, said.summary, said.text, parameters, further, answer, defs, takes, function)
 
 
