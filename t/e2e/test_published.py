@@ -679,3 +679,36 @@ def test_a_link_with_deep_json_is_a_form(server: Server) -> None:
     link |= {"Sec-Fetch-Dest": "document"}
     form = server.get("/api/configured?c=" + "[" * 6000, headers=link)
     assert (form.status_code, form.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+
+
+def test_a_name_that_no_tool_has_loads_nothing() -> None:
+    server = Server("server { listen 127.0.0.1:{port}; location = /mcp { owt_mcp {dir}/api lazy; } }")
+    write_all(server.dir, {f"api/tool{n}.py": "print('loaded')\ndef run(): return 1\n" for n in range(3)})
+    with server:
+        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "tool3"}}
+        headers = {"Accept": "application/json, text/event-stream"}
+        assert "Unknown tool" in server.post("/mcp", json=message, headers=headers).text
+        message["params"] = {"name": "tool1"}
+        assert '"text":"1"' in server.post("/mcp", json=message, headers=headers).text
+        assert server.error_log.count("owt: loaded") == 1
+
+
+def test_the_list_reads_a_file_once_for_each_change() -> None:
+    reads = "from owt.published import describe\nimport ast\n"
+    reads += "count = []\nparse = ast.parse\n"
+    reads += "def counting(*a, **k):\n    count.append(1)\n    return parse(*a, **k)\n"
+    reads += "ast.parse = counting\ndef run():\n    found = len(count)\n    count.clear()\n    return found\n"
+    server = Server(
+        "server { listen 127.0.0.1:{port}; location /lazy/ { owt_root api lazy; } location = /count { owt_file count.py; } }"
+    )
+    write_all(server.dir, {"count.py": reads, "api/a.py": "def run(x): ...\n", "api/b.py": "def run(y): ...\n"})
+    html = {"Accept": "text/html"}
+    with server:
+        server.get("/count")
+        assert "(x)" in server.get("/lazy/", headers=html).text
+        assert server.get("/count").text == "2"
+        assert "(y)" in server.get("/lazy/", headers=html).text
+        assert server.get("/count").text == "0"
+        write(server.dir / "api/a.py", "def run(changed): ...\n")
+        assert "(changed)" in server.get("/lazy/", headers=html).text
+        assert server.get("/count").text == "1"

@@ -136,7 +136,7 @@ def described(catalog: Catalog) -> Iterator[tuple[Published, Description | None]
     it.
     """
     for published in catalog:
-        yield published, _described(published)
+        yield published, described_if_possible(published)
 
 
 def ends_the_call(error: BaseException) -> bool:
@@ -149,7 +149,8 @@ def ends_the_call(error: BaseException) -> bool:
 _broken: dict[str, Signature] = {}
 
 
-def _described(published: Published) -> Description | None:
+def described_if_possible(published: Published) -> Description | None:
+    """The description of one of them, as ``described`` has it."""
     seen = None if published.file in loaded.endpoints else places.look(published.file)
     if seen is not None and _broken.get(published.file) == seen:
         return None
@@ -183,12 +184,26 @@ def outline(published: Published) -> Outline | None:
                 raise
             return None
         return Outline(one.summary, [parameter.name for parameter in one.parameters])
+    key, seen = (published.file, published.function), places.look(published.file)
+    known, made = _outlines.get(key, (None, None))
+    if seen is None or known != seen:
+        made = _outline(*key)
+        if seen is not None:
+            _outlines[key] = seen, made
+    return made
+
+
+#: What has been seen of files that are not loaded, by file and function, as they were then.
+_outlines: dict[tuple[str, str], tuple[Signature, Outline | None]] = {}
+
+
+def _outline(file: str, function: str) -> Outline | None:
     try:
-        tree = ast.parse(places.read(published.file)[0])
+        tree = ast.parse(places.read(file)[0])
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
         return None
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == published.function:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == function:
             written = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
             names = [one.arg for one in written if not binding.means_request(one.arg)]
             return Outline(docstrings.parse(ast.get_docstring(node) or "").summary, names)
