@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from owt.asked import binding
 from owt.asked.annotations import annotations_of, returned_by
 from owt.endpoint import loaded
+from owt.process.context import Cancelled, current
 from owt.published import docstrings, places
 from owt.published.answers import Answer, answer_of
-from owt.published.schema import MISSING, Schema, Schemas, Way, as_json, refs
+from owt.published.schema import MISSING, Schema, Schemas, Way, as_json, refs, sound
 
 if TYPE_CHECKING:
     from owt.asked.wanted import Wanted
@@ -135,20 +136,29 @@ def described(catalog: Catalog) -> Iterator[tuple[Published, Description | None]
     it.
     """
     for published in catalog:
-        yield published, _described(published)
+        yield published, described_if_possible(published)
+
+
+def ends_the_call(error: BaseException) -> bool:
+    """Whether this is about the call that runs here, and not about what it looks at."""
+    request = current.get(None)
+    return issubclass(type(error), Cancelled) and request is not None and request._call.cancelled
 
 
 #: Files that could not be loaded, as they were then.
 _broken: dict[str, Signature] = {}
 
 
-def _described(published: Published) -> Description | None:
+def described_if_possible(published: Published) -> Description | None:
+    """The description of one of them, as ``described`` has it."""
     seen = None if published.file in loaded.endpoints else places.look(published.file)
     if seen is not None and _broken.get(published.file) == seen:
         return None
     try:
         made = describe(published)
-    except Exception:  # whatever loading raises
+    except BaseException as error:  # whatever loading, or looking at the function, raises: SystemExit, say
+        if ends_the_call(error):
+            raise
         if seen is not None:
             _broken[published.file] = seen
         return None
@@ -169,15 +179,31 @@ def outline(published: Published) -> Outline | None:
     if published.file in loaded.endpoints:
         try:
             one = describe(published)
-        except Exception:
+        except BaseException as error:
+            if ends_the_call(error):
+                raise
             return None
         return Outline(one.summary, [parameter.name for parameter in one.parameters])
+    key, seen = (published.file, published.function), places.look(published.file)
+    known, made = _outlines.get(key, (None, None))
+    if seen is None or known != seen:
+        made = _outline(*key)
+        if seen is not None:
+            _outlines[key] = seen, made
+    return made
+
+
+#: What has been seen of files that are not loaded, by file and function, as they were then.
+_outlines: dict[tuple[str, str], tuple[Signature, Outline | None]] = {}
+
+
+def _outline(file: str, function: str) -> Outline | None:
     try:
-        tree = ast.parse(places.read(published.file)[0])
+        tree = ast.parse(places.read(file)[0])
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
         return None
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == published.function:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == function:
             written = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
             names = [one.arg for one in written if not binding.means_request(one.arg)]
             return Outline(docstrings.parse(ast.get_docstring(node) or "").summary, names)
@@ -196,11 +222,11 @@ def describe_function(function: Callable[..., Any], name: str) -> Description:
     for written in binding.parameters_of(takes):
         wanted = takes.wanted.get(written.name)
         if written.kind is Written.VAR_KEYWORD:
-            further = schemas[Way.JSON].part(wanted)
+            further = sound(schemas[Way.JSON].part(wanted))
             continue
         required = written.default is Written.empty and written.name not in takes.defaults
         by_way = {way: _without_none(schemas[way].of(wanted)) for way in _CALLS}
-        there = {way: schema for way, schema in by_way.items() if schema is not None}
+        there = {way: sound(schema) for way, schema in by_way.items() if schema is not None}
         if not there and not required:
             continue  # nobody can send it
         default = MISSING if written.default is Written.empty else as_json(written.default)
@@ -210,7 +236,8 @@ def describe_function(function: Callable[..., Any], name: str) -> Description:
     returned = Written.empty if signature is None else returned_by(function, signature, names)
     answer = answer_of(returned, function, schemas[Way.ANSWER])
     answer.text = said.returns
-    defs = {way: made.defs for way, made in schemas.items()}
+    answer.contents = {media_type: sound(schema) for media_type, schema in answer.contents.items()}
+    defs = {way: {key: sound(schema) for key, schema in made.defs.items()} for way, made in schemas.items()}
     return Description(name, said.summary, said.text, parameters, further, answer, defs, takes, function)
 
 
