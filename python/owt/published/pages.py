@@ -195,7 +195,7 @@ class _Control:
             if control:
                 return "plain", words + suffix, self.input(control)
             return "text", words + suffix, self.text()
-        if parameter.wanted is None or not schema:
+        if not schema:
             return "any", "anything, as text" + suffix, self.text()
         if "anyOf" in schema and all(one.get("type") in (*_ITEMS, None) for one in schema["anyOf"]):
             return "any", "text" + suffix, self.text()
