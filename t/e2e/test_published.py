@@ -693,6 +693,26 @@ def test_a_name_that_no_tool_has_loads_nothing() -> None:
         assert server.error_log.count("owt: loaded") == 1
 
 
+def test_more_files_than_stay_loaded_are_loaded_once_to_be_told_of() -> None:
+    server = Server(
+        "owt_instance default { endpoints 2; } server { listen 127.0.0.1:{port};"
+        " location /lazy/ { owt_root api lazy; } location = /mcp { owt_mcp {dir}/api lazy; } }"
+    )
+    write_all(server.dir, {f"api/tool{n}.py": f"print('loaded')\ndef run(a{n}: int): return 1\n" for n in range(6)})
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    headers = {"Accept": "application/json, text/event-stream"}
+    with server:
+        for _ in range(3):
+            assert len(server.get("/lazy/openapi.json").json()["paths"]) == 6
+            answer = server.post("/mcp", json=message, headers=headers).json()
+            arguments = [list(tool["inputSchema"]["properties"]) for tool in answer["result"]["tools"]]
+            assert arguments == [[f"a{n}"] for n in range(6)]
+        assert server.error_log.count("owt: loaded") == 6
+        write(server.dir / "api/tool0.py", "def run(changed: int): return 1\n")
+        assert '"changed"' in server.get("/lazy/openapi.json").text
+        assert server.get("/lazy/tool0?changed=1").text == "1"
+
+
 def test_the_list_reads_a_file_once_for_each_change() -> None:
     reads = "from owt.published import describe\nimport ast\n"
     reads += "count = []\nparse = ast.parse\n"
