@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from asking import Asking
 from gate import PAUSE, Gate
 from harness import ROOT, Server, wait_until
 
@@ -1234,3 +1235,9 @@ def test_concurrent_answers_stay_apart(server: Server) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(ask, range(8)))
+
+
+@pytest.mark.parametrize("kind", ["owt.Cancelled", "GeneratorExit", "SystemExit"])
+def test_a_stream_that_says_it_is_cancelled_ends(server: Server, kind: str) -> None:
+    answer = Asking(server, f"import owt\ndef run():\n    yield 'begun'\n    raise {kind}\n").answer()
+    assert (answer.text, answer.whole) == ("begun", False)

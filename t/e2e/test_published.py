@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
@@ -77,6 +78,7 @@ FILES = {
         "        return pool.map(double, [n])\n"
     ),
     "api/guarded.py": "def run(): return 'guarded'\nif __name__ == '__main__':\n    raise SystemExit('a server')\n",
+    "api/configured.py": "def run(c: dict): return c\n",
     "api/notes.txt": "no Python",
     "later/slow.py": "print('the lazy one is loaded')\ndef run(): return 'late'\n",
     "outside/secret.py": "def run(): return 'outside'\n",
@@ -606,3 +608,127 @@ def test_what_cannot_be_read(server: Server) -> None:
     assert answer.status_code == 500
     assert str(server.dir) not in answer.text
     server.wait_log(f"Permission denied.*{path}")
+
+
+ODD = {
+    # What one function says of itself, or does when it is looked at, however odd.
+    "docstring": "def run(a='x'):\n    '\\ud800'\n    return a\n",
+    "default": "def run(a='\\ud800'): return a\n",
+    "choice": "from typing import Literal\ndef run(a: Literal['\\ud800', 'b'] = 'b'): return a\n",
+    "numbers": (
+        "import enum\nclass E(enum.Enum):\n    A = float('nan')\n    B = 10**5000\ndef run(a: E = E.A): return 1\n"
+    ),
+    "extra": (
+        "from typing import Annotated\nfrom msgspec import Meta\n"
+        "def run(a: Annotated[int, Meta(extra_json_schema={'x': {1, 2}})] = 1): return 1\n"
+    ),
+    "circle": (
+        "from typing import Annotated\nfrom msgspec import Meta\nd = {}\nd['d'] = d\n"
+        "def run(a: Annotated[int, Meta(extra_json_schema=d)] = 1): return 1\n"
+    ),
+    "format": (
+        "from typing import Annotated\nfrom msgspec import Meta\n"
+        "def run(a: Annotated[str, Meta(extra_json_schema={'format': ['x']})] = 'a'): return 1\n"
+    ),
+    "items": "def run(xs: list[int] = 5): return 1\n",
+    "choices": "from typing import Literal\ndef run(xs: list[Literal['a', 'b']] = 5): return 1\n",
+}
+WORSE = {
+    # These have no form, and are told of nowhere.
+    "exits": "raise SystemExit('a script')\n",
+    "looked": (
+        "class M(type):\n    def __getattr__(cls, name): raise KeyboardInterrupt\n"
+        "class A(metaclass=M): pass\ndef run(x: A = None) -> A: pass\n"
+    ),
+    "shape": (
+        "from typing import Annotated\nfrom msgspec import Meta\n"
+        "def run(a: Annotated[int, Meta(extra_json_schema={'anyOf': 3})] = 1): return 1\n"
+    ),
+}
+
+
+def test_no_file_takes_others_out_of_what_is_told() -> None:
+    server = Server(
+        "server { listen 127.0.0.1:{port}; location /api/ { owt_root odd; } location /lazy/ { owt_root odd lazy; }"
+        " location = /mcp { owt_mcp {dir}/odd; } }"
+    )
+    files = {**ODD, **WORSE, "good": "def run(): return 1\n"}
+    write_all(server.dir, {f"odd/{name}.py": text for name, text in files.items()})
+    with server:
+        check_what_is_told(server)
+
+
+def check_what_is_told(server: Server) -> None:
+    def strict(text: str) -> Any:
+        return json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+
+    html = {"Accept": "text/html"}
+    told = {*ODD, "good"}
+    for prefix in ("/lazy/", "/api/"):
+        assert 'href="good"' in server.get(prefix, headers=html).text
+        assert told <= {path[1:] for path in strict(server.get(f"{prefix}openapi.json").text)["paths"]}
+        for name in told:
+            assert server.get(prefix + name, headers=html).status_code == 200, name
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    answer = server.post("/mcp", json=message, headers={"Accept": "application/json, text/event-stream"})
+    assert told <= {tool["name"] for tool in strict(answer.text)["result"]["tools"]}
+
+
+def test_a_link_with_deep_json_is_a_form(server: Server) -> None:
+    link = {"Accept": "text/html", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    link |= {"Sec-Fetch-Dest": "document"}
+    form = server.get("/api/configured?c=" + "[" * 6000, headers=link)
+    assert (form.status_code, form.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+
+
+def test_a_name_that_no_tool_has_loads_nothing() -> None:
+    server = Server("server { listen 127.0.0.1:{port}; location = /mcp { owt_mcp {dir}/api lazy; } }")
+    write_all(server.dir, {f"api/tool{n}.py": "print('loaded')\ndef run(): return 1\n" for n in range(3)})
+    with server:
+        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "tool3"}}
+        headers = {"Accept": "application/json, text/event-stream"}
+        assert "Unknown tool" in server.post("/mcp", json=message, headers=headers).text
+        message["params"] = {"name": "tool1"}
+        assert '"text":"1"' in server.post("/mcp", json=message, headers=headers).text
+        assert server.error_log.count("owt: loaded") == 1
+
+
+def test_more_files_than_stay_loaded_are_loaded_once_to_be_told_of() -> None:
+    server = Server(
+        "owt_instance default { endpoints 2; } server { listen 127.0.0.1:{port};"
+        " location /lazy/ { owt_root api lazy; } location = /mcp { owt_mcp {dir}/api lazy; } }"
+    )
+    write_all(server.dir, {f"api/tool{n}.py": f"print('loaded')\ndef run(a{n}: int): return 1\n" for n in range(6)})
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    headers = {"Accept": "application/json, text/event-stream"}
+    with server:
+        for _ in range(3):
+            assert len(server.get("/lazy/openapi.json").json()["paths"]) == 6
+            answer = server.post("/mcp", json=message, headers=headers).json()
+            arguments = [list(tool["inputSchema"]["properties"]) for tool in answer["result"]["tools"]]
+            assert arguments == [[f"a{n}"] for n in range(6)]
+        assert server.error_log.count("owt: loaded") == 6
+        write(server.dir / "api/tool0.py", "def run(changed: int): return 1\n")
+        assert '"changed"' in server.get("/lazy/openapi.json").text
+        assert server.get("/lazy/tool0?changed=1").text == "1"
+
+
+def test_the_list_reads_a_file_once_for_each_change() -> None:
+    reads = "from owt.published import describe\nimport ast\n"
+    reads += "count = []\nparse = ast.parse\n"
+    reads += "def counting(*a, **k):\n    count.append(1)\n    return parse(*a, **k)\n"
+    reads += "ast.parse = counting\ndef run():\n    found = len(count)\n    count.clear()\n    return found\n"
+    server = Server(
+        "server { listen 127.0.0.1:{port}; location /lazy/ { owt_root api lazy; } location = /count { owt_file count.py; } }"
+    )
+    write_all(server.dir, {"count.py": reads, "api/a.py": "def run(x): ...\n", "api/b.py": "def run(y): ...\n"})
+    html = {"Accept": "text/html"}
+    with server:
+        server.get("/count")
+        assert "(x)" in server.get("/lazy/", headers=html).text
+        assert server.get("/count").text == "2"
+        assert "(y)" in server.get("/lazy/", headers=html).text
+        assert server.get("/count").text == "0"
+        write(server.dir / "api/a.py", "def run(changed): ...\n")
+        assert "(changed)" in server.get("/lazy/", headers=html).text
+        assert server.get("/count").text == "1"

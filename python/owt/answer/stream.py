@@ -45,10 +45,8 @@ def run(call: Call, stream: Stream, path: str) -> None:
             if piece:
                 call.write(piece)
         finish(call, framing, call.write)
-    except Cancelled:
-        raise
     except BaseException as error:
-        if framing is None:
+        if framing is None or (issubclass(type(error), Cancelled) and call.cancelled):
             raise
         fail(call, stream, error, path, call.write)
     finally:
@@ -120,7 +118,7 @@ def unsendable(error: ValueError) -> Refusal:
 def _close(call: Call, close: Callable[[], object], path: str) -> None:
     try:
         close()
-    except Cancelled:
-        raise
     except BaseException as error:
+        if issubclass(type(error), Cancelled) and call.cancelled:
+            raise
         failure.log(call, error, path)

@@ -19,22 +19,19 @@ import typing
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from contextvars import Context
 from inspect import Parameter, Signature
 from pathlib import Path
-from threading import get_ident
 from types import FunctionType, NoneType, UnionType
 from typing import Annotated, Any, Optional, Union, overload
 
-from owt.models import keep
+from owt.models import circles, keep
 from owt.models.twins import twin
 from owt.process import waiting
 
 #: A thread that runs batches ends when none has come for so long (seconds).
 IDLE = 30.0
-#: No lock waits for longer at once (seconds): what is too long for the system is an error.
-LONGEST = 3600.0
 
 _Function = Callable[..., Any]
 _Row = tuple[Any, ...]
@@ -121,11 +118,13 @@ class Batched:
         row = self._row(args, kwargs)
         if asyncio._get_running_loop() is not None:
             return self._await(row)
-        if self._queue.thread == get_ident():
-            raise RuntimeError(f"{self._name} is batched, and calls itself within a batch: it would wait for itself")
         item = _Blocked(row)
-        self._put(item)
-        return item.wait()
+        if circles.here.get() is None:
+            self._put(item)
+            return item.wait()
+        with self._waited_for():
+            self._put(item)
+            return item.wait()
 
     def __get__(self, instance: object, owner: type | None = None) -> Batched:
         """As a method: each instance has batches of its own."""
@@ -168,8 +167,20 @@ class Batched:
 
     async def _await(self, row: _Row) -> Any:
         item = _Awaited(row)
-        self._put(item)
-        return await item.future
+        if circles.here.get() is None:
+            self._put(item)
+            return await item.future
+        with self._waited_for():
+            self._put(item)
+            return await item.future
+
+    def _waited_for(self) -> AbstractContextManager[None]:
+        """By another batch, or by a load."""
+        return circles.waits_for(
+            self._queue.work,
+            f"{self._name} is batched, and called within a batch or a load that its batches wait for: it would wait for"
+            " itself",
+        )
 
     def _put(self, item: _Item) -> None:
         if not self._queue.put(item):
@@ -178,7 +189,7 @@ class Batched:
         try:
             if self._asynchronous:
                 # Not the caller's, which ends with its asyncio.run(), while others' items are in the batch.
-                loop = loop_of_calls()
+                loop = self._queue.loop = loop_of_calls()
                 loop.call_soon_threadsafe(self._begin, loop, context=context)
             else:
                 arguments = weakref.ref(self), self._queue
@@ -193,34 +204,44 @@ class Batched:
     async def _serve_later(self) -> None:
         items: list[_Item] = []
         mine = asyncio.current_task()
+        assert mine is not None
         try:
             while items := await self._queue.take_later():
-                used = keep.user.set(_Batch())
-                await self._run_later(items)
-                keep.user.reset(used)
+                with _Batch(self._queue.work):
+                    await self._run_later(items, mine)
         except BaseException as error:
-            self._queue.fail(error, items)
+            self._queue.fail(error, items, mine.get_loop())
             raise
         finally:
             if self._task is mine:
                 self._task = None
 
-    async def _run_later(self, items: list[_Item]) -> None:
+    async def _run_later(self, items: list[_Item], task: asyncio.Task[None]) -> None:
         columns = self._columns(items)
+        process = os.getpid()
         try:
             results: list[Any] = self._results(await self._fn(*columns[0], **columns[1]), len(items))
-        except Exception as error:
+        except GeneratorExit:
+            raise  # nobody runs it any more
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and task.cancelling():
+                raise
             results = [error, *(twin(error) for _ in items[1:])]
+        finally:
+            _end_fork(process)
         self._settle(items, results)
 
     def _run(self, items: list[_Item]) -> None:
         """On the thread for that."""
-        keep.user.set(self._queue.batch)
         columns = self._columns(items)
-        try:
-            results: list[Any] = self._results(self._fn(*columns[0], **columns[1]), len(items))
-        except BaseException as error:
-            results = [error, *(twin(error) for _ in items[1:])]
+        process = os.getpid()
+        with _Batch(self._queue.work):
+            try:
+                results: list[Any] = self._results(self._fn(*columns[0], **columns[1]), len(items))
+            except BaseException as error:
+                results = [error, *(twin(error) for _ in items[1:])]
+            finally:
+                _end_fork(process)
         self._settle(items, results)
 
     def _columns(self, items: list[_Item]) -> tuple[list[list[Any]], dict[str, list[Any]]]:
@@ -238,11 +259,12 @@ class Batched:
         try:
             if isinstance(returned, _NO_LISTS) or hasattr(returned, "columns"):
                 raise TypeError
-            found = len(returned)
+            len(returned)
             results = list(returned)
         except TypeError:
             raise TypeError(f"{self._name} is batched, and returned {kind}: {wanted}{_advice(returned)}") from None
-        if found != count or len(results) != count:
+        found = len(results)
+        if found != count:
             how_many = "1 item" if count == 1 else f"{count} items"
             several = ""
             if all(_length(result) == count for result in results) and found:
@@ -314,8 +336,9 @@ class _Blocked(_Item):
         return self._gone
 
     def settle(self, result: Any) -> None:
-        self._result = result
-        self._done.set()
+        if not self._done.is_set():
+            self._result = result
+            self._done.set()
 
     def wait(self) -> Any:
         """The result, once it is there. Raises what was settled, or Cancelled."""
@@ -324,7 +347,7 @@ class _Blocked(_Item):
         except BaseException:
             self._gone = True
             raise
-        if isinstance(self._result, BaseException):
+        if issubclass(type(self._result), BaseException):  # by its type: its class may raise where it is asked
             raise self._result
         return self._result
 
@@ -348,9 +371,10 @@ class _Awaited(_Item):
         """On its loop."""
         if self.future.done():
             return
-        if isinstance(result, StopIteration | asyncio.CancelledError):
-            self.future.set_exception(RuntimeError(f"the batch raised {type(result).__name__}"))
-        elif isinstance(result, BaseException):
+        kind = type(result)
+        if issubclass(kind, StopIteration | asyncio.CancelledError | GeneratorExit):
+            self.future.set_exception(RuntimeError(f"the batch raised {kind.__name__}"))
+        elif issubclass(kind, BaseException):
             self.future.set_exception(result)
         else:
             self.future.set_result(result)
@@ -402,13 +426,22 @@ def _give_methods(instance: Any, name: str) -> _Methods:
     return methods
 
 
-class _Batch:
-    """Stands for a batch that runs, for what it uses."""
-
-    __slots__ = ("__weakref__",)
+# ---- batches and those who wait for one
 
 
-_queues: weakref.WeakSet[_Queue] = weakref.WeakSet()
+class _Batch(circles.Run):
+    """Stands for a batch that runs, for what it uses and whom it waits for. ``with`` says where it does."""
+
+    __slots__ = ("_tokens",)
+
+    def __enter__(self) -> None:
+        self._tokens = keep.user.set(self), circles.here.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        self.over = True
+        with suppress(ValueError):  # a coroutine that nobody runs any more is closed in any context
+            keep.user.reset(self._tokens[0])
+            circles.here.reset(self._tokens[1])
 
 
 class _Queue:
@@ -417,17 +450,17 @@ class _Queue:
     def __init__(self, max_size: int, max_wait: float) -> None:
         self.max_size = max_size
         self.max_wait = max_wait
-        self.items: deque[_Item] = deque()
-        self.batch: _Batch | None = None
         self._closed = False
         self.renew()
         _queues.add(self)
 
     def renew(self) -> None:
-        """Nobody serves it yet; in a child that was forked, not any more."""
-        self.items.clear()
-        #: Of the thread that runs batches.
-        self.thread = 0
+        """Nothing waits, and nobody serves; in a child that was forked, not any more."""
+        self.items: deque[_Item] = deque()
+        #: For who would wait for it in a circle.
+        self.work = circles.Work()
+        #: Where batches of a coroutine function run.
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._changed = threading.Condition()
         self._served = False
         #: Told that a batch is full, on its loop.
@@ -437,8 +470,9 @@ class _Queue:
         """Takes in an item. True if somebody has to be sent who serves it."""
         with self._changed:
             self.items.append(item)
-            if not self._served:
+            if not self._served or self._is_lost():
                 self._served = True
+                self.loop = self._full = None  # who is sent says where
                 return True
             waits = len(self.items)
             if waits == self.max_size and self._full is not None:
@@ -446,6 +480,10 @@ class _Queue:
             elif waits in (1, self.max_size):
                 self._changed.notify()
         return False
+
+    def _is_lost(self) -> bool:
+        """The loop that serves does not come round any more, as another call blocks it; or it has ended."""
+        return self.loop is not None and (getattr(self.loop, "lost", False) or self.loop.is_closed())
 
     def close(self) -> None:
         """Nothing more will come."""
@@ -460,11 +498,10 @@ class _Queue:
                 while not self.items:
                     if self._closed or not (self._changed.wait(IDLE) or self.items):
                         self._served = False
-                        self.thread = 0
                         return []
                 end = self.items[0].at + self.max_wait
                 while len(self.items) < self.max_size and (left := end - time.monotonic()) > 0:
-                    self._changed.wait(min(left, LONGEST))
+                    self._changed.wait(min(left, threading.TIMEOUT_MAX))
                 if taken := self._take():
                     return taken
 
@@ -473,6 +510,8 @@ class _Queue:
         loop = asyncio.get_running_loop()
         while True:
             with self._changed:
+                if self.loop is not loop:
+                    return []  # it had been blocked, and another serves now
                 if not self.items:
                     self._served = False
                     return []
@@ -488,7 +527,8 @@ class _Queue:
                 await full.wait()
             finally:
                 timer.cancel()
-                self._full = None
+                if self.loop is loop:
+                    self._full = None
 
     def _take(self) -> list[_Item]:
         taken: list[_Item] = []
@@ -498,32 +538,32 @@ class _Queue:
                 taken.append(item)
         return taken
 
-    def fail(self, error: BaseException, items: list[_Item]) -> None:
-        """Nobody serves any more, for this reason."""
+    def fail(self, error: BaseException, items: list[_Item], loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """Nobody serves any more, for this reason; or on this loop."""
         with self._changed:
-            items = [*items, *self.items]
-            self.items.clear()
-            self._served = False
+            if loop is None or loop is self.loop:
+                items = [*items, *self.items]
+                self.items.clear()
+                self._served = False
         for item in items:
             if isinstance(item, _Awaited):
                 with suppress(RuntimeError):
                     item.loop.call_soon_threadsafe(item.settle, twin(error))
             else:
-                item.settle(RuntimeError(f"what runs the batch has ended: {error!r}"))
+                why = RuntimeError(f"what runs the batches has ended: {type(error).__name__}")
+                why.__cause__ = error
+                item.settle(why)
 
 
 def _serve(reference: weakref.ref[Batched], queue: _Queue) -> None:
     """Runs batches, and keeps the function alive only while it does."""
-    queue.thread = get_ident()
     items: list[_Item] = []
     try:
         while items := queue.take():
             batched = reference()
             if batched is None:
                 return  # and who waited is gone too
-            queue.batch = _Batch()
             Context().run(batched._run, items)
-            queue.batch = None
             items = []
             del batched
     except BaseException as error:
@@ -532,7 +572,6 @@ def _serve(reference: weakref.ref[Batched], queue: _Queue) -> None:
 
 
 # ---- where coroutine functions run
-
 
 _own: list[asyncio.AbstractEventLoop] = []
 _own_lock = threading.Lock()
@@ -549,6 +588,17 @@ def _own_loop() -> asyncio.AbstractEventLoop:
 
 #: The loop that coroutine functions run on.
 loop_of_calls: Callable[[], asyncio.AbstractEventLoop] = _own_loop
+
+
+# ---- processes that are forked
+
+_queues: weakref.WeakSet[_Queue] = weakref.WeakSet()
+
+
+def _end_fork(process: int) -> None:
+    """Ends a child that a batch has forked, and that has come to the batch's end: it is no server."""
+    if os.getpid() != process:
+        os._exit(0)
 
 
 def _after_fork() -> None:

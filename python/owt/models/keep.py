@@ -16,15 +16,16 @@ import threading
 import weakref
 from collections.abc import Callable, Hashable
 from contextlib import suppress
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from threading import get_ident
 from time import monotonic
 from types import CodeType, NoneType
 from typing import Any, TypeVar
 
+from owt.models import circles
 from owt.models.twins import twin
 from owt.process import chores, loads, memory, output, waiting
-from owt.process.context import current
+from owt.process.context import Cancelled, current
 
 T = TypeVar("T")
 
@@ -37,15 +38,34 @@ user: ContextVar[object] = ContextVar("owt.user")
 
 #: How often (seconds) an idle time is looked after while a thing is in use.
 LOOK = 1.0
+#: How long (seconds) the thread that looks after that waits for the end of what it has dropped.
+PATIENCE = 1.0
 
 
 class _Thing:
     """A thing that is kept, or is being loaded."""
 
-    __slots__ = ("__weakref__", "code", "done", "error", "idle", "name", "others", "ready", "thread", "used", "users")
+    __slots__ = (
+        "__weakref__",
+        "code",
+        "done",
+        "error",
+        "idle",
+        "load",
+        "name",
+        "others",
+        "ready",
+        "thread",
+        "used",
+        "users",
+        "value",
+    )
 
     def __init__(self, name: Hashable) -> None:
         self.name = name
+        self.value: Any = None
+        #: For who would wait for it in a circle.
+        self.load = circles.Work()
         self.ready = False
         self.thread = get_ident()
         self.done = threading.Event()
@@ -81,8 +101,6 @@ class _Thing:
 
 _lock = threading.RLock()
 _things: dict[Hashable, _Thing] = {}
-_values: dict[Hashable, Any] = {}
-_waiting: dict[int, _Thing] = {}  # by the thread that waits for its load
 _let_go: weakref.WeakValueDictionary[Hashable, Any] = weakref.WeakValueDictionary()
 
 
@@ -100,50 +118,50 @@ def keep(name: Hashable, load: Callable[[], T], *, idle: float | None = None) ->
     """
     if not callable(load):
         raise TypeError(
-            f"keep({name!r}, ...) wants the function that loads it, and got {_short(load)}, which has been loaded"
+            f"keep({_shown(name)}, ...) wants the function that loads it, and got {_short(load)}, which has been loaded"
             " already: keep(name, load), without parentheses, or keep(name, lambda: load(...))"
         )
     if inspect.iscoroutinefunction(load):
         raise TypeError(
-            f"keep({name!r}, ...) wants a plain function, and {_called(load)} is async: from a coroutine,"
-            f" await asyncio.to_thread(keep, name, lambda: asyncio.run({_called(load)}()))"
+            f"keep({_shown(name)}, ...) wants a plain function, and {_name_of(load)} is async: from a coroutine,"
+            f" await asyncio.to_thread(keep, name, lambda: asyncio.run({_name_of(load)}()))"
         )
     if inspect.isgeneratorfunction(load) or inspect.isasyncgenfunction(load):
-        raise TypeError(f"keep({name!r}, ...): {_called(load)} yields: have it return what is to be kept")
+        raise TypeError(f"keep({_shown(name)}, ...): {_name_of(load)} yields: have it return what is to be kept")
     if idle is not None and (not isinstance(idle, int | float) or not idle >= 0):
-        raise ValueError(f"keep({name!r}, ..., idle={idle!r}): idle is a number of seconds, or None")
+        raise ValueError(f"keep({_shown(name)}, ..., idle={idle!r}): idle is a number of seconds, or None")
     try:
         hash(name)
     except TypeError as error:
         raise TypeError(
-            f"keep({name!r}, ...): the name is a key, as in a dictionary: a str, or a tuple of such ({error})"
+            f"keep({_shown(name)}, ...): the name is a key, as in a dictionary: a str, or a tuple of such ({error})"
         ) from None
     while True:
         with _lock:
             thing = _things.get(name)
             if thing is None:
                 thing = _Thing(name)
-                _things[name] = thing
                 again = _let_go.pop(name, None)
+                _things[name] = thing
                 if again is not None:
-                    _values[name] = again
+                    thing.value = again
                     thing.ready = True
                     thing.done.set()
                     thing.code = _code(load)
-            elif not thing.ready and thing.thread != get_ident():
-                _begin_to_wait(thing)
-            elif not thing.ready:
-                raise RuntimeError(f"keep({name!r}, ...): its load asks for it again")
+                mine = not thing.ready
+            elif not thing.ready and thing.thread == get_ident():
+                raise RuntimeError(f"keep({_shown(name)}, ...): its load asks for it again")
+            else:
+                mine = False
             if thing.ready:
                 thing.use()
                 thing.idle = default_idle if idle is None else idle
-                value: T = _values[name]
+                value: T = thing.value
                 if thing.code is not None:
                     _compare(thing, load)
                 if thing.idle is not None:
                     chores.wake()
                 return value
-            mine = thing.thread == get_ident()
         if mine:
             return _load(thing, load, default_idle if idle is None else idle)
         _wait(thing)
@@ -154,20 +172,21 @@ def _load(thing: _Thing, load: Callable[[], T], idle: float | None) -> T:
     started = monotonic()
     try:
         value = _loaded(thing, load)
+        code = _code(load)
         with _lock:
-            thing.code = _code(load)
-            _values[thing.name] = value
+            thing.code = code
+            thing.value = value
             thing.ready = True
             thing.idle = idle
             thing.use()
-        output.write(output.INFO, 0, f"keep({thing.name!r}): loaded in {monotonic() - started:.2f} s")
+        output.write(output.INFO, 0, f"{_called(thing)}: loaded in {monotonic() - started:.2f} s")
         if idle is not None:
             chores.wake()
         return value
     except BaseException as error:
         with _lock:
             thing.error = error
-            _things.pop(thing.name, None)
+            _forget(thing)
         raise
     finally:
         thing.done.set()
@@ -175,26 +194,35 @@ def _load(thing: _Thing, load: Callable[[], T], idle: float | None) -> T:
 
 
 def _loaded(thing: _Thing, load: Callable[[], T]) -> T:
+    run = circles.Run(thing.load)
     try:
-        value = load()
+        with circles.waits_for(thing.load, ""):
+            before = circles.here.set(run)
+            try:
+                value = load()
+            finally:
+                run.over = True
+                circles.here.reset(before)
     except Exception as error:
         if not (inspect.isroutine(load) or isinstance(load, type | functools.partial)):  # a model may be called as well
             error.add_note(
-                f"keep({thing.name!r}, ...) has called what it was given, {_short(load)}. Where that is the model:"
-                " keep(name, load), without parentheses, or keep(name, lambda: load(...))"
+                f"keep({_shown(thing.name)}, ...) has called what it was given, {_short(load)}. Where that is the"
+                " model: keep(name, load), without parentheses, or keep(name, lambda: load(...))"
             )
         elif isinstance(error, TypeError) and (begun := error.__traceback__) is not None and begun.tb_next is None:
-            error.add_note(f"keep calls it without arguments: keep({thing.name!r}, lambda: {_called(load)}(...))")
+            called = f"keep({_shown(thing.name)}, lambda: {_name_of(load)}(...))"
+            error.add_note(f"keep calls it without arguments: {called}")
         raise
     if inspect.iscoroutine(value):
         value.close()
         raise TypeError(
-            f"keep({thing.name!r}, ...): the load returned a coroutine, which nobody has awaited: asyncio.run() it"
+            f"keep({_shown(thing.name)}, ...): the load returned a coroutine, which nobody has awaited: asyncio.run()"
+            " it"
         )
     return value
 
 
-def _called(load: object) -> str:
+def _name_of(load: object) -> str:
     return getattr(load, "__name__", "load")
 
 
@@ -203,23 +231,14 @@ def _short(value: object) -> str:
     return repr(value) if isinstance(value, str | int | float | NoneType) else f"a value of type {type(value).__name__}"
 
 
-def _begin_to_wait(thing: _Thing) -> None:
-    """With the lock held. RuntimeError if the load in turn waits for what this thread loads."""
-    step: _Thing | None = thing
-    while step is not None:
-        if step.thread == get_ident():
-            raise RuntimeError(f"keep({thing.name!r}, ...): its load waits for what is being loaded here")
-        step = _waiting.get(step.thread)
-    _waiting[get_ident()] = thing
-
-
 def _wait(thing: _Thing) -> None:
-    try:
+    """Until it is loaded. Raises what its load raised; RuntimeError if the load in turn waits for what runs here."""
+    with circles.waits_for(
+        thing.load, f"{_called(thing)}: its load waits for what is being loaded here, or for a batch that runs here"
+    ):
         waiting.until(thing.done)
-    finally:
-        with _lock:
-            _waiting.pop(get_ident(), None)
-    if thing.error is not None:
+    # One that was broken off has not failed: somebody else may load.
+    if thing.error is not None and not issubclass(type(thing.error), Cancelled):
         raise twin(thing.error)
 
 
@@ -243,7 +262,10 @@ def _who() -> object | None:
 
 
 def _code(load: Any) -> CodeType | None:
-    code = getattr(load, "__code__", None)
+    try:
+        code = getattr(load, "__code__", None)
+    except Exception:  # whatever an object of an adaptor's raises
+        return None
     return code if isinstance(code, CodeType) else None
 
 
@@ -258,7 +280,7 @@ def _compare(thing: _Thing, load: Callable[[], object]) -> None:
         output.write(
             output.WARN,
             0,
-            f"keep({thing.name!r}): what is kept was loaded by {_place(thing.code)}; {_place(code)} differs, and gets"
+            f"{_called(thing)}: what is kept was loaded by {_place(thing.code)}; {_place(code)} differs, and gets"
             " it all the same: the name alone says what it is",
         )
 
@@ -284,7 +306,7 @@ def drop_idle() -> float | None:
     """Drops what has not been used for so long. Seconds until the next look; None if nothing has an idle time."""
     now = monotonic()
     pauses: list[float] = []
-    gone: list[Hashable] = []
+    gone: list[_Thing] = []
     with _lock:
         for thing in list(_things.values()):
             if not thing.ready or thing.idle is None:
@@ -296,11 +318,24 @@ def drop_idle() -> float | None:
                 pauses.append(left)
             else:
                 _drop(thing)
-                gone.append(thing.name)
+                gone.append(thing)
     if gone:
-        output.write(output.INFO, 0, f"dropped as idle: {', '.join(f'keep({name!r})' for name in gone)}")
-        memory.collect()
+        called = ", ".join(map(_called, gone))
+        thread = threading.Thread(target=_end, args=(gone,), name="owt-let-go", daemon=True)
+        del thing
+        try:
+            Context().run(thread.start)
+            thread.join(PATIENCE)
+        except RuntimeError:  # the system gives none
+            _end(gone)
+        output.write(output.INFO, 0, f"dropped as idle: {called}")
     return min(pauses, default=None)
+
+
+def _end(gone: list[_Thing]) -> None:
+    """The end of what was dropped, which may be code of an adaptor's that takes long: without the lock."""
+    gone.clear()
+    memory.collect()
 
 
 def drop_half() -> int:
@@ -314,21 +349,44 @@ def drop_half() -> int:
 
 
 def _drop(thing: _Thing) -> None:
-    """With the lock held."""
-    del _things[thing.name]
-    value = _values.pop(thing.name)
-    with suppress(TypeError):  # of what cannot be referred to weakly
-        _let_go[thing.name] = value
+    """With the lock held. The caller holds the thing on until it holds the lock no more: its end may run any code."""
+    _forget(thing)
+    with suppress(Exception):  # of what cannot be referred to weakly, and whatever its name raises
+        _let_go[thing.name] = thing.value
+
+
+def _forget(thing: _Thing) -> None:
+    """It has its name no more. With the lock held."""
+    with suppress(Exception):
+        if _things.get(thing.name) is thing:
+            del _things[thing.name]
+            return
+    # Its name is not what it was when it was taken in: a class of an adaptor's makes hashes of what changes.
+    rest = [(name, other) for name, other in _things.items() if other is not thing]
+    _things.clear()
+    for name, other in rest:
+        with suppress(Exception):
+            _things[name] = other
+
+
+def _called(thing: _Thing) -> str:
+    return f"keep({_shown(thing.name)})"
+
+
+def _shown(name: Hashable) -> str:
+    try:
+        return repr(name)
+    except Exception:  # whatever a class of an adaptor's raises
+        return object.__repr__(name)
 
 
 def _after_fork() -> None:
     """In a child: no other thread holds the lock, waits or loads."""
     global _lock
     _lock = threading.RLock()
-    _waiting.clear()
-    for name, thing in list(_things.items()):
+    for thing in list(_things.values()):
         if not thing.ready and thing.thread != get_ident():
-            del _things[name]
+            _forget(thing)
 
 
 os.register_at_fork(after_in_child=_after_fork)

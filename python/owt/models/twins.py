@@ -12,7 +12,7 @@ def twin(error: Error) -> Error:
     """A copy with the same traceback and the same cause; the error itself if it cannot be copied."""
     try:
         made = copy.copy(error)
-    except Exception:
+    except BaseException:  # whatever making another of an adaptor's class raises
         return error
     if type(made) is not type(error):
         return error

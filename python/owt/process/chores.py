@@ -13,9 +13,6 @@ from contextvars import Context
 #: the thread.
 Chore = Callable[[], float | None]
 
-#: It looks at least so often (seconds): a lock cannot wait as long as somebody may say.
-LONGEST = 3600.0
-
 _chores: list[Chore] = []
 _changed = threading.Condition()
 _runs = False
@@ -61,7 +58,7 @@ def _run() -> None:
                 return
             end = time.monotonic() + min(pauses)
             while not _woken and (left := end - time.monotonic()) > 0:
-                _changed.wait(min(left, LONGEST))
+                _changed.wait(min(left, threading.TIMEOUT_MAX))
 
 
 def _do(chore: Chore) -> float | None:

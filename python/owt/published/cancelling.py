@@ -160,7 +160,8 @@ def _name(session: str, id: object) -> bytes:
 
 # ---- the sockets of this process, all looked at by one thread
 
-_lock = threading.Lock()
+#: Taken where calls are finalized, too, which may be anywhere.
+_lock = threading.RLock()
 _calls: dict[int, weakref.ref[Running]] = {}
 _poll: select.epoll | None = None
 _pid = 0

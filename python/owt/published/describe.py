@@ -6,19 +6,19 @@ import ast
 import typing
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from inspect import Parameter as Written
 from typing import TYPE_CHECKING, Any
 
 from owt.asked import binding
 from owt.asked.annotations import annotations_of, returned_by
 from owt.endpoint import loaded
+from owt.process.context import Cancelled, current
 from owt.published import docstrings, places
 from owt.published.answers import Answer, answer_of
-from owt.published.schema import MISSING, Schema, Schemas, Way, as_json, refs
+from owt.published.schema import MISSING, Schema, Schemas, Way, as_json, refs, sound
 
 if TYPE_CHECKING:
-    from owt.asked.wanted import Wanted
     from owt.published.catalog import Catalog, Published
     from owt.published.places import Signature
 
@@ -30,15 +30,11 @@ class Parameter:
     name: str
     required: bool
     text: str
-    wanted: Wanted | None
+    #: It takes a file as a file.
+    file: bool
     schemas: dict[Way, Schema]
     #: Its default as JSON has it; MISSING if there is none, or JSON has none.
     default: Any = MISSING
-
-    @property
-    def file(self) -> bool:
-        """It takes a file as a file."""
-        return self.wanted is not None and self.wanted.file and "format" in _one(self.schemas.get(Way.FORM, {}))
 
     @property
     def simple(self) -> bool:
@@ -53,7 +49,9 @@ class Parameter:
 
 @dataclass
 class Description:
-    """A published function, described."""
+    """A published function, described: in text and JSON alone, so that this holds nothing that the function's file has
+    loaded.
+    """
 
     name: str
     summary: str
@@ -64,8 +62,6 @@ class Description:
     answer: Answer
     #: What the schemas name, by the way in which values come.
     defs: dict[Way, dict[str, Schema]]
-    takes: binding.Takes
-    function: Callable[..., Any] = field(repr=False)
 
     @property
     def title(self) -> str:
@@ -131,28 +127,41 @@ def describe(published: Published) -> Description:
 def described(catalog: Catalog) -> Iterator[tuple[Published, Description | None]]:
     """All that is published, with descriptions; None for what does not load, or has a signature that nobody reads.
 
-    What is lazy is loaded for that. What has failed to load is not tried again before it changes, or a call has loaded
-    it.
+    What is lazy is loaded for that, once: what has been described, or has failed to load, is not loaded again before it
+    changes; a call may.
     """
     for published in catalog:
-        yield published, _described(published)
+        yield published, described_if_possible(published)
 
 
-#: Files that could not be loaded, as they were then.
-_broken: dict[str, Signature] = {}
+def ends_the_call(error: BaseException) -> bool:
+    """Whether this is about the call that runs here, and not about what it looks at."""
+    request = current.get(None)
+    return issubclass(type(error), Cancelled) and request is not None and request._call.cancelled
 
 
-def _described(published: Published) -> Description | None:
+#: What has come of files that were loaded to be described, by file, function and name, as they were then.
+_descriptions: dict[tuple[str, str, str], tuple[Signature, Description | None]] = {}
+
+
+def described_if_possible(published: Published) -> Description | None:
+    """The description of one of them, as ``described`` has it."""
+    key = published.file, published.function, published.name
     seen = None if published.file in loaded.endpoints else places.look(published.file)
-    if seen is not None and _broken.get(published.file) == seen:
-        return None
+    known, made = _descriptions.get(key, (None, None))
+    if seen is not None and known == seen:
+        return made  # they may be more than stay loaded
+    failed = made is None
     try:
         made = describe(published)
-    except Exception:  # whatever loading raises
-        if seen is not None:
-            _broken[published.file] = seen
-        return None
-    _broken.pop(published.file, None)
+    except BaseException as error:  # whatever loading, or looking at the function, raises: SystemExit, say
+        if ends_the_call(error):
+            raise
+        made = None
+    if seen is not None:
+        _descriptions[key] = seen, made
+    elif failed and made is not None:
+        _descriptions.pop(key, None)
     return made
 
 
@@ -169,15 +178,31 @@ def outline(published: Published) -> Outline | None:
     if published.file in loaded.endpoints:
         try:
             one = describe(published)
-        except Exception:
+        except BaseException as error:
+            if ends_the_call(error):
+                raise
             return None
         return Outline(one.summary, [parameter.name for parameter in one.parameters])
+    key, seen = (published.file, published.function), places.look(published.file)
+    known, made = _outlines.get(key, (None, None))
+    if seen is None or known != seen:
+        made = _outline(*key)
+        if seen is not None:
+            _outlines[key] = seen, made
+    return made
+
+
+#: What has been seen of files that are not loaded, by file and function, as they were then.
+_outlines: dict[tuple[str, str], tuple[Signature, Outline | None]] = {}
+
+
+def _outline(file: str, function: str) -> Outline | None:
     try:
-        tree = ast.parse(places.read(published.file)[0])
+        tree = ast.parse(places.read(file)[0])
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
         return None
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == published.function:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == function:
             written = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
             names = [one.arg for one in written if not binding.means_request(one.arg)]
             return Outline(docstrings.parse(ast.get_docstring(node) or "").summary, names)
@@ -196,22 +221,24 @@ def describe_function(function: Callable[..., Any], name: str) -> Description:
     for written in binding.parameters_of(takes):
         wanted = takes.wanted.get(written.name)
         if written.kind is Written.VAR_KEYWORD:
-            further = schemas[Way.JSON].part(wanted)
+            further = sound(schemas[Way.JSON].part(wanted))
             continue
         required = written.default is Written.empty and written.name not in takes.defaults
         by_way = {way: _without_none(schemas[way].of(wanted)) for way in _CALLS}
-        there = {way: schema for way, schema in by_way.items() if schema is not None}
+        there = {way: sound(schema) for way, schema in by_way.items() if schema is not None}
         if not there and not required:
             continue  # nobody can send it
         default = MISSING if written.default is Written.empty else as_json(written.default)
         text = said.parameters.get(written.name, "") or notes.get(written.name, "")
-        parameters.append(Parameter(written.name, required, text, wanted, there or {Way.FORM: {}}, default))
+        file = wanted is not None and wanted.file and "format" in _one(there.get(Way.FORM, {}))
+        parameters.append(Parameter(written.name, required, text, file, there or {Way.FORM: {}}, default))
     signature = takes.signature
     returned = Written.empty if signature is None else returned_by(function, signature, names)
     answer = answer_of(returned, function, schemas[Way.ANSWER])
     answer.text = said.returns
-    defs = {way: made.defs for way, made in schemas.items()}
-    return Description(name, said.summary, said.text, parameters, further, answer, defs, takes, function)
+    answer.contents = {media_type: sound(schema) for media_type, schema in answer.contents.items()}
+    defs = {way: {key: sound(schema) for key, schema in made.defs.items()} for way, made in schemas.items()}
+    return Description(name, said.summary, said.text, parameters, further, answer, defs)
 
 
 _CALLS = (Way.JSON, Way.FORM, Way.BASE64)

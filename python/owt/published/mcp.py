@@ -25,6 +25,7 @@ from owt.answer.response import Later, Stream
 from owt.process.context import Cancelled
 from owt.published import cancelling, tools
 from owt.published.cancelling import Ended, Running
+from owt.published.describe import ends_the_call
 
 if TYPE_CHECKING:
     from owt.process.request import Request
@@ -60,6 +61,8 @@ _STATUS = {
 _META = "io.modelcontextprotocol/"
 _SERVER = {"name": "owt", "title": "owt", "version": "1"}
 _EVENTS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+#: So many messages a batch may have: each may ask for the list of all tools.
+_MOST = 50
 #: For so many milliseconds clients need not ask again which tools there are.
 _FRESH = 5000
 
@@ -285,6 +288,9 @@ class _Legacy(_Server):
             return _response(_error(None, fault), 400)
         if not messages:
             return _response(_error(None, Fault(INVALID_REQUEST, "The batch is empty.")), 400)
+        if len(messages) > _MOST:
+            fault = Fault(INVALID_REQUEST, f"The batch has {len(messages)} messages: {_MOST} at most.")
+            return _response(_error(None, fault), 400)
         answers = []
         for message in messages:
             try:
@@ -336,7 +342,7 @@ class _Call:
         self.running = running
         meta = asked.params.get("_meta")
         token = meta.get("progressToken") if isinstance(meta, dict) else None
-        self.token = token if isinstance(token, str | int) else None
+        self.token = token if isinstance(token, str | int) and not isinstance(token, bool) else None
         self.progress = 0
 
     def answer(self, name: str, arguments: Object) -> Any:
@@ -373,9 +379,11 @@ class _Call:
             result = tools.Result(tool, self.server.request, any_json=self.server.any_json)
             value = self.running.step(partial(tool.call, self.server.request, given))
             made = self.running.step(partial(result.whole, value))
-        except (Cancelled, Ended, Fault):
+        except (Ended, Fault):
             raise
         except BaseException as error:
+            if ends_the_call(error):
+                raise
             return self.failed(result, error)
         return (result, made) if isinstance(made, Stream | Later) else made
 
@@ -392,9 +400,11 @@ class _Call:
             while (item := self.running.step(partial(next, items, _END))) is not _END:
                 result.add(rest, item)
             return result.end(rest)
-        except (Cancelled, Ended):
+        except Ended:
             raise
         except BaseException as error:
+            if ends_the_call(error):
+                raise
             return result.failed(error)
         finally:
             items.close()  # type: ignore[attr-defined]
@@ -403,56 +413,60 @@ class _Call:
         """The same, told as it goes on."""
         assert isinstance(rest, Stream)
         items = tools.items_of(rest)
+        made: Object | None = None
         try:
             yield _BEGIN
-            try:
-                while (item := self.running.step(partial(next, items, _END))) is not _END:
-                    yield self.told(result.add(rest, item))
-                made = result.end(rest)
-            except (Cancelled, Ended, GeneratorExit):
-                raise
-            except BaseException as error:
-                made = result.failed(error)
+            while made is None:
+                told = ""
+                try:
+                    item = self.running.step(partial(next, items, _END))
+                    if item is _END:
+                        made = result.end(rest)
+                    else:
+                        told = self.told(result.add(rest, item))
+                except Ended:
+                    return
+                except BaseException as error:
+                    if ends_the_call(error):
+                        raise
+                    made = result.failed(error)
+                if told:
+                    yield told
             yield self.last(made)
-        except Ended:
-            return
         finally:
             items.close()  # type: ignore[attr-defined]
             self.running.__exit__()
 
     async def later(self, result: tools.Result, rest: Stream | Later) -> AsyncIterator[str]:
         """What has to be awaited."""
+        made: Any = rest
+        items: Any = None
         try:
             yield _BEGIN
-            try:
-                made: Object | Stream | Later = {}
-                if isinstance(rest, Later):
-                    made = rest
-                    while isinstance(made, Later):
+            while isinstance(made, Later | Stream):
+                told = ""
+                try:
+                    if isinstance(made, Later):
                         made = result.whole(await self.running.wait(made.value))
-                else:
-                    made = rest
-                if isinstance(made, Stream):
-                    stream = made
-                    items = _each(stream)
-                    try:
-                        while (item := await self.running.wait(anext(items, _END))) is not _END:
-                            told = result.add(stream, item)
-                            if self.token is not None:
-                                yield self.told(told)
-                        made = result.end(stream)
-                    finally:
-                        await items.aclose()  # type: ignore[attr-defined]
-            except (Ended, GeneratorExit):
-                raise
-            except BaseException as error:
-                if _is_cancelled(error, self.server.request):
-                    raise
-                made = result.failed(error)
+                    else:
+                        items = items or _each(made)
+                        item = await self.running.wait(anext(items, _END))
+                        if item is _END:
+                            made = result.end(made)
+                        else:
+                            told = self.told(result.add(made, item))
+                except Ended:
+                    return
+                except BaseException as error:
+                    if _is_cancelled(error, self.server.request):
+                        raise
+                    made = result.failed(error)
+                if told and self.token is not None:
+                    yield told
             yield self.last(made)
-        except Ended:
-            return
         finally:
+            if items is not None:
+                await items.aclose()
             self.running.__exit__()
 
     def told(self, text: str) -> str:

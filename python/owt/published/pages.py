@@ -191,15 +191,21 @@ class _Control:
                 what = _FORMATS.get(items.get("format", ""), _ITEMS[items["type"]])
                 return "lines", f"{what}, one per line{suffix}", self.lines()
         if kind == "string":
-            words, control = _INPUTS.get(schema.get("format", ""), ("text", ""))
+            words, control = _INPUTS.get(str(schema.get("format", "")), ("text", ""))
             if control:
                 return "plain", words + suffix, self.input(control)
             return "text", words + suffix, self.text()
-        if parameter.wanted is None or not schema:
+        if not schema:
             return "any", "anything, as text" + suffix, self.text()
         if "anyOf" in schema and all(one.get("type") in (*_ITEMS, None) for one in schema["anyOf"]):
             return "any", "text" + suffix, self.text()
         return "json", "JSON" + suffix, self.json()
+
+    def values(self) -> list[Any]:
+        """What stands in a field for many values at first. A default need not be what its annotation says."""
+        if self.value is MISSING:
+            return []
+        return self.value if isinstance(self.value, list) else [self.value]
 
     def needed(self) -> dict[str, Any]:
         return {**self.common, "required": self.parameter.required}
@@ -232,7 +238,7 @@ class _Control:
                 "name": self.parameter.name,
                 "value": _as_text(value),
                 "data-value": json.dumps(value),
-                "checked": self.value is not MISSING and value in self.value,
+                "checked": value in self.values(),
             }
             label = f'<label for="{self.id}-{number}">{_text(_as_text(value))}</label>'
             boxes.append(f'<div class="check"><input {_attributes(attributes)}>{label}</div>')
@@ -273,13 +279,13 @@ class _Control:
         return f"<textarea {_attributes({**self.common, 'rows': rows})}>\n{_text(value)}</textarea>"
 
     def lines(self) -> str:
-        value = "" if self.value is MISSING else "\n".join(map(_as_text, self.value))
+        value = "\n".join(map(_as_text, self.values()))
         return f"<textarea {_attributes({**self.needed(), 'rows': 3})}>\n{_text(value)}</textarea>"
 
     def json(self) -> str:
         value = self.value
         if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-            with suppress(ValueError):
+            with suppress(ValueError, RecursionError):
                 value = json.loads(value)
         if value is MISSING and self.parameter.required:
             value = _skeleton(self.schema)
@@ -413,7 +419,7 @@ def _page(title: str, body: str, *scripts: str) -> Response:
         " media-src blob:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
     return Response(
-        text,
+        text.encode(errors="replace"),  # a docstring may hold what is no text
         content_type="text/html; charset=utf-8",
         headers={
             "Content-Security-Policy": policy,

@@ -284,6 +284,17 @@ def as_json(value: object) -> Any:
         return MISSING
 
 
+def sound(schema: Schema) -> Schema:
+    """The schema as JSON has it. Annotations add anything to one: where that has no JSON, so is the value."""
+    made = as_json(schema)
+    return _without_nothing(made) if isinstance(made, dict) else {}
+
+
+def _without_nothing(schema: Schema) -> Schema:
+    """Without bounds that are no numbers in JSON."""
+    return {name: value for name, value in schema.items() if value is not None}
+
+
 def _defaults(kind: Any) -> dict[str, Any]:
     """The defaults of a record's fields that JSON knows."""
     if dataclasses.is_dataclass(kind):

@@ -30,7 +30,7 @@ from owt.endpoint import loaded
 from owt.process import borrowed, failure
 from owt.process.refusal import Refusal
 from owt.published import answers
-from owt.published.describe import Description, Parameter, describe, described
+from owt.published.describe import Description, Parameter, describe, described_if_possible
 from owt.published.schema import MISSING, Schema, Way, misfit
 
 if TYPE_CHECKING:
@@ -53,18 +53,18 @@ def name_of(published: Published) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", published.name)[:64]
 
 
-def named(catalog: Catalog) -> Iterator[tuple[str, Published, Description | None]]:
-    """All functions by names that are theirs alone; those whose own name is one come first to it."""
-    found = list(described(catalog))
-    found.sort(key=lambda one: name_of(one[0]) != one[0].name)
+def named(catalog: Catalog) -> Iterator[tuple[str, Published]]:
+    """All functions by names that are theirs alone; those whose own name is one come first to it. Loads nothing."""
+    found = list(catalog)
+    found.sort(key=lambda one: name_of(one) != one.name)
     taken = {RUN_PYTHON} if catalog.runs_code else set()
-    for published, description in found:
+    for published in found:
         name, number = name_of(published), 1
         while name in taken:
             number += 1
             name = f"{name_of(published)[:60]}_{number}"
         taken.add(name)
-        yield name, published, description
+        yield name, published
 
 
 # ---- what there is
@@ -75,7 +75,8 @@ def definitions(catalog: Catalog, *, any_json: bool) -> list[Object]:
     made = []
     if catalog.runs_code:
         made.append(_RUN_PYTHON)
-    for name, _, one in named(catalog):
+    for name, published in named(catalog):
+        one = described_if_possible(published)
         arguments = None if one is None else one.arguments(Way.BASE64)
         if one is None or arguments is None:
             continue
@@ -189,7 +190,7 @@ def find(catalog: Catalog, name: str, arguments: Object) -> tuple[Tool, Object] 
         return _python(arguments)
     published = catalog.find(name)
     if published is None or name_of(published) != name:
-        published = next((one for there, one, _ in named(catalog) if there == name), None)
+        published = next((one for there, one in named(catalog) if there == name), None)
     if published is None:
         return None
     description = describe(published)

@@ -22,7 +22,6 @@ def still(monkeypatch):
     monkeypatch.setattr(endpoint, "before_run", loaded.make_room)
     loaded.endpoints.clear()
     keeping._things.clear()
-    keeping._values.clear()
     bridge.failures.clear()
 
 

@@ -13,13 +13,16 @@ import threading
 import weakref
 from collections import UserDict
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import Context
+from contextlib import contextmanager
+from contextvars import Context, copy_context
 from typing import Annotated, Optional
 
 import pytest
 from fake_owt import Call, wait_until
 from owt import Cancelled, batch
+from owt.models import batch as batches
 from owt.models import keep as keeping
+from owt.models.batch import Batched
 from owt.process.context import current
 from owt.process.request import Request
 
@@ -309,7 +312,7 @@ def test_calling_itself_is_an_error():
     def predict(xs):
         return [predict(x) for x in xs]
 
-    with pytest.raises(RuntimeError, match="calls itself within a batch"):
+    with pytest.raises(RuntimeError, match="would wait for itself"):
         predict(1)
 
 
@@ -434,26 +437,6 @@ def test_a_loop_of_callers_may_end_before_others_have_theirs():
         assert other.result(5) == "quick"
 
 
-def test_a_forked_child_has_batches_of_its_own():
-    @batch(max_wait=0)
-    def plain(xs):
-        return xs
-
-    @batch(max_wait=0)
-    async def later(xs):
-        return xs
-
-    async def one(x):
-        return await later(x)
-
-    assert (plain(1), later(2), asyncio.run(one(3))) == (1, 2, 3)
-    child = os.fork()
-    if not child:
-        signal.alarm(20)
-        os._exit((plain(1), later(2), asyncio.run(one(3))) != (1, 2, 3))
-    assert os.waitpid(child, 0)[1] == 0
-
-
 @pytest.mark.parametrize(
     ("written", "one"),
     [
@@ -502,10 +485,9 @@ def named(xs):
 def test_a_function_nobody_has_goes_and_its_thread_with_it():
     @batch(max_wait=0)
     def predict(xs):
-        return xs
+        return [threading.current_thread() for _ in xs]
 
-    predict(1)
-    thread = next(t for t in threading.enumerate() if t.ident == predict._queue.thread)
+    thread = predict(1)
     alive = weakref.ref(predict)
     del predict
     gc.collect()
@@ -548,3 +530,293 @@ def run(requests: list, texts: list[str], n: list[int] = 1):
     assert "n wants int" in refused.text
     assert call("run = batch(lambda x: [1 / 0])", kwargs={"x": "1"}).status == 500
     assert "does not stream" in call("@batch\ndef run(xs):\n    yield 1").text
+
+
+# ---- what a function may do that others, or its next callers, must not feel
+
+
+def test_batches_that_wait_for_each_other_are_told():
+    @batch(max_wait=0)
+    def first(xs):
+        return [second(x) for x in xs]
+
+    @batch(max_wait=0)
+    def second(xs):
+        return [first(x) for x in xs]
+
+    @batch(max_wait=0)
+    async def third(xs):
+        return await asyncio.gather(*map(fourth, xs))
+
+    @batch(max_wait=0)
+    async def fourth(xs):
+        return [await third(x) for x in xs]
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="would wait for itself"):
+        pool.submit(first, 1).result(30)
+    assert "would wait for itself" in str(gathered(third, 1)[0])
+
+
+def test_a_load_and_a_batch_that_wait_for_each_other_are_told():
+    @batch(max_wait=0)
+    def predict(xs):
+        return [keeping.keep("model of predict", load) for _ in xs]
+
+    def load():
+        return predict(1)
+
+    with ThreadPoolExecutor(1) as pool:
+        for begin in (lambda: keeping.keep("model of predict", load), lambda: predict(1)):
+            with pytest.raises(RuntimeError, match="waits for what is being loaded|would wait for itself"):
+                pool.submit(begin).result(30)
+
+
+def test_what_a_batch_has_started_may_call_it_when_the_batch_is_over():
+    over = threading.Event()
+    later = []
+
+    @batch(max_wait=0)
+    def predict(xs):
+        if not later:
+            context = copy_context()
+            later.append(pool.submit(context.run, lambda: over.wait(30) and predict(2)))
+        return xs
+
+    with ThreadPoolExecutor(1) as pool:
+        assert predict(1) == 1
+        over.set()
+        assert later[0].result(30) == 2
+
+
+class Unmade(Exception):
+    """Cannot be copied, and ends the thread that tries."""
+
+    def __copy__(self):
+        raise SystemExit
+
+
+class Liar(list):
+    """Has another length than it says."""
+
+    def __len__(self):
+        return 1
+
+
+class Endless(BaseException):
+    def __repr__(self):
+        raise SystemExit
+
+    __str__ = __repr__
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, Endless])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_whatever_a_batch_raises_the_next_one_runs(kind, asynchronous):
+    fails = [True, False]
+
+    def work(xs):
+        if fails.pop(0):
+            raise kind
+        return xs
+
+    async def later(xs):
+        return work(xs)
+
+    predict = batch(max_wait=0)(later if asynchronous else work)
+
+    async def called(x):
+        try:
+            return await predict(x)
+        except BaseException as error:
+            return type(error)
+
+    async def run():
+        return [await asyncio.wait_for(called(1), 30), await asyncio.wait_for(called(2), 30)]
+
+    failed, found = asyncio.run(run())
+    assert issubclass(failed, BaseException)
+    assert found == 2
+
+
+@pytest.mark.parametrize("broken", [lambda: Liar([1, 2, 3]), lambda: Unmade("x")])
+def test_what_cannot_be_handed_over_is_an_error_and_the_next_batch_runs(broken):
+    answers = [broken, None]
+
+    @batch(max_size=2, max_wait=EVER)
+    def predict(xs):
+        answer = answers.pop(0)
+        if answer is None:
+            return xs
+        made = answer()
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    with ThreadPoolExecutor(2) as pool:
+        failed = [f.exception(30) for f in [pool.submit(predict, 1), pool.submit(predict, 2)]]
+        assert all(isinstance(one, Exception | SystemExit) for one in failed)
+        assert sorted(pool.map(predict, [1, 2])) == [1, 2]
+
+
+def test_a_batch_thread_that_dies_leaves_nobody_waiting(monkeypatch):
+    predict = batch(max_wait=0)(lambda xs: xs)
+    settle = Batched._settle
+    fails = [True]
+
+    def once(self, items, results):
+        if fails:
+            fails.pop()
+            raise MemoryError
+        settle(self, items, results)
+
+    monkeypatch.setattr(Batched, "_settle", once)
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+    with ThreadPoolExecutor(1) as pool:
+        with pytest.raises(RuntimeError, match="MemoryError"):
+            pool.submit(predict, 1).result(30)
+        assert pool.submit(predict, 2).result(30) == 2
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """As those of calls are."""
+
+    lost = False
+
+
+@contextmanager
+def loop_of_calls(monkeypatch):
+    """A loop that the batches of coroutine functions run on, on a thread of its own."""
+    loop = Loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    monkeypatch.setattr(batches, "loop_of_calls", lambda: loop)
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(30)
+    loop.close()
+
+
+def test_another_loop_serves_when_one_is_lost(monkeypatch):
+    held, go = threading.Event(), threading.Event()
+    at_once = [0, 0]  # now, and at most
+
+    @batch(max_size=1, max_wait=0)
+    async def predict(xs):
+        if xs == ["slow"]:
+            held.set()
+            go.wait(30)  # it blocks the loop
+            return xs
+        at_once[0] += 1
+        await asyncio.sleep(0)
+        at_once[1] = max(at_once)
+        at_once[0] -= 1
+        return xs
+
+    with ThreadPoolExecutor(5) as pool, loop_of_calls(monkeypatch) as blocked:
+        slow = pool.submit(predict, "slow")
+        assert held.wait(30)
+        blocked.lost = True
+        with loop_of_calls(monkeypatch):
+            assert list(pool.map(predict, range(4))) == [0, 1, 2, 3]
+            go.set()
+            assert slow.result(30) == "slow"
+            assert gathered(predict, 5) == [5]
+    assert at_once[1] == 1
+
+
+def test_only_one_is_sent_when_a_loop_is_lost():
+    queue = batches._Queue(1, 0)
+    queue.loop = Loop()
+    queue.loop.lost = True
+    queue.loop.close()
+    queue._served = True
+    assert [queue.put(object()) for _ in range(3)] == [True, False, False]
+
+
+def test_who_waits_for_a_loop_that_is_dropped_is_told(monkeypatch):
+    begun = threading.Event()
+
+    @batch(max_size=1, max_wait=0)
+    async def predict(xs):
+        if xs == ["slow"]:
+            begun.set()
+            await asyncio.Event().wait()
+        return xs
+
+    with ThreadPoolExecutor(1) as pool:
+        with loop_of_calls(monkeypatch):
+            one = pool.submit(predict, "slow")
+            assert begun.wait(30)
+        predict._task = None
+        gc.collect()
+        with pytest.raises(RuntimeError, match="GeneratorExit"):
+            one.result(30)
+        with loop_of_calls(monkeypatch):
+            assert pool.submit(predict, 2).result(30) == 2
+
+
+def forked(works):
+    """Whether work is done in a forked child as it should be."""
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        os._exit(not works())
+    return os.waitpid(child, 0)[1] == 0
+
+
+def test_a_forked_child_has_batches_of_its_own():
+    def processes(xs):
+        return [os.getpid() for _ in xs]
+
+    plain = batch(processes, max_wait=0)
+
+    @batch(max_wait=0)
+    async def later(xs):
+        return processes(xs)
+
+    async def one():
+        return await later(1)
+
+    def works():
+        return {plain(1), later(1), asyncio.run(one())} == {os.getpid()}
+
+    assert works()
+    assert forked(works)
+
+
+def test_in_a_forked_child_nobody_waits_for_anybody_yet():
+    found = []
+
+    @batch(max_wait=0)
+    def outer(xs):
+        return [inner(x) for x in xs]
+
+    @batch(max_wait=0)
+    def inner(xs):
+        if xs == ["fork"]:
+            # Here outer waits for inner; in the child it does not.
+            found.append(forked(lambda: inner("in") == "in" and backwards("in") == "in"))
+        return xs
+
+    @batch(max_wait=0)
+    def backwards(xs):
+        return [outer(x) for x in xs]
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(outer, "fork").result(30) == "fork"
+    assert found == [True]
+
+
+def test_a_child_that_a_batch_has_forked_ends_with_it():
+    ended = []
+
+    @batch(max_wait=0)
+    def predict(xs):
+        child = os.fork()
+        if child:
+            ended.append(os.waitpid(child, 0)[0] == child)
+        return xs
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(predict, 1).result(30) == 1
+    assert ended == [True]

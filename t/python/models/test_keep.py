@@ -3,6 +3,7 @@
 import gc
 import sys
 import threading
+import traceback
 import types
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -29,8 +30,13 @@ def clock(monkeypatch):
     monkeypatch.setattr(keeping, "monotonic", lambda: now[0])
     monkeypatch.setattr(chores, "wake", lambda: None)
     yield now
-    for held in (keeping._things, keeping._values):
-        held.clear()
+    keeping._things.clear()
+
+
+def waiting():
+    """How many threads wait for a load."""
+    frames = [frame for first in sys._current_frames().values() for frame, _ in traceback.walk_stack(first)]
+    return sum(frame.f_code is keeping._wait.__code__ for frame in frames)
 
 
 def request():
@@ -70,7 +76,7 @@ def test_others_wait_for_a_load_and_get_the_same():
         first = pool.submit(keep, "a", load)
         begun.wait()
         others = [pool.submit(keep, "a", load) for _ in range(2)]
-        wait_until(lambda: len(keeping._waiting) >= 2)
+        wait_until(lambda: waiting() >= 2)
         go.set()
         assert {id(f.result(5)) for f in (first, *others)} == {id(first.result())}
 
@@ -87,7 +93,7 @@ def test_a_load_that_fails_fails_for_all_that_waited_and_is_tried_again():
         first = pool.submit(keep, "a", load)
         begun.wait()
         second = pool.submit(keep, "a", load)
-        wait_until(lambda: keeping._waiting)
+        wait_until(waiting)
         go.set()
         errors = [f.exception(5) for f in (first, second)]
     assert [str(error) for error in errors] == ["[Errno 2] no weights"] * 2
@@ -118,11 +124,11 @@ def test_who_waits_leaves_with_its_client(monkeypatch):
         first = pool.submit(keep, "a", load)
         begun.wait()
         waits = pool.submit(in_call, lambda: keep("a", load), made)
-        wait_until(lambda: keeping._waiting)
+        wait_until(waiting)
         made._call.cancelled = True
         with pytest.raises(Cancelled):
             waits.result(5)
-        assert not keeping._waiting
+        assert not waiting()
         go.set()
         assert first.result(5)
     assert not call_threads
@@ -141,7 +147,7 @@ def test_a_load_that_waits_for_itself_is_an_error():
     def load_b():
         b.set()
         a.wait()
-        wait_until(lambda: keeping._waiting)
+        wait_until(waiting)
         return keep("a", Thing)
 
     with ThreadPoolExecutor(2) as pool:
@@ -307,3 +313,116 @@ def test_what_cannot_be_kept():
     for idle in (-1, "30m", float("nan"), timedelta(1)):
         with pytest.raises(ValueError, match="idle is a number of seconds"):
             keep("a", Thing, idle=idle)
+
+
+# ---- what an adaptor may keep that others must not feel
+
+
+class Name:
+    """A key whose hash, or representation, is not to be relied on."""
+
+    def __init__(self, hashes=None):
+        self.hashes = hashes
+
+    def __hash__(self):
+        if self.hashes is not None:
+            self.hashes.append(0)
+            return len(self.hashes)
+        return 1
+
+    def __repr__(self):
+        raise SystemError("no words")
+
+
+def test_others_go_though_somebodys_name_is_not_to_be_relied_on(clock):
+    keep(Name([]), Thing, idle=1)
+    keep(Name(), Thing, idle=1)
+    keep("good", Thing, idle=2)
+    clock[0] += 3
+    in_no_context(keeping.drop_idle)
+    assert not keeping._things
+    keep(Name([]), Thing)
+    keep("good", Thing)
+    while keeping.drop_half():
+        pass
+    assert not keeping._things
+
+
+def in_no_context(work):
+    """Where nothing is in use by who asked before: the thread of these tests has ended, as it were."""
+    for thing in keeping._things.values():
+        thing.users.clear()
+    del thing
+    return work()
+
+
+def test_the_end_of_a_thing_may_ask_for_others(clock):
+    ends = threading.Event()
+
+    class Ends:
+        def __del__(self):
+            thread = threading.Thread(target=keep, args=("other", Thing))
+            thread.start()
+            thread.join(30)
+            if not thread.is_alive():
+                ends.set()
+
+    for drop in (keeping.drop_idle, keeping.drop_half):
+        keep("ends", Ends, idle=1)
+        clock[0] += 3
+        in_no_context(drop)
+        assert ends.wait(30)
+        ends.clear()
+        keeping._things.clear()
+
+
+def test_an_end_that_takes_long_holds_up_nobody(clock, monkeypatch):
+    monkeypatch.setattr(keeping, "PATIENCE", 0.0)
+    go, ended = threading.Event(), threading.Event()
+
+    class Ends:
+        def __del__(self):
+            go.wait(30)
+            ended.set()
+
+    keep("ends", Ends, idle=1)
+    clock[0] += 3
+    in_no_context(keeping.drop_idle)
+    assert not ended.is_set()
+    go.set()
+    assert ended.wait(30)
+
+
+def test_a_load_that_is_broken_off_is_taken_up_by_who_waits():
+    begun, go = threading.Event(), threading.Event()
+
+    def broken_off():
+        begun.set()
+        go.wait(30)
+        raise Cancelled
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(keep, "a", broken_off)
+        begun.wait(30)
+        second = pool.submit(keep, "a", lambda: "loaded")
+        wait_until(waiting)
+        go.set()
+        assert isinstance(first.exception(30), Cancelled)
+        assert second.result(30) == "loaded"
+
+
+@pytest.mark.parametrize("idle", [float("inf"), 1e12])
+def test_an_idle_time_may_be_for_ever(idle, monkeypatch):
+    looked = threading.Event()
+    monkeypatch.undo()
+    chores.add(lambda: looked.set() or idle)
+    keep("ever", Thing, idle=idle)
+    chores.wake()
+    assert looked.wait(30)
+    looked.clear()
+    chores.wake()
+    assert looked.wait(30)
+    keeping._things.clear()
+    chores._chores.pop()
+    chores.wake()
+    wait_until(lambda: not chores._runs)

@@ -374,7 +374,7 @@ def test_schemas_agree_with_conversion(ask: Any, annotation: Any, good: list[Any
     schema = one.with_defs(one.arguments(Way.JSON) or {}, Way.JSON)
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
-    plan = binding.plan(one.takes, "f", ("it",))
+    plan = binding.plan(binding.taken_by(function, {}), "f", ("it",))
     for value in good:
         assert validator.is_valid({"it": value})
         plan(function, ask(), {"it": value})

@@ -19,6 +19,7 @@ from owt.process import output
 from owt.process.refusal import Refusal
 from owt.published import files, places
 from owt.published.catalog import Catalog
+from owt.published.describe import described
 from owt.published.places import Place
 
 
@@ -197,6 +198,49 @@ def test_those_that_are_lazy_make_room_and_come_back(root: Path, monkeypatch: py
             assert text(root / f"f{n}.py") == f"f{n}"
     assert loaded.count() <= 3
     assert len(bridge.versions) == loaded.count()
+
+
+def test_those_that_are_more_than_stay_loaded_are_told_of_without_loading_them_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[str] = []
+    monkeypatch.setattr(loaded, "most", 2)
+    monkeypatch.setattr(bridge, "loads", loads, raising=False)
+    written = "import _owt\n_owt.loads.append(__file__[-4])\nclass Kind: pass\ndef run(kind: Kind, {}=1): return 'f'\n"
+    for n in range(5):
+        write(root / f"{n}.py", written.format("a"))
+    write(root / "5.py", "import _owt\n_owt.loads.append('5')\nraise SystemExit\n")
+    catalog = publish(root, lazy=True)
+
+    def told() -> list[list[str]]:
+        return [[one.name for one in made.parameters] for _, made in described(catalog) if made is not None]
+
+    for _ in range(3):
+        assert told() == [["kind", "a"]] * 5
+    assert sorted(loads) == ["0", "1", "2", "3", "4", "5"]
+    assert loaded.count() <= 3
+    write(root / "0.py", written.format("b"))
+    write(root / "5.py", written.format("a"))
+    for _ in range(3):
+        assert told() == [["kind", "b"], *[["kind", "a"]] * 5]
+    assert sorted(loads[6:]) == ["0", "5"]
+
+
+def test_what_is_told_of_a_function_holds_nothing_of_its_file(root: Path) -> None:
+    write(
+        root / "a.py",
+        "import enum\nclass Size(enum.Enum): LARGE = 1\nclass Weights: pass\nweights = Weights()\n"
+        "def run(size: Size = Size.LARGE, on: Weights = weights) -> Size: return size\n",
+    )
+    catalog = publish(root, lazy=True)
+    (told,) = [made for _, made in described(catalog)]
+    weights = weakref.ref(loaded.endpoints[str(root / "a.py")].globals["weights"])
+    assert loaded.drop_idle(0) == 0  # what has just been called is marked
+    assert loaded.drop_idle(0) == 1
+    gc.collect()
+    assert weights() is None
+    assert told is not None
+    assert [one.name for one in told.parameters] == ["size"]
 
 
 def test_a_directory_that_is_away_leaves_what_it_has_published(root: Path, tmp_path: Path) -> None:

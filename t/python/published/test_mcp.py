@@ -8,6 +8,7 @@ import io
 import json
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fake_owt import wait_until
-from owt.process.context import Cancelled
+from owt.process.context import Cancelled, current
 from owt.published import cancelling, mcp
 from PIL import Image
 from small_catalog import Catalog
@@ -423,13 +424,56 @@ def test_a_tool_that_does_not_load(client: Client) -> None:
     assert "ValueError: at the top" in client.call("add", a=1)["content"][0]["text"]
 
 
-def test_cancelled_passes(client: Client) -> None:
+def test_the_end_of_the_call_passes_and_a_tool_that_says_so_has_failed(client: Client) -> None:
+    ended = []
+
     def run() -> None:
+        current.get()._call.cancelled = bool(ended)
         raise Cancelled
 
     client.catalog.published[0].load = lambda: run
+    context = copy_context()
+    context.run(current.set, client.ask("/mcp", "POST", {}, b""))
+    assert context.run(client.call, "add")["isError"]
+    ended.append(True)
     with pytest.raises(Cancelled):
-        client.call("add")
+        context.run(client.call, "add")
+
+
+@pytest.mark.parametrize("kind", [Cancelled, GeneratorExit, SystemExit, KeyboardInterrupt])
+def test_whatever_a_stream_raises_its_client_is_told(client: Client, kind: type[BaseException]) -> None:
+    def run() -> Iterator[str]:
+        yield "begun"
+        raise kind
+
+    client.catalog.published[0].load = lambda: run
+    assert client.call("add")["isError"]
+    params = {"name": "add", "arguments": {}, "_meta": {"progressToken": 1}}
+    told = events(client.post(client.message("tools/call", params)))
+    assert told[0]["params"]["message"] == "begun"
+    assert told[-1]["result"]["isError"]
+
+
+def test_a_batch_has_its_bounds(ask: Any) -> None:
+    client = Client(ask, Catalog(**FUNCTIONS), "2025-03-26")
+    ping = client.message("ping")
+    assert len(json.loads(client.post([ping] * mcp._MOST).get_data())) == mcp._MOST
+    refused = client.post([ping] * (mcp._MOST + 1))
+    assert refused.status_code == 400
+    assert "at most" in refused.get_data(as_text=True)
+
+
+def test_a_token_is_text_or_a_number(client: Client) -> None:
+    for token in (True, None, [], {}, 1.5):
+        params = {"name": "count", "arguments": {}, "_meta": {"progressToken": token}}
+        assert isinstance(client.post(client.message("tools/call", params)), Response)
+
+
+def test_a_call_may_be_finalized_where_another_is_taken_in() -> None:
+    running = cancelling.Running("session", 1).__enter__()
+    with cancelling._lock:
+        running.__exit__()
+    assert not cancelling._calls
 
 
 # ---- the transport
