@@ -306,7 +306,7 @@ bool importing(PyThreadState*, pthread_t id) {
         }
         for (const auto& [name, reference] : copy) {
             py::object lock = py::reinterpret_borrow<py::object>(reference)();
-            if (!lock.is_none() && lock.attr("owner").equal(py::int_(id))) {
+            if (!lock.is_none() && py::object(lock.attr("owner")).equal(py::int_(id))) {
                 return true;
             }
         }
