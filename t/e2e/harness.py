@@ -36,9 +36,10 @@ NGINX = os.environ.get("OWT_NGINX", "/usr/sbin/nginx")
 PRELOAD = os.environ.get("OWT_PRELOAD", "")
 HOME = os.environ.get("OWT_HOME", "")
 
-# A script's commands in the background ignore it, and so would every program that a test starts.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# What is ignored here, as in a script's background or under nohup, every program that a test starts would ignore too.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 # How much longer everything may take.
 SLOW = int(os.environ.get("OWT_SLOW", 5 if PRELOAD else 1))

@@ -315,7 +315,7 @@ POOLS = {
     "thread = threading.Thread(target=work)\nthread.start()\nthread.join()\n",
 }
 FORK = pytest.param("fork", marks=child_has_threads)
-POOLS = [
+METHODS = [
     *(pytest.param(pool, "", marks=child_has_threads) for pool in ("Pool", "ProcessPoolExecutor")),
     *(("threads", ""), ("thread", "")),
     *(
@@ -326,7 +326,7 @@ POOLS = [
 ]
 
 
-@pytest.mark.parametrize(("pool", "method"), POOLS)
+@pytest.mark.parametrize(("pool", "method"), METHODS)
 def test_pools_at_the_top_level(server: Server, pool: str, method: str) -> None:
     """They pickle by name what has been defined so far; children that have to run the source begin no pools."""
     code = f"# {pool}\ndef square(n):\n    return n * n\n{POOLS[pool].replace('METHOD', method)}"
