@@ -100,6 +100,9 @@ def log(level: int, connection: int, text: str) -> None:
     """Writes one line to nginx's error log. level is nginx's (4 error, 5 warn, 6 notice, 7 info), connection its number
     or 0 for none."""
 
+def interrupt_again() -> None:
+    """``Cancelled`` was raised in the calling thread's call, but where no exception leaves."""
+
 def load_begins() -> int:
     """The calling thread begins to load an endpoint: until ``load_ends`` its call is not interrupted and does not count
     as stuck, whoever has left. The load's number."""

@@ -573,6 +573,7 @@ OWT_MODULE(_owt, module) {
         return std::vector<int>{SIGHUP,   SIGINT,  SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
                                 SIGWINCH, SIGALRM, SIGIO,   SIGPIPE, SIGSYS,  stack_signal()};
     });
+    module.def("interrupt_again", &interrupt_again);
     module.def("load_begins", &begin_to_load);
     module.def("load_ends", &end_to_load);
     module.def("take", &take);

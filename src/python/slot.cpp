@@ -143,6 +143,23 @@ void settle_interrupt() {
     current->told_ = true;
 }
 
+void interrupt_again() {
+    if (current == nullptr) {
+        return;
+    }
+    CallPtr deaf;
+    {
+        std::lock_guard lock(current->mutex_);
+        if (current->call_ != nullptr && current->call_->cancelled() && current->loading_ == 0) {
+            current->told_ = false;
+            deaf = current->call_;
+        }
+    }
+    if (deaf != nullptr) {
+        loaded()(deaf);
+    }
+}
+
 bool detach(Call& call) {
     std::lock_guard lock(current->mutex_);
     current->take_back();

@@ -54,6 +54,7 @@ class Slot {
   private:
     friend void settle_interrupt();
     friend bool detach(Call& call);
+    friend void interrupt_again();
     friend void load_begins();
     friend void load_ends();
 
@@ -74,11 +75,13 @@ class Slot {
 
 using SlotPtr = std::shared_ptr<Slot>;
 
-// Of the calling thread's slot; both need the GIL.
+// Of the calling thread's slot; all need the GIL.
 // The thread has learnt of the cancellation by other means: take back an interrupt that is on its way.
 void settle_interrupt();
 // False if the call has been cancelled already; else it goes on without the thread.
 bool detach(Call& call);
+// owt.Cancelled was raised where no exception leaves, as in a finalizer: the call has not learnt of it.
+void interrupt_again();
 
 // The calling thread begins to load an endpoint, which is neither interrupted nor written off; or it has ended that.
 // For threads without a slot too, where nothing has to be done.

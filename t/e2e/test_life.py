@@ -183,6 +183,52 @@ def test_running_python_gets_cancelled_when_the_client_leaves(server: Server, tm
     assert wait_text(file) == "Cancelled, True"
 
 
+# Where Python lets no exception out.
+FINALIZERS = {
+    "__del__": "class Ends:\n    def __del__(self): pause_bare()\n\ndef end(): Ends()\n",
+    "a weak reference": "def end():\n    thing = type('Thing', (), {})()\n"
+    "    ref = weakref.ref(thing, lambda _: pause_bare())\n    del thing\n",
+    "the collector's callback": "def called(phase, _):\n    if phase == 'stop': pause_bare()\n"
+    "def end():\n    gc.callbacks.append(called)\n    try:\n        gc.collect()\n"
+    "    finally:\n        gc.callbacks.remove(called)\n",
+    "a generator's end": "def held():\n    try:\n        yield\n    finally:\n        pause_bare()\n"
+    "def end():\n    generator = held()\n    next(generator)\n    del generator\n",
+}
+
+
+@pytest.mark.parametrize("where", FINALIZERS)
+def test_a_cancellation_that_meets_a_finalizer_comes_again(server: Server, tmp_path: Path, where: str) -> None:
+    code = f"""
+import gc, pathlib, time, weakref
+def pause_bare():
+    pathlib.Path(FILE + ".begun").touch()
+    try:
+        while True:
+            time.sleep(0.002)
+    finally:
+        pathlib.Path(FILE + ".swallowed").touch()
+{FINALIZERS[where]}
+def run(_, file):
+    global FILE
+    FILE = file
+    try:
+        end()
+        pathlib.Path(file + ".goes on").touch()
+        while True:
+            time.sleep(0.002)
+    finally:
+        pathlib.Path(file + ".ended").touch()
+"""
+    file = tmp_path / "file"
+    asked = Asking(server, code, file=str(file))
+    wait_until(file.with_suffix(".begun").exists, "the finalizer to begin")
+    asked.leave()
+    wait_until(file.with_suffix(".swallowed").exists, "the cancellation")
+    wait_until(file.with_suffix(".ended").exists, "the call to end")
+    assert file.with_suffix(".goes on").exists()
+    assert "was written off" not in server.error_log
+
+
 def test_a_thread_of_the_adaptors_sees_request_cancelled(server: Server, tmp_path: Path) -> None:
     code = """
 import pathlib, threading, time

@@ -15,6 +15,7 @@ bridge.log = lambda level, connection, text: bridge.lines.append((level, connect
 bridge.reserved_signals = lambda: [1, 2]
 bridge.after_fork_in_child = lambda: None
 bridge.load_begins = lambda: 0
+bridge.interrupt_again = lambda: None
 bridge.load_ends = lambda load: None
 bridge.waiting = []
 bridge.grace = lambda: 10.0

@@ -23,7 +23,7 @@ from owt.asked import arguments, form, uploads
 from owt.endpoint import advice, loaded
 from owt.engine import aio, flasks, letting_go, shutdown
 from owt.models import batch
-from owt.process import borrowed, damage, failure, figures, loads, output, progress, signals, threads, trace
+from owt.process import borrowed, damage, failure, figures, finalizers, loads, output, progress, signals, threads, trace
 from owt.process.context import Cancelled, call_threads, current, frames_stand_still
 from owt.process.refusal import Refusal
 from owt.process.request import Request
@@ -49,6 +49,7 @@ def start() -> None:
     tempfile.gettempdir()
     output.install(_owt.log)
     threads.install()
+    finalizers.install(_owt.interrupt_again)
     figures.install()
     progress.install()
     trace.install()
