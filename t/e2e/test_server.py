@@ -252,7 +252,7 @@ def test_it_publishes_functions_and_nothing_else(sing: Sings, tmp_path: Path) ->
     (functions / "beside.py").write_text("WORD = 'said'\n")
     (functions / "say.py").write_text(
         "import beside\n\ndef run(text: str, times: int = 2) -> dict:\n"
-        "    \"\"\"Says it again.\"\"\"\n    return {beside.WORD: ' '.join([text] * times)}\n"
+        '    """Says it again."""\n    return {beside.WORD: \' \'.join([text] * times)}\n'
     )
     server = sing("--publish", functions, "--address", "0.0.0.0")
     assert server.url == f"http://127.0.0.1:{server.port}/api/"
@@ -262,7 +262,10 @@ def test_it_publishes_functions_and_nothing_else(sing: Sings, tmp_path: Path) ->
         assert "say" in client.get("/", headers=html).text
         assert "Says it again." in client.get("/api/say", headers=html).text
         told = client.post("/elsewhere", json={"code": "def run(): return 'ran'"})
-        assert (told.status_code, told.text) == (404, "This server runs no code that it is sent. Its functions: /api/\n")
+        assert (told.status_code, told.text) == (
+            404,
+            "This server runs no code that it is sent. Its functions: /api/\n",
+        )
         assert client.post("/", json={"code": "def run(): return 'ran'"}, follow_redirects=False).status_code == 302
         accept = {"Accept": "application/json, text/event-stream"}
         tools = client.post("/mcp", headers=accept, json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).json()
