@@ -99,7 +99,7 @@ need_examples += tesseract-ocr-eng # English letters
 need_examples += python3-opencv    # faces, depict,
 need_examples += opencv-data       # what faces look like,
 need_examples += python3-skimage   # photos for its tests
-need_examples += python3-sklearn   # digits
+need_examples += python3-sklearn   # digits, sentiment
 need_examples += python3-sympy     # sympy
 
 need_bench += wrk                  # makes the load

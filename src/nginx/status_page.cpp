@@ -52,7 +52,7 @@ button { font: inherit; font-size: .875rem; font-weight: 600; padding: .1875rem 
 button:hover { border-color: var(--soft); }
 button:focus-visible, a:focus-visible { outline: .1875rem solid var(--flow); outline-offset: .125rem; }
 button.armed { background: var(--bad-box); border-color: var(--bad); color: var(--bad); }
-button:disabled { opacity: .5; cursor: default; }
+button[aria-disabled=true] { opacity: .5; cursor: default; }
 nav { margin-left: auto; display: flex; gap: 1rem; font-size: .9375rem; }
 a { color: var(--flow); }
 @media (max-width: 44rem) {
@@ -111,6 +111,12 @@ function button(label, question, what, path) {
   made.type = 'button';
   let armed = 0;
   let timer;
+  // Not disabled, which would take the focus away: who uses the keyboard would begin at the top.
+  let over = false;
+  const end = done => {
+    over = done;
+    made.setAttribute('aria-disabled', done);
+  };
   const rest = () => {
     armed = 0;
     made.classList.remove('armed');
@@ -119,6 +125,7 @@ function button(label, question, what, path) {
   };
   made.addEventListener('click', async () => {
     const now = performance.now();
+    if (over) return;
     if (!armed) {
       armed = now;
       made.classList.add('armed');
@@ -130,14 +137,14 @@ function button(label, question, what, path) {
     if (now - armed < 400) return;
     clearTimeout(timer);
     rest();
-    made.disabled = true;
+    end(true);
     try {
       const answer = await fetch(path, {method: 'DELETE', headers: {Accept: 'text/plain'}});
       word((await answer.text()).trim());
-      made.disabled = answer.ok;
+      end(answer.ok);
     } catch {
       word('The server does not answer.');
-      made.disabled = false;
+      end(false);
     }
     look();
   });
@@ -165,7 +172,10 @@ function table(id, key, make, fill) {
       fill(row.cells, item);
     });
     for (const name of gone) {
-      rows.get(name).remove();
+      const row = rows.get(name);
+      const near = row.contains(document.activeElement) && (row.nextElementSibling || row.previousElementSibling);
+      row.remove();
+      if (near) near.querySelector('button').focus();
       rows.delete(name);
     }
     by(id).hidden = !items.length;

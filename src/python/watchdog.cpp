@@ -69,8 +69,11 @@ void Watchdog::write_off(const CallPtr& call) {
     } else if (!threads_.write_off(call, what)) {
         patience = std::max(patience, patience_with_loads);
     }
+    // Counted before it is asked for: the answer may come at once, and where nothing else happens no other follows.
+    auto next = supervisor_.heartbeats() + 1;
     supervisor_.ping();
-    push({.patience = patience, .heartbeats = supervisor_.heartbeats() + 1});
+    hook("pinged");
+    push({.patience = patience, .heartbeats = next});
 }
 
 void Watchdog::look_for_heartbeat(const Deadline& deadline) {

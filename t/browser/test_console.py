@@ -381,6 +381,41 @@ def test_parameters_become_fields(console: Any) -> None:
     assert json.loads(page.find(".shown pre").text) == ["", 37]
 
 
+def test_fields_nobody_has_touched_follow_the_code(console: Any) -> None:
+    page = console()
+
+    def paste(code: str) -> list[list[str]]:
+        page.area.click()
+        page.browser.execute_script("document.execCommand('selectAll'); document.execCommand('delete')")
+        page.browser.execute_script("document.execCommand('insertText', false, arguments[0])", code)
+        return page.js("allRows().map(row => [row.name.value, row.kind.value, row.isFile ? '' : row.input.value])")  # type: ignore[no-any-return]
+
+    assert page.js("allRows().map(row => row.name.value)") == ["name"]
+    assert paste("def run(request, text: str, n: int = 3):\n    return [text, n]\n") == [
+        ["text", "text", ""],
+        ["n", "text", "3"],
+    ]
+    assert page.run().startswith("Done")
+    assert json.loads(page.find(".shown pre").text) == ["", 3]
+    assert paste("mine = 1\n") == [["text", "text", ""], ["n", "text", "3"]], "there is no function yet"
+    assert paste("def run(picture: bytes):\n    return 'so many'\n") == [["picture", "file", ""]]
+    assert paste("def run(request, text):\n    return text\n") == [["text", "text", ""]]
+    page.find(".row textarea").send_keys("mine")
+    assert paste("def run(request, other):\n    return other\n") == [["text", "text", "mine"]], "it has been touched"
+
+
+def test_a_chosen_file_stays_when_the_code_changes(console: Any, tmp_path: Path) -> None:
+    (tmp_path / "some.txt").write_text("some")
+    page = console().choose("An upload")
+    page.find(".row input[type=file]").send_keys(str(tmp_path / "some.txt"))
+    page.area.click()
+    page.browser.execute_script(
+        "document.execCommand('selectAll'); document.execCommand('insertText', false, arguments[0])",
+        "def run(request, other):\n    return other\n",
+    )
+    assert page.js("document.querySelector('.row input[type=file]').files.length") == 1
+
+
 def test_another_function(console: Any) -> None:
     page = console().write("def run():\n    return 1\ndef other():\n    return 'another'\n")
     page.find(".function input").clear()
@@ -708,6 +743,13 @@ def test_it_fits_and_can_be_read(console: Any, tmp_path: Path, scheme: str, widt
         )
         assert outside == []
         assert contrasts(page) >= 4.5
+        written_over = page.js(
+            "[...document.querySelectorAll('.history li')].filter(one => { const [a, b] = ['time', 'small'].map(name => { "
+            "const range = document.createRange(); range.selectNodeContents(one.querySelector(name)); "
+            "return range.getBoundingClientRect(); }); return a.right > b.left && a.bottom > b.top && b.right > a.left "
+            "&& b.bottom > a.top; }).map(one => one.textContent)"
+        )
+        assert written_over == []
     bright = page.js("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]") > 128
     assert bright == (scheme == "light")
     if width == 375:

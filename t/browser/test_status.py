@@ -16,6 +16,7 @@ from gate import PAUSE, Gate
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 
 CONF = """
 owt_instance default { threads 2; }
@@ -52,6 +53,18 @@ def text(page: webdriver.Chrome, selector: str) -> str:
     return " ".join(one.text for one in found)
 
 
+def strike(page: webdriver.Chrome, button: WebElement) -> None:
+    """By keyboard, until the server has been told: however slow the page is, and whether it has come to rest meanwhile."""
+
+    def told() -> bool:
+        if "is told to end" in text(page, "#word"):
+            return True
+        button.send_keys(Keys.ENTER)
+        return False
+
+    wait_until(told, "what the server says")
+
+
 def complaints(page: webdriver.Chrome) -> list[str]:
     return [entry["message"] for entry in page.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
 
@@ -85,11 +98,25 @@ def test_a_call_is_stopped_by_two_strokes_that_are_not_one(server: Server, page:
         lambda: text(page, "#calls tbody .number") != before and button.text == "Really stop?", "the page to go on"
     )
     assert page.switch_to.active_element == button
-    button.send_keys(Keys.ENTER)
+    strike(page, button)
     assert asked.answer().status == 500
     wait_until(lambda: "is told to end" in text(page, "#word"), "what the server says")
     wait_until(lambda: text(page, "#no-calls") == "None.", "the call to be gone")
     assert not complaints(page)
+
+
+def test_the_keyboard_stays_where_it_was(server: Server, page: webdriver.Chrome, gate: Gate) -> None:
+    """At the call that is told to end, and when it has gone at the next one."""
+    calls = [Asking(server, WAIT, gate=str(gate)) for _ in range(2)]
+    wait_until(lambda: len(page.find_elements(By.CSS_SELECTOR, "#calls .act button")) == 2, "both calls to be shown")
+    button = page.find_element(By.CSS_SELECTOR, "#calls .act button")
+    first, second = text(page, "#calls tbody td.mono:nth-child(7)").split()
+    strike(page, button)
+    focused = "return document.activeElement.getAttribute('aria-label')"
+    wait_until(lambda: page.execute_script(focused) == f"Stop call {second}", f"call {first} to go")
+    assert page.find_element(By.ID, "word").text == f"{first} is told to end."
+    gate.open()
+    assert sorted(call.answer().status for call in calls) == [200, 500]
 
 
 def test_an_endpoint_is_dropped(server: Server, page: webdriver.Chrome) -> None:

@@ -52,6 +52,7 @@ reads = needs("tesserocr", "PIL", "/usr/share/tesseract-ocr/5/tessdata/eng.train
 sees = needs("cv2", "/usr/share/opencv4/haarcascades", str(ASTRONAUT))
 depicts = needs("cv2", "/usr/share/opencv4/haarcascades", "PIL")
 learns = needs("sklearn", "PIL")
+teaches = needs("sklearn")
 draws = needs("matplotlib", "numpy")
 reckons = needs("sympy", "matplotlib")
 
@@ -87,6 +88,7 @@ TYPED = [
     pytest.param("faces", rb"\{.faces.:\[\{.x.:\d+,.y.:\d+,.width.:\d+,.height.:\d+\}\]\}", marks=sees),
     pytest.param("depict", rb'\{"text":"A cat, mostly .*brown.*","size":\[451,300\],.*\}', marks=[depicts, photos]),
     pytest.param("digits", rb"\{.digit.:7,.chances.:.*,.seen.:.*\}", marks=learns),
+    pytest.param("sentiment", rb'\{.*"is":"kind",.*\}\n\{.*"is":"unkind",.*\}', marks=teaches),
     pytest.param("plot", rb"\x89PNG.*", marks=draws),
     pytest.param("sympy", rb"-exp\(-x\*\*2\)/2", marks=reckons),
 ]

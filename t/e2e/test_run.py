@@ -153,6 +153,9 @@ def test_it_serves_until_interrupted(running: Runs) -> None:
         assert shell(command, NO_PROXY="*").stdout.strip() == "Hello, owt!"
     pages = shell(f"curl localhost:{port}/examples/echo/echo.py", NO_PROXY="*")
     assert pages.stdout == (ROOT / "examples/echo/echo.py").read_text()
+    assert 'href="echo/"' in shell(f"curl localhost:{port}/examples/", NO_PROXY="*").stdout
+    repeated = shell(f"curl localhost:{port}/api/repeat -d text=hey", NO_PROXY="*")
+    assert repeated.stdout.strip() == '{"said":"hey hey"}'
     server.stop()
     assert refused(port)
 

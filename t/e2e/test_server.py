@@ -245,6 +245,40 @@ def test_what_adaptors_print_is_shown_if_asked_for(sing: Sings) -> None:
     assert " ahoy" not in quiet.said
 
 
+def test_it_publishes_functions_and_nothing_else(sing: Sings, tmp_path: Path) -> None:
+    """For anybody who reaches it, without a login, and without nginx's words."""
+    functions = tmp_path / 'my "functions"'
+    functions.mkdir()
+    (functions / "beside.py").write_text("WORD = 'said'\n")
+    (functions / "say.py").write_text(
+        "import beside\n\ndef run(text: str, times: int = 2) -> dict:\n"
+        '    """Says it again."""\n    return {beside.WORD: \' \'.join([text] * times)}\n'
+    )
+    server = sing("--publish", functions, "--address", "0.0.0.0")
+    assert server.url == f"http://127.0.0.1:{server.port}/api/"
+    html = {"Accept": "text/html"}
+    with httpx.Client(trust_env=False, base_url=f"http://127.0.0.1:{server.port}", follow_redirects=True) as client:
+        assert client.post("/api/say", data={"text": "hey", "times": "3"}).json() == {"said": "hey hey hey"}
+        assert "say" in client.get("/", headers=html).text
+        assert "Says it again." in client.get("/api/say", headers=html).text
+        told = client.post("/elsewhere", json={"code": "def run(): return 'ran'"})
+        assert (told.status_code, told.text) == (
+            404,
+            "This server runs no code that it is sent. Its functions: /api/\n",
+        )
+        assert client.post("/", json={"code": "def run(): return 'ran'"}, follow_redirects=False).status_code == 302
+        accept = {"Accept": "application/json, text/event-stream"}
+        tools = client.post("/mcp", headers=accept, json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).json()
+        assert [tool["name"] for tool in tools["result"]["tools"]] == ["say"]
+        assert client.get("/owt/calls").json() == []
+
+
+def test_what_cannot_be_published() -> None:
+    assert "--publish /not/there: is no directory" in fails("--publish", "/not/there")
+    assert "owt_allow origin" in fails("--publish", ROOT / "examples/publish", "--allow-origin", "https://app.example")
+    assert "--publish a directory" in fails("--address", "0.0.0.0", "--port", "0")
+
+
 def test_adaptors_have_the_environment_but_no_logins(sing: Sings) -> None:
     server = sing(MINE="yes", OWT_AUTH=LOGIN, OWT_PASSWORD="x")
     code = (
@@ -398,9 +432,12 @@ def test_the_conf_is_printed_and_says_what_conf_nginx_conf_says() -> None:
     assert missing == {
         "include /etc/nginx/mime.types;",  # quoted
         "error_log stderr info;",
+        "location /api/ { owt_root ../../examples/publish lazy; }",  # what --publish is for
+        "location = /mcp { owt_mcp ../../examples/publish lazy; }",
         "location /examples/ {",
         "root ../..;",
         "charset utf-8;",
+        "autoindex on;",
     }
 
 

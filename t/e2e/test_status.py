@@ -568,6 +568,21 @@ def test_owt_ps_says_where_it_has_asked_in_vain(server: Server, start: Callable[
     assert "is no location with owt_status: --path names it" in owt(plain, "ps").stderr
     gone = subprocess.run([str(ROOT / "bin/owt"), "ps", "--address", "127.0.0.1:1"], capture_output=True, text=True)
     assert (gone.returncode, gone.stderr) == (1, "owt: cannot reach 127.0.0.1:1: Connection refused\n")
+    command = [str(ROOT / "bin/owt"), "ps"]
+    env = {**os.environ, "OWT_ADDRESS": "127.0.0.1", "OWT_PORT": "1"}
+    guessed = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert guessed.returncode == 1
+    assert "cannot reach 127.0.0.1:1: Connection refused" in guessed.stderr
+    assert "--address HOST:PORT, or OWT_PORT" in guessed.stderr
+
+
+def test_a_command_behind_its_options_is_told_its_place() -> None:
+    for command in ("ps", "stop"):
+        done = subprocess.run([ROOT / "bin/owt", "--address", "a:1", command], capture_output=True, text=True)
+        assert done.returncode == 2
+        assert f"{command} comes first: owt {command}" in done.stderr
+    url = [ROOT / "bin/owt", "--arg", "word", "ps", "--run", "lambda word: word", "--url"]
+    assert "word=ps" in subprocess.run(url, capture_output=True, text=True).stdout, "it may be an argument's value"
 
 
 # ---- what is published -----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import os
 import pwd
 import resource
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -176,6 +177,27 @@ def run(_, gate=None):
     gate.open()
     server.wait_log("came back")
     assert Asking(server, code).answer().text == warm
+
+
+def test_a_process_that_answers_at_once_is_not_taken_for_stuck(start: Callable[..., Server], tmp_path: Path) -> None:
+    """Its heartbeat may come before the watchdog waits for one, and in an idle process no other follows."""
+    server = start(instance("threads 2;", "grace 100ms;"), hooks=True)
+    code = (
+        "import subprocess\ndef run(_, gate):\n"
+        """    subprocess.run(["bash", "-c", 'touch "$0.reached"; until [ -e "$0" ]; do sleep 0.01; done', gate])\n"""
+    )
+    worker = int(Asking(server, PID).answer().body)
+    gate = Gate(tmp_path)
+    asked = Asking(server, code, gate=str(gate))
+    gate.wait_reached()
+    with server.hold("pinged") as pinged:
+        asked.leave()
+        pinged.wait_reached()
+        gate.open()
+        server.wait_log("came back")
+    time.sleep(1.5)  # the heartbeat is due after one second, and what is looked for is that nothing happens
+    assert "Python cannot be had" not in server.error_log
+    assert int(Asking(server, PID).answer().body) == worker
 
 
 # ---- the GIL is held for good ---------------------------------------------------------------------------------------

@@ -35,6 +35,10 @@ class Address:
             parts = parts._replace(netloc=f"{parts.netloc.rstrip(':')}:{PORT}")
         self._parts: SplitResult = parts
 
+    def __str__(self) -> str:
+        """For messages: what is connected to."""
+        return f"{UNIX}{self.socket}" if self.socket else self._parts.netloc
+
     def target(self, path: str) -> str:
         """The request target for a path below this address; a query in it stays."""
         return self._parts.path.rstrip("/") + "/" + path.removeprefix("/")

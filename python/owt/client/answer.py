@@ -79,7 +79,7 @@ class Answer:
     def _broken(self) -> CallError:
         self.close()
         return CallError(
-            f"the answer broke off after {self._got} bytes: the adaptor failed, or the server ended;"
+            f"the answer broke off after {self._got} bytes: the adaptor failed or was stopped, or the server ended;"
             " the traceback is in the server's error log",
             self.status,
         )

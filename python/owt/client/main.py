@@ -88,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[:1] in (["ps"], ["stop"]):
         return _look_after(given)
     parser = _parser()
+    if command := _misplaced(given):
+        parser.error(f"{command} comes first: owt {command} [OPTIONS], see owt {command} --help")
     options = _parse(parser, given)
     if isinstance(options, int):
         return options
@@ -109,8 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             answer = call.send(address)
         except OSError as error:
-            print(f"owt: cannot reach {_address(options.address)}: {error.strerror or error}", file=sys.stderr)
-            return _FAILED
+            return _unreachable(address, error, options.address is None)
         if not answer.ok:
             raise answer.error()
         return _write(answer)
@@ -118,6 +119,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _tell(error)
     except KeyboardInterrupt:
         return _INTERRUPTED
+
+
+def _misplaced(arguments: list[str]) -> str:
+    """ps or stop, where it stands behind options and nothing is to be called."""
+    if any(word.startswith(("--f", "--c", "--r", "-h", "--h")) for word in arguments):
+        return ""
+    return next((word for word in arguments if word in ("ps", "stop")), "")
 
 
 def _parse(parser: ArgumentParser, arguments: list[str]) -> Namespace | int:
@@ -157,8 +165,7 @@ def _look_after(arguments: list[str]) -> int:
     except CallError as error:
         return _tell(error)
     except OSError as error:
-        print(f"owt: cannot reach {_address(options.address)}: {error.strerror or error}", file=sys.stderr)
-        return _FAILED
+        return _unreachable(address, error, options.address is None)
     except KeyboardInterrupt:
         return _INTERRUPTED
 
@@ -226,6 +233,14 @@ def _address(given: str | None) -> str:
     if not port or "://" in address or address.startswith("unix:"):
         return address
     return f"[{address}]:{port}" if address.count(":") > 1 and address[0] != "[" else f"{address}:{port}"
+
+
+def _unreachable(address: Address, error: OSError, guessed: bool) -> int:
+    said = f"owt: cannot reach {address}: {error.strerror or error}"
+    if guessed and isinstance(error, ConnectionRefusedError) and not address.socket:
+        said += "; if a server runs at another port or host, say so by --address HOST:PORT, or OWT_PORT"
+    print(said, file=sys.stderr)
+    return _FAILED
 
 
 def _auth(given: str | None) -> str:

@@ -155,19 +155,39 @@ function fieldOf(part) {
   return field;
 }
 
+// Undefined where there is no such function.
 function parameters(code, name) {
   const word = /^\w+$/.test(name) ? name : 'run';
   const head = new RegExp(`^(?:async[ \\t]+)?def[ \\t]+${word}[ \\t]*\\(|^${word}[ \\t]*=[ \\t]*lambda\\b|^\\s*lambda\\b`, 'm').exec(code);
-  if (head === null) return [];
+  if (head === null) return undefined;
   const found = [...parts(code, head.index + head[0].length, head[0].endsWith('(') ? ')' : ':')];
   const fields = found.filter((part) => !/^[*/]/.test(part)).map(fieldOf).filter(Boolean);
   return fields.length && meansRequest(fields[0].name) ? fields.slice(1) : fields;
 }
 
+const plain = (fields) => fields.filter((field) => field.plain);
+const spelled = (fields) => JSON.stringify(fields.map(({name, kind, value = ''}) => ({name, kind, value})));
+
+// Fields that are as the code's own parameters made them follow these: who puts other code in place of an example does
+// not send the example's field along.
+let derived;
+function follow() {
+  const found = parameters(editor.value, chosen.value);
+  if (found === undefined) return;
+  const there = allRows();
+  const untouched = there.length && !there.some((row) => row.isFile && row.input.files.length) && spelled(there.map((row) => row.kept)) === derived;
+  const now = spelled(plain(found));
+  if (untouched && now !== derived) {
+    there.forEach((row) => row.node.remove());
+    plain(found).forEach(add);
+  }
+  derived = now;
+}
+
 let suggested = '';
 function suggest() {
   const there = new Set(allRows().map((row) => row.name.value));
-  const missing = parameters(editor.value, chosen.value).filter((field) => !there.has(field.name));
+  const missing = (parameters(editor.value, chosen.value) ?? []).filter((field) => !there.has(field.name));
   const key = JSON.stringify(missing);
   if (key === suggested) return;  // a button that is being pressed stays
   suggested = key;
@@ -190,6 +210,7 @@ function fill({code = '', function: name = 'run', fields = []}) {
   chosen.value = name || 'run';
   allRows().forEach((row) => row.node.remove());
   fields.forEach(add);
+  follow();
   suggest();
   write();
 }
@@ -560,6 +581,7 @@ function save() {
 }
 
 function changed() {
+  follow();
   suggest();
   write();
   saving ??= setTimeout(save, 300);
@@ -580,7 +602,7 @@ form.querySelector('.add').addEventListener('click', () => {
 // ---- examples
 
 function exampleOf({dataset: {code}}) {
-  return {code, fields: parameters(code, 'run').filter((field) => field.plain)};
+  return {code, fields: plain(parameters(code, 'run'))};
 }
 const isKnown = (code) => !code.trim() || [...examples.options].some((option) => option.dataset.code === code) || runs().some((one) => one.code === code);
 const first = () => exampleOf(examples.options[1]);

@@ -32,6 +32,7 @@ class Settings:
     timeout: str = ""  #: nginx's time, as ``30s``, without output; empty: none
     cache_max: str = "16m"  #: nginx's size of the largest result that is kept
     path: Path | None = None  #: a directory whose modules adaptors may import
+    publish: Path | None = None  #: a directory whose functions are called, and nothing that a client sends
     venv: Path | None = None
     tls: tuple[Path, Path] | None = None  #: certificate and key
     level: str = "warn"  #: of the error log, which is stderr
@@ -46,11 +47,22 @@ class Settings:
         for name, value in (("timeout", self.timeout), ("cache-max", self.cache_max)):
             if value and not _NUMBER.fullmatch(value):
                 raise ServerError(f"--{name} {value!r}: give it as nginx writes it, as 30s for a time, 16m for a size")
+        if self.publish and not self.publish.is_dir():
+            raise ServerError(
+                f"--publish {self.publish}: is no directory; it takes one with files of Python, of which each has a"
+                " function run"
+            )
+        if self.publish and self.origins:
+            raise ServerError(
+                "--allow-origin is for pages that send code, and with --publish none is taken: --print-conf writes a"
+                " configuration, and there `owt_allow origin` in location /api/ lets such a page call"
+            )
         remote = [address for address in self.listen if not ip_address(address).is_loopback]
-        if remote and not self.auth:
+        if remote and not self.auth and not self.publish:
             raise ServerError(
                 f"{remote[0]} can be reached from other machines, and without a login owt refuses everybody who comes"
-                " from there, as it runs any code that it is sent: give --auth user:sha256, or listen on localhost"
+                " from there, as it runs any code that it is sent: give --auth user:sha256, or listen on localhost,"
+                " or --publish a directory whose functions anybody may call"
             )
 
 
@@ -95,11 +107,22 @@ def conf(nginx: Nginx, settings: Settings) -> str:
     server += [f"owt_auth {quoted(auth)};" for auth in settings.auth]
     server += [f"owt_allow host {quoted(host)};" for host in settings.hosts]
     server += [f"owt_allow origin {quoted(origin)};" for origin in settings.origins]
-    server += ["location / { owt; }", "location /owt/ { owt_status; }"]
+    server += [*(_published(settings.publish) if settings.publish else ["location / { owt; }"])]
+    server.append("location /owt/ { owt_status; }")
     blocks = [*http, *_block("owt_instance default", instance), *_block("server", server)]
     return "\n".join(
         [*main, "worker_shutdown_timeout 1h;", "events { worker_connections 1024; }", *_block("http", blocks), ""]
     )
+
+
+def _published(directory: Path) -> list[str]:
+    return [
+        "absolute_redirect off;",  # this server may have another name or port for who asks
+        "location = / { return 302 /api/; }",
+        'location / { return 404 "This server runs no code that it is sent. Its functions: /api/\\n"; }',
+        f"location /api/ {{ owt_root {quoted(directory)}; }}",
+        f"location = /mcp {{ owt_mcp {quoted(directory)}; }}",
+    ]
 
 
 def _block(head: str, lines: Sequence[str]) -> list[str]:

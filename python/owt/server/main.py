@@ -18,6 +18,7 @@ from owt.server.watch import watch_over
 _DESCRIPTION = """\
 Run owt until Ctrl-C, without knowing nginx: writes a configuration and becomes nginx. Adaptors run as you, with your
 environment and your rights, also those of other users of this machine: --auth keeps them out, and lets others in.
+With --publish nobody sends any: callers get your functions alone.
 """
 
 _EPILOG = """\
@@ -27,6 +28,7 @@ examples:
   owt-server --venv ~/venvs/speech              # with the packages of a virtualenv
   owt-server --address 0.0.0.0 --host gpu1 --tls cert.pem key.pem \\
       --auth me:$(printf %s "$password" | sha256sum | cut -d' ' -f1)
+  owt-server --publish ~/functions              # forms for them at http://localhost:9876/api/
   owt-server --print-conf > nginx.conf          # from there on with nginx itself
 
 environment:
@@ -77,6 +79,13 @@ def _parser() -> ArgumentParser:
         help="the virtualenv of adaptors: the activated one, or the one that pip has put this program into",
     )
     parser.add_argument(
+        "--publish",
+        type=_path,
+        metavar="DIR",
+        help="instead of any code that is sent, run functions from here: /api/speak calls run() of DIR/speak.py, /api/"
+        " lists them with forms, /mcp has them for agents; at an address that others reach, anybody may call them",
+    )
+    parser.add_argument(
         "--dir", type=_path, help="for sources, uploads and the access log (in the temporary directory)"
     )
     parser.add_argument("--module", metavar="FILE", help="the module, if it is neither built nor installed here")
@@ -113,7 +122,8 @@ def _run(options: Namespace) -> int:
         origins=options.allow_origin,
         timeout=options.timeout,
         cache_max=options.cache_max,
-        path=Path.cwd(),
+        path=options.publish or Path.cwd(),
+        publish=options.publish,
         venv=options.venv,
         tls=(options.tls[0], options.tls[1]) if options.tls else None,
         level="info" if options.verbose else "warn",
@@ -126,7 +136,7 @@ def _run(options: Namespace) -> int:
     directory = private(options.dir or Path(tempfile.gettempdir()) / name)
     (directory / "nginx.conf").write_text(text)
     scheme = "https" if settings.tls else "http"
-    url = f"{scheme}://{spelled(reachable(addresses), port)}"
+    url = f"{scheme}://{spelled(reachable(addresses), port)}{'/api/' if settings.publish else ''}"
     command = nginx.command(directory)
     pid_file = directory / "nginx.pid"
     pid_file.unlink(missing_ok=True)
