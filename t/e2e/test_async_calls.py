@@ -513,6 +513,37 @@ def test_a_lost_loop_breaks_off_its_calls(start: Callable[..., Server], tmp_path
     assert server.workers() == worker
 
 
+BATCHED = """
+import asyncio, pathlib
+@batch(max_size=1)
+async def predict(gates):
+    if gates == [""]:
+        return ["done"]
+    pathlib.Path(gates[0] + ".reached").touch()
+    while not pathlib.Path(gates[0]).exists():
+        await asyncio.sleep(0.002)
+    return ["gone on"]
+def run(gate): return predict(gate)
+"""
+
+
+def test_nobody_waits_for_a_batch_on_a_loop_that_is_blocked(start: Callable[..., Server], tmp_path: Path) -> None:
+    server = start(conf("threads 3;", "grace 100ms;"))
+    know(server, BATCHED, gate="")
+    gate = Gate(tmp_path)
+    runs = Asking(server, BATCHED, gate=str(gate))
+    gate.wait_reached()
+    fifo = Fifo(tmp_path)
+    blocking = Asking(server, BLOCK, fifo=str(fifo))
+    fifo.wait_reached()
+    assert Asking(server, BATCHED, gate="").answer().text == "done"
+    server.wait_log(r"\[error\].*the event loop is blocked")
+    fifo.let_go()
+    assert blocking.answer().text == "back"
+    broken = runs.answer()
+    assert (broken.status, "what runs the batches has ended" in broken.text) == (500, True)
+
+
 def test_a_loop_that_comes_round_in_time_loses_nobody(start: Callable[..., Server], tmp_path: Path) -> None:
     """Calls that come meanwhile get another loop."""
     server = start(conf("threads 2;", "grace 1s;"))

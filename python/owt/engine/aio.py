@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from owt.endpoint import loaded
 from owt.engine import loop as loops
 from owt.engine import pulse
 from owt.engine.loop import SharedLoop
+from owt.models import batch
 from owt.process import borrowed, failure, output
 from owt.process.context import Cancelled, frames_stand_still
 from owt.process.refusal import SHORT_OF_DESCRIPTORS, Refusal, no_descriptors
@@ -95,6 +97,8 @@ LOST = (
 )
 #: So many calls begin on the loop before others have their turn.
 BATCH = 64
+#: So long (seconds) tasks have to end that outlive the calls on a loop that was blocked.
+LAST = 1.0
 #: Longer texts of ``kwargs`` (in characters) are not read on the loop.
 MAX_TEXT = 16 * 1024
 
@@ -252,6 +256,10 @@ def _serve(loop: Loop) -> None:
         if _stopping:
             return
         if _is_left(loop):
+            rest = loop.create_task(_cancel_tasks(loop, LAST))  # batches tell those who wait for them
+            while not rest.done():
+                with suppress(BaseException):  # it may have been stopped twice; and whatever those tasks raise
+                    loop.run_until_complete(rest)
             loop.end()
             return
 
@@ -280,6 +288,7 @@ def _replace(loop: Loop) -> None:
             pending.loop = other
     for pending in moved:
         other.call_soon_threadsafe(_begin, pending)
+    batch.leave(loop)
 
 
 def _lose(loop: Loop, what: str) -> None:
@@ -334,12 +343,16 @@ _pulse = pulse.Pulse(lambda: [loop for loop in list(_all) if loop.calls and not 
 
 async def _drain(loop: Loop, seconds: float) -> None:
     loop.remove_reader(_owt.queue_fd())
+    await _cancel_tasks(loop, seconds)
+    await loop.shutdown_asyncgens()
+
+
+async def _cancel_tasks(loop: Loop, seconds: float) -> None:
     tasks = loops.all_tasks(loop) - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
     if tasks:
         await asyncio.wait(tasks, timeout=seconds)
-    await loop.shutdown_asyncgens()
 
 
 # ---- calls on a loop

@@ -80,6 +80,10 @@ _SIZES = Signature(
 )
 
 
+#: All there are: for when their loop is blocked, or the process is forked.
+_all: weakref.WeakSet[Batched] = weakref.WeakSet()
+
+
 class Batched:
     """What ``batch`` makes of a function."""
 
@@ -101,6 +105,7 @@ class Batched:
         self._only_by_place = sum(p.kind is Parameter.POSITIONAL_ONLY for p in parameters)
         self._asynchronous = _is_asynchronous(fn)
         self._queue = _Queue(max_size, max_wait)
+        _all.add(self)
         self._task: asyncio.Task[None] | None = None
         self.__signature__ = _for_one(_read(fn, self._whole))
         self.later = self._make_later()
@@ -183,8 +188,16 @@ class Batched:
         )
 
     def _put(self, item: _Item) -> None:
-        if not self._queue.put(item):
-            return
+        if self._queue.put(item):
+            self._send()
+
+    def leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Nothing that waits is served on this loop any more."""
+        if self._queue.leave(loop):
+            self._send()
+
+    def _send(self) -> None:
+        """Somebody who serves."""
         context = Context()  # neither is any call's own
         try:
             if self._asynchronous:
@@ -452,7 +465,6 @@ class _Queue:
         self.max_wait = max_wait
         self._closed = False
         self.renew()
-        _queues.add(self)
 
     def renew(self) -> None:
         """Nothing waits, and nobody serves; in a child that was forked, not any more."""
@@ -480,6 +492,15 @@ class _Queue:
             elif waits in (1, self.max_size):
                 self._changed.notify()
         return False
+
+    def leave(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Nothing that waits is served on this loop any more. True if somebody has to be sent who serves elsewhere."""
+        with self._changed:
+            if not self._served or self.loop is not loop:
+                return False
+            self.loop = self._full = None
+            self._served = bool(self.items)
+            return self._served
 
     def _is_lost(self) -> bool:
         """The loop that serves does not come round any more, as another call blocks it; or it has ended."""
@@ -590,9 +611,13 @@ def _own_loop() -> asyncio.AbstractEventLoop:
 loop_of_calls: Callable[[], asyncio.AbstractEventLoop] = _own_loop
 
 
-# ---- processes that are forked
+def leave(loop: asyncio.AbstractEventLoop) -> None:
+    """It is the loop of calls no more, as one of them blocks it: what waits for a batch there is served on another."""
+    for batched in list(_all):
+        batched.leave(loop)
 
-_queues: weakref.WeakSet[_Queue] = weakref.WeakSet()
+
+# ---- processes that are forked
 
 
 def _end_fork(process: int) -> None:
@@ -607,8 +632,8 @@ def _after_fork() -> None:
     _binding, _own_lock = threading.RLock(), threading.Lock()
     _own.clear()
     loop_of_calls = _own_loop
-    for queue in list(_queues):
-        queue.renew()
+    for batched in list(_all):
+        batched._queue.renew()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -724,6 +724,24 @@ def test_another_loop_serves_when_one_is_lost(monkeypatch):
     assert at_once[1] == 1
 
 
+def test_what_waits_where_a_loop_is_blocked_is_served_elsewhere(monkeypatch):
+    go, blocks = threading.Event(), threading.Event()
+    predict = batch(max_wait=0)(later_of)
+    with ThreadPoolExecutor(1) as pool, loop_of_calls(monkeypatch) as blocked:
+        blocked.call_soon_threadsafe(lambda: blocks.set() or go.wait(30))
+        assert blocks.wait(30)
+        one = pool.submit(predict, 1)
+        wait_until(lambda: predict._queue.loop is blocked)
+        with loop_of_calls(monkeypatch):
+            batches.leave(blocked)
+            assert one.result(30) == 1
+            go.set()
+
+
+async def later_of(xs):
+    return xs
+
+
 def test_only_one_is_sent_when_a_loop_is_lost():
     queue = batches._Queue(1, 0)
     queue.loop = Loop()
