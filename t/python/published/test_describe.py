@@ -34,6 +34,10 @@ class Color(enum.Enum):
     BLUE = "blue"
 
 
+class Option:
+    help = "how often"
+
+
 class Level(enum.IntEnum):
     LOW = 1
     HIGH = 2
@@ -276,6 +280,25 @@ def test_docstrings_and_notes() -> None:
     one = described_as(function)
     assert (one.summary, one.text, one.answer.text) == ("Does it.", "More of it.", "the sum")
     assert [p.text for p in one.parameters] == ["from the annotation", "meta", "from the docstring"]
+
+
+def test_notes_of_typer_are_told() -> None:
+    def function(n: Annotated[int, Option()] = 1) -> None: ...
+
+    assert [p.text for p in described_as(function).parameters] == ["how often"]
+
+
+def test_the_path_of_a_file_is_no_default_that_callers_could_send() -> None:
+    def function(
+        a: Path = Path("x"), b: Path = "x", c: Path | str = "x", d: str = "x", e: Path | None = None
+    ) -> None: ...  # type: ignore[assignment]
+
+    one = described_as(function)
+    assert {p.name: p.default for p in one.parameters} == {"a": MISSING, "b": MISSING, "c": "x", "d": "x", "e": None}
+    for way in (Way.FORM, Way.BASE64):
+        schema = one.arguments(way)
+        assert schema is not None
+        assert [name for name, its in schema["properties"].items() if "default" in its] == ["c", "d"]
 
 
 def function_returning(annotation: Any) -> Any:
