@@ -120,6 +120,13 @@ class _Binder:
     def _hint(self) -> tuple[str, tuple[type, ...]] | None:
         """What to say, and of which failures, about what has been guessed."""
         first = self.first
+        if self.request is not None and _library(self.request.annotation) in ("starlette", "fastapi"):
+            name = self.request.name
+            text = (
+                f"{name} is Werkzeug's Request, not Starlette's: {name}.path, .args, .headers, .cookies, .get_json(),"
+                " none of which is awaited."
+            )
+            return text, (AttributeError, TypeError)
         if first is None or means_request(first.name):
             return None
         if first.kind is Parameter.VAR_POSITIONAL:
@@ -401,6 +408,10 @@ def _is_request(annotation: object) -> bool:
     if isinstance(annotation, str):
         return annotation.strip("\"' ").rpartition(".")[2] == "Request"
     return isinstance(annotation, type) and issubclass(annotation, AnyRequest)
+
+
+def _library(annotation: object) -> str:
+    return str(getattr(annotation, "__module__", "")).partition(".")[0]
 
 
 def describe(name: str, signature: Signature) -> str:

@@ -235,9 +235,22 @@ def _serving(application: Callable[..., Any]) -> Callable[..., Any]:
     """A function that answers with what the application does; fields are the application's own."""
 
     def serve(request: Any, **_: Any) -> Any:
+        if request._call.published:
+            _mount(request)
         return application
 
     return serve
+
+
+def _mount(request: Any) -> None:
+    """Where an application is published is its root, as WSGI has it: the rest of the path is its own."""
+    (kind, _path, _function, prefix, *_), name = request._call.publication()
+    place = prefix.rstrip("/") + (f"/{name}" if kind == "root" else "")
+    root = place.encode().decode("latin-1")
+    environ = request.environ
+    path = environ["PATH_INFO"]
+    if root and (path == root or path.startswith(f"{root}/")):
+        environ["SCRIPT_NAME"], environ["PATH_INFO"] = root, path[len(root) :] or "/"
 
 
 def _no_function(detail: str) -> Refusal:

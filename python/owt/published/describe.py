@@ -231,8 +231,9 @@ def describe_function(function: Callable[..., Any], name: str) -> Description:
         there = {way: sound(schema) for way, schema in by_way.items() if schema is not None}
         if not there and not required:
             continue  # nobody can send it
-        # The path of a file of its own is none that a caller could send.
+        # The path of a file of its own is none that a caller could send, and a secret (pydantic's) not for telling.
         its_own = isinstance(written.default, str | PurePath) and Way.JSON not in there
+        its_own = its_own or hasattr(written.default, "get_secret_value")
         default = MISSING if written.default is Written.empty or its_own else as_json(written.default)
         text = said.parameters.get(written.name, "") or notes.get(written.name, "")
         file = wanted is not None and wanted.file and "format" in _one(there.get(Way.FORM, {}))
@@ -295,8 +296,9 @@ def _one(schema: Schema) -> Schema:
 
 
 def _is_simple(schema: Schema, within: bool = False) -> bool:
-    if "anyOf" in schema:
-        return all(_is_simple(one, within) for one in schema["anyOf"])
+    for union in ("anyOf", "oneOf"):
+        if union in schema:
+            return all(_is_simple(one, within) for one in schema[union])
     if "$ref" in schema or schema.get("type") == "object":
         return False
     if schema.get("type") == "array":

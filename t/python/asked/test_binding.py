@@ -210,3 +210,14 @@ def test_what_only_fastapi_can_make(call, fastapi, parameter):
     assert told.status == 400
     assert told.text.startswith("q of run is what only FastAPI can make, Depends(common): call common() within run")
     assert call(source, kwargs={"q": {"a": 1}}).text == '{"a":1}\n'
+
+
+def test_who_expects_starlettes_request_is_told_whose_it_is(call):
+    source = (
+        "class Request: ...\nRequest.__module__ = 'starlette.requests'\n"
+        "def run(request: Request): return request.url.path"
+    )
+    done = call(source)
+    assert done.status == 500
+    assert "request is Werkzeug's Request, not Starlette's: request.path" in done.text
+    assert "Starlette" not in call(source.replace("request.url.path", "1/0")).text

@@ -22,7 +22,7 @@ from owt.asked import binding
 from owt.models.batch import batch
 from owt.process.refusal import Refusal
 from owt.published import answers
-from owt.published.describe import Description, describe, describe_function, described
+from owt.published.describe import Description, Parameter, describe, describe_function, described
 from owt.published.schema import MISSING, Way, misfit
 from PIL import Image
 from small_catalog import Catalog
@@ -299,6 +299,20 @@ def test_the_path_of_a_file_is_no_default_that_callers_could_send() -> None:
         schema = one.arguments(way)
         assert schema is not None
         assert [name for name, its in schema["properties"].items() if "default" in its] == ["c", "d"]
+
+
+def test_a_secret_is_not_told() -> None:
+    def function(key: pydantic.SecretStr = pydantic.SecretStr("hush")) -> None: ...  # noqa: B008
+
+    (parameter,) = described_as(function).parameters
+    assert parameter.default is MISSING
+    assert parameter.schemas[Way.FORM]["format"] == "password"
+
+
+def test_one_of_several_objects_is_nothing_that_a_query_has_room_for() -> None:
+    schema = {"oneOf": [{"$ref": "#/$defs/Cat"}, {"$ref": "#/$defs/Dog"}]}
+    assert not Parameter("pet", True, "", False, {Way.JSON: schema}).simple
+    assert Parameter("n", True, "", False, {Way.JSON: {"oneOf": [{"type": "integer"}, {"type": "string"}]}}).simple
 
 
 def function_returning(annotation: Any) -> Any:
