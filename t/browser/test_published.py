@@ -361,6 +361,14 @@ def test_copied_lines_send_files_and_get_pictures(form: Any, tmp_path: Path, pho
         assert Image.open(tmp_path / "thumbnail.png").size == (20, 13)
 
 
+def test_a_file_that_has_yet_to_be_chosen_has_its_place_in_the_call(form: Any) -> None:
+    page = form("/api/thumbnail")
+    assert "-F picture=@FILE" in page.copy("curl")
+    assert 'open("FILE", "rb")' in page.copy("python")
+    assert 'openAsBlob("FILE")' in page.copy("javascript")
+    assert "files" not in form("/more/types").copy("curl")  # those may be left out
+
+
 def test_the_button_copies(form: Any) -> None:
     page = form("/api/letters").fill(text="hi")
     page.browser.execute_cdp_cmd(

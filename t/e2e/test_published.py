@@ -37,11 +37,25 @@ server {
     location /foreign/ { owt_root api; owt_allow origin https://page.example; }
     location /all/ { owt_root api; owt_allow origin *; }
     location /code/ { owt; }
+    location /site/ { owt_file site.py app; }
+    location = /site { owt_file site.py app; }
 }
 """
 
 FILES = {
     "one.py": "def speak(text, times: int = 1): return f'{text} ' * times\ndef run(): return 'one'\n",
+    "site.py": (
+        "from flask import Flask, redirect, request, url_for\napp = Flask(__name__)\n"
+        "@app.route('/')\ndef index(): return [request.script_root, request.path, request.args.get('q')]\n"
+        "@app.route('/ü/<int:n>', methods=['GET', 'POST'])\n"
+        "def item(n): return {'n': n, 'path': request.path, 'form': request.form.to_dict()}\n"
+        "@app.route('/go')\ndef go(): return redirect(url_for('index'))\n"
+    ),
+    "api/app.py": (
+        "def run(environ, start_response):\n"
+        "    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
+        "    return [f\"{environ['SCRIPT_NAME']} {environ['PATH_INFO']}\".encode()]\n"
+    ),
     "api/hello.py": "def run(request, name='you'): return f'Hello, {name}!'\n",
     "api/typed.py": "def run(a: int, b: float = 0.5, c: bool = False): return [a, b, c]\n",
     "api/echo.py": "def run(request, **fields): return fields\n",
@@ -732,3 +746,14 @@ def test_the_list_reads_a_file_once_for_each_change() -> None:
         write(server.dir / "api/a.py", "def run(changed): ...\n")
         assert "(changed)" in server.get("/lazy/", headers=html).text
         assert server.get("/count").text == "1"
+
+
+def test_where_an_application_is_published_is_its_root(server: Server) -> None:
+    assert server.get("/site/?q=1").json() == ["/site", "/", "1"]
+    assert server.get("/site").json() == ["/site", "/", None]
+    made = server.post("/site/%C3%BC/3", data={"a": "b"}).json()
+    assert made == {"n": 3, "path": "/ü/3", "form": {"a": "b"}}
+    assert server.get("/site/go").headers["Location"] == "/site/"
+    assert server.get("/site/none").status_code == 404
+    assert server.get("/api/app").text == "/api/app /"
+    assert server.get("/bare/app").text == "/bare/app /"

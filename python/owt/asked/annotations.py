@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import functools
 import inspect
@@ -105,6 +106,64 @@ def annotations_of(function: Callable[..., Any], signature: Signature, names: di
     home = getattr(_innermost(function), "__globals__", names)
     resolved = {name: _resolve(annotation, home, names) for name, annotation in written.items()}
     return {name: annotation for name, annotation in resolved.items() if annotation is not Parameter.empty}
+
+
+def dependencies_of(function: Callable[..., Any], signature: Signature, names: dict[str, Any]) -> dict[str, Any]:
+    """By the parameters' names what FastAPI would call for them: Depends(...), as a default or in Annotated."""
+    if "fastapi.params" not in sys.modules:
+        return {}
+    found: dict[str, Any] = {}
+    annotations = annotations_of(function, signature, names)
+    for parameter in signature.parameters.values():
+        notes = getattr(annotations.get(parameter.name), "__metadata__", ())
+        for note in (parameter.default, *notes):
+            if type(note).__module__ == "fastapi.params" and type(note).__name__ in ("Depends", "Security"):
+                found[parameter.name] = getattr(note, "dependency", None)
+    return found
+
+
+def unannotated(signature: Signature) -> Signature:
+    """The signature for people to read: of ``Annotated`` the type alone, and text as it was written."""
+    parameters = [one.replace(annotation=_Bare.of(one.annotation)) for one in signature.parameters.values()]
+    returned = _Bare.of(signature.return_annotation)
+    return Signature(parameters, return_annotation=returned, __validate_parameters__=False)
+
+
+class _Bare:
+    """What stands for an annotation in a signature that is shown."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+    @classmethod
+    def of(cls, annotation: Any) -> Any:
+        if annotation is Parameter.empty:
+            return annotation
+        if isinstance(annotation, str):
+            return cls(_without_notes(annotation))
+        if typing.get_origin(annotation) is typing.Annotated:
+            return cls(inspect.formatannotation(typing.get_args(annotation)[0]))
+        return annotation
+
+
+def _without_notes(text: str) -> str:
+    """An annotation that is text, without what Annotated adds."""
+    if "Annotated[" not in text:
+        return text
+    try:
+        return ast.unparse(_Notes().visit(ast.parse(text, mode="eval")))
+    except (SyntaxError, ValueError, RecursionError):
+        return text
+
+
+class _Notes(ast.NodeTransformer):
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        self.generic_visit(node)
+        name = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
+        return node.slice.elts[0] if name == "Annotated" and isinstance(node.slice, ast.Tuple) else node
 
 
 def returned_by(function: Callable[..., Any], signature: Signature, names: dict[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from inspect import Parameter, Signature
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from werkzeug.sansio.request import Request as AnyRequest
 
-from owt.asked.annotations import Default, fields_of, hidden_by, signature_of
+from owt.asked.annotations import Default, dependencies_of, fields_of, hidden_by, signature_of, unannotated
 from owt.asked.wanted import Misfit, without_endpoint
 from owt.process.refusal import Refusal
 
@@ -37,6 +38,8 @@ class Takes:
     wanted: dict[str, Wanted] = field(default_factory=dict)
     #: What makes defaults that Python does not know as such.
     defaults: dict[str, Default] = field(default_factory=dict)
+    #: What FastAPI would call for a parameter.
+    depends: dict[str, Any] = field(default_factory=dict)
 
 
 def taken_by(function: Callable[..., Any], names: dict[str, Any]) -> Takes:
@@ -47,6 +50,7 @@ def taken_by(function: Callable[..., Any], names: dict[str, Any]) -> Takes:
     hidden = hidden_by(function, signature)
     signature, fields, defaults = fields_of(signature)
     takes = Takes(signature, None if hidden is None else signature_of(hidden), defaults=defaults)
+    takes.depends = dependencies_of(function, signature, names)
     for one, its in ((hidden, takes.hidden), (function, signature)):
         if one is not None and its is not None and any(p.annotation is not p.empty for p in its.parameters.values()):
             from owt.asked.convert import wanted_by  # and msgspec, which others do without
@@ -98,7 +102,7 @@ class _Binder:
         if self.extras:
             clash = self.request is not None and self.request.kind is _EITHER
             surplus = [name for name in surplus if clash and name == self._request_name()]
-        if needs := [p for p in self.parameters if p.name not in bound and _is_dependency(p.default)]:
+        if needs := [p for p in self.parameters if p.name not in bound and p.name in self.takes.depends]:
             return self._depending(needs[0])
         if missing or surplus:
             return self._refusing(missing, surplus)
@@ -116,6 +120,13 @@ class _Binder:
     def _hint(self) -> tuple[str, tuple[type, ...]] | None:
         """What to say, and of which failures, about what has been guessed."""
         first = self.first
+        if self.request is not None and _library(self.request.annotation) in ("starlette", "fastapi"):
+            name = self.request.name
+            text = (
+                f"{name} is Werkzeug's Request, not Starlette's: {name}.path, .args, .headers, .cookies, .get_json(),"
+                " none of which is awaited."
+            )
+            return text, (AttributeError, TypeError)
         if first is None or means_request(first.name):
             return None
         if first.kind is Parameter.VAR_POSITIONAL:
@@ -169,16 +180,16 @@ class _Binder:
                     misfits = [*(misfits or ()), about]
             if misfits:
                 text = f"These arguments do not fit {describe(self.name, self.signature)}: {'; '.join(misfits)}."
-                raise Refusal(400, "bad-arguments", text)
+                raise Refusal(400, "bad-arguments", _where(request, text))
             return call(function, request, kwargs)
 
         return converted
 
     def _depending(self, parameter: Parameter) -> Plan:
-        wanted = getattr(parameter.default, "dependency", None)
+        wanted = self.takes.depends[parameter.name]
         its = getattr(wanted, "__name__", "the dependency")
         text = (
-            f"{parameter.name} of {self.name} has a default that only FastAPI can make, Depends({its}): call {its}()"
+            f"{parameter.name} of {self.name} is what only FastAPI can make, Depends({its}): call {its}()"
             f" within {self.name}, with arguments that {self.name} takes."
         )
 
@@ -271,7 +282,9 @@ class _Binder:
         text += f" {'; '.join(what)}."
         if "request" in missing:
             text += " The request is given to the first parameter, def run(request, ...)."
-        if missing != ["request"] and missing:
+        if within := self._within(missing, surplus):
+            text += within
+        elif missing != ["request"] and missing:
             text += " Send each argument under its parameter's name, as a field or in kwargs."
         if not all(map(str.isidentifier, surplus)):
             text += (
@@ -285,14 +298,29 @@ class _Binder:
             )
 
         def refuse(function: Callable[..., Any], request: Any, kwargs: dict[str, Any]) -> NoReturn:
-            raise Refusal(400, "bad-arguments", text)
+            raise Refusal(400, "bad-arguments", _where(request, text))
 
         return refuse
 
+    def _within(self, missing: list[str], surplus: list[str]) -> str:
+        """Where what FastAPI takes for the only object's own fields belongs."""
+        wanted = self.takes.wanted.get(missing[0]) if len(missing) == 1 and surplus else None
+        if wanted is None or not wanted.text.endswith("(a JSON object)"):
+            return ""
+        fields = ", ".join(f'"{name}": ...' for name in surplus[:3]) + (", ..." if len(surplus) > 3 else "")
+        return f' What belongs to {missing[0]} is sent within it: {{"{missing[0]}": {{{fields}}}}}.'
 
-def _is_dependency(default: object) -> bool:
-    kind = type(default)
-    return kind.__module__ == "fastapi.params" and kind.__name__ in ("Depends", "Security")
+
+#: What is not so where functions are published: there kwargs is a name like others.
+_OF_KWARGS = (" or in kwargs", " (an expression in kwargs can)")
+
+
+def _where(request: Any, text: str) -> str:
+    """The text as it holds where the request came."""
+    if request._call.published:
+        for part in _OF_KWARGS:
+            text = text.replace(part, "")
+    return text
 
 
 def _first(takes: Takes, parameters: list[Parameter]) -> Parameter | None:
@@ -331,7 +359,7 @@ def means_request(name: str) -> bool:
 
 def _hinting(call: Plan, hint: str, kinds: tuple[type, ...]) -> Plan:
     def hinting(function: Callable[..., Any], request: Any, kwargs: dict[str, Any]) -> Any:
-        request._hint = hint
+        request._hint = _where(request, hint)
         request._hint_for = kinds
         return call(function, request, kwargs)
 
@@ -382,10 +410,18 @@ def _is_request(annotation: object) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, AnyRequest)
 
 
+def _library(annotation: object) -> str:
+    return str(getattr(annotation, "__module__", "")).partition(".")[0]
+
+
 def describe(name: str, signature: Signature) -> str:
-    """The signature as text, ``run(request, name)``; short also where defaults are long."""
+    """The signature as text, ``run(request, name)``, without notes of Annotated; short also where defaults are long."""
     try:
-        text = without_endpoint(f"{name}{signature}")
+        text = _address.sub("", without_endpoint(f"{name}{unannotated(signature)}"))
     except Exception:  # a default's __repr__
         text = f"{name}({', '.join(signature.parameters)})"
     return text if len(text) <= 500 else f"{text[:500]}..."
+
+
+#: Where Python shows of an object nothing else.
+_address = re.compile(r" at 0x[0-9a-fA-F]+")

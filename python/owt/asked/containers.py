@@ -356,4 +356,8 @@ class Either(Wanted):
         if self.none and isinstance(value, str) and value.strip() in ("", "null", "None"):
             return None
         deepest = max(misfits, key=lambda misfit: len(misfit.where))
-        raise deepest if deepest.where else self.misfit(value)
+        if deepest.where:
+            raise deepest
+        if self.only is not None and misfits[0].wants != self.only.text:
+            raise misfits[0]  # it says why
+        raise self.misfit(value)

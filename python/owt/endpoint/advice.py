@@ -25,6 +25,10 @@ from owt.endpoint.source import stages
 
 #: How Python's json, and others like it, refuse a value.
 _NO_JSON = "is not JSON serializable"
+#: How Python refuses a relative import where there is no package.
+_IS_RELATIVE = "attempted relative import"
+#: What is there in notebooks alone.
+_OF_NOTEBOOKS = {"get_ipython": "leave the line out.", "display": "return what is to be shown."}
 #: Where modules may lie that are no packages.
 _OWN = " Modules of your own are found by python_path DIR; in the server's owt_instance."
 #: A source that is the name of a file, perhaps with curl's @ or < before it; and no longer than that.
@@ -42,8 +46,10 @@ _SHOWN = 40
 
 def advise(error: BaseException) -> str:
     """What to do about an adaptor's failure, as lines to add to its traceback; empty if there is nothing to say."""
+    if isinstance(error, ImportError) and _IS_RELATIVE in str(error):
+        return _relative_import(error)
     if isinstance(error, ModuleNotFoundError) and error.name:
-        return _missing_module(error.name)
+        return _beside(error) or _missing_module(error.name)
     if isinstance(error, TypeError) and str(error).endswith(_NO_JSON):
         return (
             "json.dumps() does not know it. Return the value itself, alone or in a dict or a list: answers are made"
@@ -51,6 +57,8 @@ def advise(error: BaseException) -> str:
         )
     if isinstance(error, NameError) and error.name and error.name in stages():
         return f"{error.name}() begins a pipeline. In a module, write pipe().{error.name}(...).\n"
+    if isinstance(error, NameError) and error.name in _OF_NOTEBOOKS:
+        return f"{error.name}() is a notebook's, and not there elsewhere: {_OF_NOTEBOOKS[error.name]}\n"
     if isinstance(error, NameError):
         return _file_meant(error)
     for part, text in _WORDS.get(type(error), ()):
@@ -225,6 +233,60 @@ def _missing_module(name: str) -> str:
         f"{name!r} is not in this server's virtualenv {sys.prefix} (Python {version}). To add what provides it:"
         f" {Path(sys.prefix, 'bin', 'pip')} install PACKAGE; or let the adaptor do so, once:"
         f" pipe().installing('PACKAGE').importing(...).{_OWN}\n"
+    )
+
+
+def _relative_import(error: ImportError) -> str:
+    """What to write in an adaptor, which is part of no package; a package's own modules know better."""
+    frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if _is_adaptors(frame)]
+    if not frames:
+        return ""
+    frame, line = frames[-1]
+    home, package = _home_of(frame)
+    found = _RELATIVE.fullmatch(linecache.getline(frame.f_code.co_filename, line).strip())
+    written = ""
+    if found is not None:
+        above = package[: len(package) - len(found[1]) + 1]
+        module = ".".join([*above, found[2]] if found[2] else above)
+        written = f": from {module} import {found[3]}" if module else f": import {found[3]}"
+    return (
+        "An adaptor, and what is published, is part of no package: write the module's whole name"
+        f"{written}. It is found by python_path {home}; in the server's owt_instance.\n"
+    )
+
+
+_RELATIVE = re.compile(r"from\s+(\.+)\s*([\w.]+)?\s*\bimport (.+)")
+
+
+def _home_of(frame: FrameType) -> tuple[str, list[str]]:
+    """The directory in which an adaptor, or the package that it lies in, would be found, and that package's names."""
+    if not _has_place(frame):
+        return "DIR", []
+    home = Path(frame.f_code.co_filename).parent
+    package: list[str] = []
+    while (home / "__init__.py").is_file():
+        package.insert(0, home.name)
+        home = home.parent
+    return str(home), package
+
+
+def _has_place(frame: FrameType) -> bool:
+    """Whether its file lies where somebody has put it."""
+    return str(frame.f_globals.get("__name__")).startswith(endpoint.FILE_PREFIX)
+
+
+def _beside(error: ModuleNotFoundError) -> str:
+    """Where a module is that lies beside the file that wants it; Python does not look there by itself."""
+    name = str(error.name)
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if _is_adaptors(frame)]
+    if not frames or not _has_place(frames[-1]):
+        return ""
+    home = Path(frames[-1].f_code.co_filename).parent
+    if not (home / f"{name}.py").is_file() and not (home / name).is_dir():
+        return ""
+    return (
+        f"{name}{'.py' if (home / f'{name}.py').is_file() else ''} lies beside the file, where Python does not look by"
+        f" itself. It is found by python_path {home}; in the server's owt_instance.\n"
     )
 
 

@@ -141,7 +141,7 @@ class Endpoint:
         value = self.globals.get(name)
         if name not in self.globals or (name in owt.__all__ and value is getattr(owt, name)):
             if self.module is not None:
-                raise Refusal(500, "no-such-function", f"The file that is published here has no function {name!r}.")
+                raise Refusal(500, "no-such-function", _NOT_IN_FILE.format(name))
             raise _no_function(f"The adaptor has no function {name!r}. {self._instead(name)}")
         if isinstance(value, Adaptor):
             value = Adaptor.done(value)
@@ -159,6 +159,8 @@ class Endpoint:
             raise _no_function(text)
         if _is_application(value):
             value = _serving(value)
+        elif said := _other_entry(name, value):
+            raise Refusal(500 if self.module is not None else 400, "no-such-function", said)
         made = self.functions[name] = Function(name, value, self.globals)
         if made.asynchronous:
             announce(self.code_id, name)
@@ -197,13 +199,58 @@ def _is_application(value: Callable[..., Any]) -> bool:
     return signature is not None and list(signature.parameters)[1:] == ["start_response"]
 
 
+#: A file of which owt_root wants run, or owt_file what it has been told.
+_NOT_IN_FILE = (
+    "The file that is published here has no function {0!r}. A line {0} = NAME at its end makes it the one called NAME;"
+    " owt_file FILE NAME; publishes that as it is. Files that others import, and nobody calls, have names that begin"
+    " with _."
+)
+
+
+def _other_entry(name: str, value: Any) -> str:
+    """What else programs begin with, that cannot be called with arguments, and what can; empty for a function."""
+    signature = signature_of(value)
+    if signature is not None and list(signature.parameters)[:3] == ["scope", "receive", "send"]:
+        return (
+            f"{name!r} is an ASGI application, as FastAPI's and Starlette's are, and owt serves WSGI ones. Functions"
+            f" that it is made of are called by their own names: a line run = NAME at the end, instead of {name}."
+        )
+    for base in type(value).__mro__:
+        package = base.__module__.partition(".")[0]
+        if package == "typer" and base.__name__ == "Typer":
+            return (
+                f"{name!r} is Typer's, which reads a command line. Functions of its commands are called by their own"
+                " names: a line run = NAME at the end."
+            )
+        if package in ("click", "typer") and base.__name__ in ("BaseCommand", "Command"):
+            return (
+                f"{name!r} is a command of click, which reads a command line. The function that it is made of can be"
+                f" called: a line run = {name}.callback at the end. Its options have no defaults then but those that"
+                " the function itself has."
+            )
+    return ""
+
+
 def _serving(application: Callable[..., Any]) -> Callable[..., Any]:
     """A function that answers with what the application does; fields are the application's own."""
 
     def serve(request: Any, **_: Any) -> Any:
+        if request._call.published:
+            _mount(request)
         return application
 
     return serve
+
+
+def _mount(request: Any) -> None:
+    """Where an application is published is its root, as WSGI has it: the rest of the path is its own."""
+    (kind, _path, _function, prefix, *_), name = request._call.publication()
+    place = prefix.rstrip("/") + (f"/{name}" if kind == "root" else "")
+    root = place.encode().decode("latin-1")
+    environ = request.environ
+    path = environ["PATH_INFO"]
+    if root and (path == root or path.startswith(f"{root}/")):
+        environ["SCRIPT_NAME"], environ["PATH_INFO"] = root, path[len(root) :] or "/"
 
 
 def _no_function(detail: str) -> Refusal:

@@ -91,6 +91,11 @@ class Spec(ModuleSpec):
     """A spec whose module importlib hands out at once while it loads, but to strangers, who wait."""
 
     @property
+    def parent(self) -> str:
+        """None: what an endpoint imports is not relative to owt's own package."""
+        return ""
+
+    @property
     def _initializing(self) -> bool:
         load = _loads.get(self.name)
         if load is not None and load.thread != get_ident() and get_ident() in load.strangers:

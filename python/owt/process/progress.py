@@ -36,7 +36,12 @@ def _number(value: SupportsFloat) -> int | float | None:
     try:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
+        pass
+    try:
         number = float(value)
+    except (TypeError, ValueError) as error:
+        text = f"owt.progress(done, total=None, text='') wants numbers, and {value!r} came"
+        raise type(error)(text) from None
     return number if math.isfinite(number) else None
 
 

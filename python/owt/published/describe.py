@@ -8,13 +8,14 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from inspect import Parameter as Written
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from owt.asked import binding
 from owt.asked.annotations import annotations_of, returned_by
 from owt.endpoint import loaded
 from owt.process.context import Cancelled, current
-from owt.published import docstrings, places
+from owt.published import docstrings, files, places
 from owt.published.answers import Answer, answer_of
 from owt.published.schema import MISSING, Schema, Schemas, Way, as_json, refs, sound
 
@@ -183,6 +184,8 @@ def outline(published: Published) -> Outline | None:
                 raise
             return None
         return Outline(one.summary, [parameter.name for parameter in one.parameters])
+    if files.has_failed(published.file):
+        return None
     key, seen = (published.file, published.function), places.look(published.file)
     known, made = _outlines.get(key, (None, None))
     if seen is None or known != seen:
@@ -228,7 +231,10 @@ def describe_function(function: Callable[..., Any], name: str) -> Description:
         there = {way: sound(schema) for way, schema in by_way.items() if schema is not None}
         if not there and not required:
             continue  # nobody can send it
-        default = MISSING if written.default is Written.empty else as_json(written.default)
+        # The path of a file of its own is none that a caller could send, and a secret (pydantic's) not for telling.
+        its_own = isinstance(written.default, str | PurePath) and Way.JSON not in there
+        its_own = its_own or hasattr(written.default, "get_secret_value")
+        default = MISSING if written.default is Written.empty or its_own else as_json(written.default)
         text = said.parameters.get(written.name, "") or notes.get(written.name, "")
         file = wanted is not None and wanted.file and "format" in _one(there.get(Way.FORM, {}))
         parameters.append(Parameter(written.name, required, text, file, there or {Way.FORM: {}}, default))
@@ -263,8 +269,8 @@ def _notes(function: Callable[..., Any], takes: binding.Takes, names: dict[str, 
 
 
 def _words_of(note: object) -> str:
-    """Of pydantic's Field, msgspec's Meta, typing_extensions' Doc."""
-    for attribute in ("description", "documentation"):
+    """Of pydantic's Field, msgspec's Meta, typing_extensions' Doc, Typer's Option."""
+    for attribute in ("description", "documentation", "help"):
         text = getattr(note, attribute, None)
         if isinstance(text, str):
             return text
@@ -290,8 +296,9 @@ def _one(schema: Schema) -> Schema:
 
 
 def _is_simple(schema: Schema, within: bool = False) -> bool:
-    if "anyOf" in schema:
-        return all(_is_simple(one, within) for one in schema["anyOf"])
+    for union in ("anyOf", "oneOf"):
+        if union in schema:
+            return all(_is_simple(one, within) for one in schema[union])
     if "$ref" in schema or schema.get("type") == "object":
         return False
     if schema.get("type") == "array":

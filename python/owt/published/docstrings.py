@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from dataclasses import dataclass, field
@@ -19,13 +20,26 @@ class Said:
 
 def read(function: object) -> Said:
     """The docstring of a function; empty if it has none of its own."""
-    try:
-        text = inspect.getdoc(function) or ""
-    except Exception:  # of an object of any kind
-        text = ""
-    if not isinstance(function, type) and text == inspect.getdoc(type(function)):
-        text = ""  # what partial() says of itself
+    text = _doc(function)
+    if not isinstance(function, type) and text == _doc(type(function)):
+        # What partial() says of itself, or a class of its instances: of partial() count what it calls, of those what
+        # calling them does.
+        called = function.func if isinstance(function, functools.partial) else _method(function)
+        text = _doc(called) if called is not None else ""
     return parse(text)
+
+
+def _doc(value: object) -> str:
+    try:
+        return inspect.getdoc(value) or ""
+    except Exception:  # of an object of any kind
+        return ""
+
+
+def _method(instance: object) -> object:
+    """How an instance is called, if its class says so in Python."""
+    method = getattr(type(instance), "__call__", None)  # noqa: B004 - which it is, not whether there is one
+    return method if inspect.isfunction(method) else None
 
 
 def parse(text: str) -> Said:
@@ -46,7 +60,7 @@ def parse(text: str) -> Said:
         elif name in _RETURNS:
             said.returns = said.returns or _prose(block)
         elif name not in _LEFT_OUT:
-            rest += lines[index:end]
+            rest += [f"{lines[index].strip().rstrip(':')}:", *lines[body:end]]
         index = end
     paragraphs = "\n".join(rest).strip().split("\n\n", 1)
     said.summary = " ".join(paragraphs[0].split())

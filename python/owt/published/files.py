@@ -53,6 +53,8 @@ class File:
     lazy: bool
     #: As it was when it was last loaded, or could not be.
     seen: Signature | None = None
+    #: It could not be loaded as it was then.
+    failed: Signature | None = None
     version: str = ""
 
 
@@ -92,6 +94,12 @@ def load(path: str) -> loaded.Endpoint:
     whatever loading it raises.
     """
     return loaded.found_or_loaded(path, lambda: _load(_find(path)), path)
+
+
+def has_failed(path: str) -> bool:
+    """Whether the file could not be loaded, and has not changed since."""
+    file = _files.get(path)
+    return file is not None and file.failed is not None and file.failed == places.look(path, file.root)
 
 
 # ---- one file
@@ -161,6 +169,7 @@ def _load(file: File) -> loaded.Endpoint:
         return there  # it has been touched
     with suppress(Refusal):  # only the processes that it starts might want it
         store.keep(version, source, loaded.endpoints)
+    file.failed = file.seen
     module, imported_flask = files.load(file.path, source)
     made = loaded.Endpoint(module, source, imported_flask, path=file.path, stays=not file.lazy)
     try:
@@ -169,6 +178,7 @@ def _load(file: File) -> loaded.Endpoint:
     except BaseException:
         files.discard(module)
         raise
+    file.failed = None
     _replace(file, made, version)
     return made
 

@@ -202,7 +202,13 @@ for (const range of form.querySelectorAll('input[type=range]')) {
 function asked() {
   fields.forEach(check);
   try {
-    return {url, values: values(), streams: spec.streams, output: spec.output, keeps: keepsLines};
+    const found = values();
+    // A file that has yet to be chosen is there by name, so that the call says how it is sent.
+    for (const field of fields) {
+      const {kind, name} = field.dataset;
+      if (kind === 'file' && !('optional' in field.dataset) && !(name in found)) found[name] = new File([], 'FILE');
+    }
+    return {url, values: found, streams: spec.streams, output: spec.output, keeps: keepsLines};
   } catch {  // a field holds no JSON yet
     return undefined;
   }

@@ -320,6 +320,7 @@ _INPUTS = {
     "duration": ("seconds, or as PT1H30M", "text"),
     "decimal": ("number", "text"),
     "uuid": ("UUID", "text"),
+    "password": ("secret", "password"),
 }
 
 

@@ -336,10 +336,12 @@ def _different(members: list[Schema]) -> list[Schema]:
 
 
 def with_refs(schema: Any, renamed: Callable[[str], str]) -> Any:
-    """The same schema, each ``$ref`` renamed."""
+    """The same schema, each ``$ref`` renamed, and what a discriminator leads to."""
     if isinstance(schema, dict):
         return {
-            key: renamed(value) if key == "$ref" and isinstance(value, str) else with_refs(value, renamed)
+            key: renamed(value)
+            if isinstance(value, str) and (key == "$ref" or value.startswith(DEFINED))
+            else with_refs(value, renamed)
             for key, value in schema.items()
         }
     return [with_refs(item, renamed) for item in schema] if isinstance(schema, list) else schema

@@ -311,6 +311,11 @@ class Result:
 
     def failed(self, error: BaseException) -> Object:
         """The result of a call that has raised that; what it had yielded stands before."""
+        # A coroutine's, or a generator's before it has yielded anything; those of a plain call have been caught.
+        if self._framing is None and isinstance(error, Exception) and (value := foreign.raised(error, self.request)):
+            made = self.whole(value)
+            if isinstance(made, dict):
+                return made
         told = isinstance(error, Refusal)
         text = error.detail if told else failure.log(self.request._call, error, self.tool.file)  # type: ignore[attr-defined]
         before: list[Object] = []

@@ -829,3 +829,39 @@ def test_what_is_nested_deeply_is_converted_or_refused(call):
 def test_many_numbers_are_converted_at_once(call):
     source = "def run(x: list[float]): return [sum(x), type(x[0]).__name__]"
     assert call(source, kwargs={"x": list(range(100_000))}).json == [math.comb(100_000, 2), "float"]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "came", "told"),
+    [
+        ("Strict | None", '{"x": -1}', "x wants Strict (a JSON object) (x: at least 0), and {'x': -1} came"),
+        ("Strict | None", {"x": -1}, "x wants Strict (a JSON object) (x: at least 0), and {'x': -1} came"),
+        ("Strict | None", {"x": "b"}, "x.x wants int (a whole number), and 'b' came"),
+        ("Optional[Annotated[int, Meta(ge=1)]]", "0", "x wants int >= 1, and '0' came"),
+        ("int | None", "a", "x wants int (a whole number) or None, and 'a' came"),
+        ("Strict | int | None", '{"x": -1}', "x wants Strict (a JSON object) or int (a whole number) or None, and"),
+    ],
+)
+def test_what_may_be_none_says_why_it_is_not_what_it_could_be(call, annotation, came, told):
+    source = (
+        "from dataclasses import dataclass\nfrom typing import Annotated, Optional\nfrom msgspec import Meta\n"
+        "@dataclass\nclass Strict:\n    x: int\n    def __post_init__(self):\n"
+        "        if self.x < 0: raise ValueError('x: at least 0')\n"
+        f"def run(x: {annotation} = None): return repr(x)"
+    )
+    done = call(source, kwargs={"x": came})
+    assert done.status == 400
+    assert told in done.text
+
+
+def test_why_one_of_pydantics_is_none_though_it_may_be_left_out(call):
+    pytest.importorskip("pydantic")
+    source = (
+        "from pydantic import BaseModel, Field\nclass Box(BaseModel):\n    w: int = Field(gt=2)\n"
+        "def run(x: Box | None = None): return repr(x)"
+    )
+    for came in ({"w": 1}, '{"w": 1}'):
+        told = call(source, kwargs={"x": came}).text
+        assert "x wants Box (a JSON object) (w: " in told
+        assert "greater than 2" in told
+    assert call(source).text == "None"

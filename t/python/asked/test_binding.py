@@ -1,5 +1,7 @@
 import json
+import sys
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 from owt.asked import arguments
@@ -155,3 +157,67 @@ def test_json_is_read_as_python_reads_it(text: str) -> None:
             return "ValueError"
 
     assert read(arguments.read_json) == read(json.loads)
+
+
+# ---- what is said of it
+
+ANNOTATED = "from __future__ import annotations\n"
+SAID = [
+    ("from typing import Annotated\ndef run(n: Annotated[int, 'so many'] = 1): 1/0", "run(n: int = 1):"),
+    (f"{ANNOTATED}import typing as t\ndef run(n: t.Annotated[int, 'so many']) -> str: 1/0", "run(n: int) -> str:"),
+    (
+        f"{ANNOTATED}from typing import Annotated\ndef run(n: list[Annotated[int, 1]] = []): 1/0",
+        "run(n: list[int] = []):",
+    ),
+    ("def run(n: 'int | None' = None): 1/0", "run(n: int | None = None):"),
+    ("def helper(): ...\ndef run(n=helper, m=object()): 1/0", "run(n=<function helper>, m=<object object>):"),
+]
+
+
+@pytest.mark.parametrize(("source", "shown"), SAID)
+def test_a_signature_is_shown_as_it_is_read(call, source, shown):
+    done = call(source, kwargs={"other": "1"})
+    assert (done.status, done.type) == (400, "bad-arguments")
+    assert shown in done.text
+
+
+@pytest.mark.parametrize("fields", [{"x": 1}, {"x": 1, "y": 2}, {"a": 1, "b": 2, "c": 3, "d": 4}])
+def test_the_fields_of_an_object_alone_are_told_where_they_belong(call, fields):
+    source = "from dataclasses import dataclass\n@dataclass\nclass Point:\n    x: float\ndef run(point: Point): 1/0"
+    done = call(source, kwargs=dict(fields))
+    inner = ", ".join(f'"{name}": ...' for name in list(fields)[:3]) + (", ..." if len(fields) > 3 else "")
+    assert done.text.endswith(f'What belongs to point is sent within it: {{"point": {{{inner}}}}}.')
+
+
+@pytest.fixture
+def fastapi(monkeypatch):
+    """As much of FastAPI as says what a parameter depends on."""
+    params = ModuleType("fastapi.params")
+    exec("class Depends:\n    def __init__(self, dependency): self.dependency = dependency\n", vars(params))
+    params.Depends.__module__ = "fastapi.params"
+    monkeypatch.setitem(sys.modules, "fastapi.params", params)
+
+
+@pytest.mark.parametrize(
+    "parameter", ["q=Depends(common)", "q: Annotated[dict, Depends(common)]", "q: 'Annotated[dict, Depends(common)]'"]
+)
+def test_what_only_fastapi_can_make(call, fastapi, parameter):
+    source = (
+        "from typing import Annotated\nfrom fastapi.params import Depends\n"
+        f"def common(): ...\ndef run({parameter}): return q"
+    )
+    told = call(source)
+    assert told.status == 400
+    assert told.text.startswith("q of run is what only FastAPI can make, Depends(common): call common() within run")
+    assert call(source, kwargs={"q": {"a": 1}}).text == '{"a":1}\n'
+
+
+def test_who_expects_starlettes_request_is_told_whose_it_is(call):
+    source = (
+        "class Request: ...\nRequest.__module__ = 'starlette.requests'\n"
+        "def run(request: Request): return request.url.path"
+    )
+    done = call(source)
+    assert done.status == 500
+    assert "request is Werkzeug's Request, not Starlette's: request.path" in done.text
+    assert "Starlette" not in call(source.replace("request.url.path", "1/0")).text

@@ -185,3 +185,62 @@ def test_what_came_after_an_ampersand(call):
     done = call("lambda a: int(a)", kwargs={"a": "1", " 3": ""})
     assert (done.status, done.type) == (400, "bad-arguments")
     assert "not taken: ' 3'. A name with other signs may be what came after an & in a form" in done.text
+
+
+@pytest.mark.parametrize(
+    ("line", "written"),
+    [
+        ("from .helper import area", "from helper import area"),
+        ("from .sub.helper import area as run", "from sub.helper import area as run"),
+        ("from . import helper", "import helper"),
+        ("from . import store", "import store"),
+        ("from .. import owt", "import owt"),
+    ],
+)
+def test_a_relative_import_is_relative_to_nothing(call, line, written):
+    done = call(f"{line}\ndef run(): return 1")
+    assert done.status == 500
+    assert "attempted relative import with no known parent package" in done.text
+    assert f"is part of no package: write the module's whole name: {written}. It is found by python_path" in done.text
+    assert "owt.endpoint" not in done.text
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("get_ipython().run_line_magic('matplotlib', 'inline')", "is a notebook's, and not there elsewhere: leave the"),
+        ("display([1])", "display() is a notebook's, and not there elsewhere: return what is to be shown."),
+    ],
+)
+def test_what_only_notebooks_have(call, code, told):
+    for source in (f"{code}\ndef run(): return 1", f"def run():\n    {code}"):
+        assert told in call(source).text
+
+
+# ---- what is called in another way
+
+CLICK = "import click\n@click.command()\n@click.option('--n', default=1)\ndef run(n): return n\n"
+
+
+def test_a_command_of_click_says_what_to_call(call):
+    pytest.importorskip("click")
+    for source in (CLICK, CLICK.replace("command", "group")):
+        done = call(source, kwargs={"n": "2"})
+        assert done.status == 400
+        assert "'run' is a command of click" in done.text
+        assert "a line run = run.callback at the end" in done.text
+    assert call(f"{CLICK}run = run.callback", kwargs={"n": "2"}).text == "2"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "async def run(scope, receive, send): ...",
+        "class App:\n    async def __call__(self, scope, receive, send): ...\nrun = App()",
+        "class App:\n    async def __call__(self, scope, receive, send, more=1): ...\nrun = App().__call__",
+    ],
+)
+def test_an_asgi_application_is_none_that_owt_serves(call, source):
+    done = call(source, kwargs={"name": "a"})
+    assert (done.status, done.type) == (400, "no-such-function")
+    assert "'run' is an ASGI application" in done.text

@@ -22,7 +22,7 @@ from owt.asked import binding
 from owt.models.batch import batch
 from owt.process.refusal import Refusal
 from owt.published import answers
-from owt.published.describe import Description, describe, describe_function, described
+from owt.published.describe import Description, Parameter, describe, describe_function, described
 from owt.published.schema import MISSING, Way, misfit
 from PIL import Image
 from small_catalog import Catalog
@@ -32,6 +32,10 @@ from werkzeug.datastructures import FileStorage
 class Color(enum.Enum):
     RED = "red"
     BLUE = "blue"
+
+
+class Option:
+    help = "how often"
 
 
 class Level(enum.IntEnum):
@@ -276,6 +280,39 @@ def test_docstrings_and_notes() -> None:
     one = described_as(function)
     assert (one.summary, one.text, one.answer.text) == ("Does it.", "More of it.", "the sum")
     assert [p.text for p in one.parameters] == ["from the annotation", "meta", "from the docstring"]
+
+
+def test_notes_of_typer_are_told() -> None:
+    def function(n: Annotated[int, Option()] = 1) -> None: ...
+
+    assert [p.text for p in described_as(function).parameters] == ["how often"]
+
+
+def test_the_path_of_a_file_is_no_default_that_callers_could_send() -> None:
+    def function(
+        a: Path = Path("x"), b: Path = "x", c: Path | str = "x", d: str = "x", e: Path | None = None
+    ) -> None: ...  # type: ignore[assignment]
+
+    one = described_as(function)
+    assert {p.name: p.default for p in one.parameters} == {"a": MISSING, "b": MISSING, "c": "x", "d": "x", "e": None}
+    for way in (Way.FORM, Way.BASE64):
+        schema = one.arguments(way)
+        assert schema is not None
+        assert [name for name, its in schema["properties"].items() if "default" in its] == ["c", "d"]
+
+
+def test_a_secret_is_not_told() -> None:
+    def function(key: pydantic.SecretStr = pydantic.SecretStr("hush")) -> None: ...  # noqa: B008
+
+    (parameter,) = described_as(function).parameters
+    assert parameter.default is MISSING
+    assert parameter.schemas[Way.FORM]["format"] == "password"
+
+
+def test_one_of_several_objects_is_nothing_that_a_query_has_room_for() -> None:
+    schema = {"oneOf": [{"$ref": "#/$defs/Cat"}, {"$ref": "#/$defs/Dog"}]}
+    assert not Parameter("pet", True, "", False, {Way.JSON: schema}).simple
+    assert Parameter("n", True, "", False, {Way.JSON: {"oneOf": [{"type": "integer"}, {"type": "string"}]}}).simple
 
 
 def function_returning(annotation: Any) -> Any:

@@ -74,7 +74,7 @@ def test_numpy() -> None:
     said = parse(NUMPY)
     assert said.parameters == {"text": "what to say, in two lines", "n": "how often", "m": "how often"}
     assert said.returns == "the sound"
-    assert said.text == "Notes\n-----\nIt is loud."
+    assert said.text == "Notes:\nIt is loud."
 
 
 def test_sphinx() -> None:
@@ -95,4 +95,25 @@ def test_prose_that_looks_like_a_section() -> None:
 
 
 def test_what_a_class_says_of_its_instances_is_no_function_s() -> None:
-    assert read(functools.partial(print, "a")) == Said()
+    assert read(functools.partial(print, "a")) == read(print)
+    assert read(functools.partial(lambda text: text, "a")) == Said()
+    assert read(Named()) == Said()
+
+
+def test_of_an_instance_it_is_what_calling_it_does() -> None:
+    assert read(Speaker()).summary == "Speaks a text."
+    assert read(Speaker().again).summary == "Speaks it again."
+
+
+class Named:
+    """A thing with a name."""
+
+
+class Speaker:
+    """One who speaks."""
+
+    def __call__(self, text: str) -> None:
+        """Speaks a text."""
+
+    def again(self) -> None:
+        """Speaks it again."""

@@ -13,14 +13,16 @@ from pathlib import Path
 
 import pytest
 from fake_owt import Call, bridge, wait_until
-from owt.endpoint import loaded
+from owt.endpoint import advice, loaded
 from owt.engine import runtime
-from owt.process import output
+from owt.process import failure, output
 from owt.process.refusal import Refusal
-from owt.published import files, places
+from owt.published import files, pages, places
 from owt.published.catalog import Catalog
 from owt.published.describe import described
 from owt.published.places import Place
+from werkzeug.test import EnvironBuilder
+from werkzeug.wrappers import Request
 
 
 @pytest.fixture(autouse=True)
@@ -321,3 +323,89 @@ def test_written_at(root: Path) -> None:
     signature = places.look(str(root / "a.py"))
     assert signature is not None
     assert places.written_at(signature) == 5
+
+
+# ---- what does not load
+
+
+def listed(root: Path) -> str:
+    catalog = publish(root)
+    request = Request(EnvironBuilder("/api/").get_environ())
+    return pages.index_page(catalog, request).get_data(as_text=True)
+
+
+@pytest.mark.parametrize("source", ["import no_such_module\n", "print(1)\n", "raise SystemExit(1)\n", "def run(:\n"])
+def test_the_list_says_what_could_not_be_loaded(root: Path, source: str) -> None:
+    write(root / "a.py", source)
+    write(root / "b.py", "def run(): return 'b'\n")
+    assert listed(root).count("does not load: the server's error log says why") == 1
+    write(root / "a.py", "def run(n: int = 1): return 'a'\n")
+    assert not files.has_failed(str(root / "a.py"))  # nobody has tried it yet
+    look()
+    assert not files.has_failed(str(root / "a.py"))
+    assert "does not load" not in listed(root)
+
+
+def test_what_is_lazy_is_known_to_fail_once_it_has(root: Path) -> None:
+    path = root / "a.py"
+    write(path, "import no_such_module\n")
+    publish(root, lazy=True)
+    assert not files.has_failed(str(path))
+    assert call(path).status == 500
+    assert files.has_failed(str(path))
+    write(path, "def run(): return 'one'\n")
+    assert text(path) == "one"
+    assert not files.has_failed(str(path))
+
+
+def test_what_does_not_fit_is_told_without_kwargs_which_are_fields_here(root: Path) -> None:
+    write(root / "a.py", "def run(n: int, **_): 1/0\n")
+    write(root / "b.py", "import threading\ndef run(n: threading.Event): 1/0\n")
+    publish(root)
+    for name, kwargs in (("a", {}), ("a", {"n": "x"}), ("b", {}), ("b", {"n": "x"})):
+        asked = call(root / f"{name}.py", **kwargs)
+        assert (asked.status, asked.type) == (400, "bad-arguments")
+        assert asked.chunks[0].startswith("These arguments do not fit run(n: ")
+        assert "kwargs" not in asked.chunks[0]
+
+
+@pytest.mark.parametrize("name", ["plain", "_other"])
+def test_a_file_without_the_function_says_what_to_write(root: Path, name: str) -> None:
+    write(root / "a.py", f"def {name}(): return 1\n")
+    publish(root)
+    told = call(root / "a.py").chunks[0]
+    assert "has no function 'run'. A line run = NAME at its end makes it the one called NAME" in told
+    assert any(line == told for _, _, line in bridge.lines)
+
+
+def test_an_application_that_owt_does_not_serve(root: Path) -> None:
+    write(root / "a.py", "async def run(scope, receive, send): ...\n")
+    publish(root)
+    asked = call(root / "a.py")
+    assert asked.status == 500
+    assert "'run' is an ASGI application" in asked.chunks[0]
+
+
+def test_a_neighbour_that_is_not_found_is_told_where_it_lies(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failure, "advise", advice.advise)
+    (root / "pkg").mkdir()
+    (root / "part").mkdir()
+    write(root / "beside_it.py", "def run(): return 1\n")
+    write(root / "a.py", "import beside_it\ndef run(): return 1\n")
+    write(root / "b.py", "from part.one import two\ndef run(): return 1\n")
+    write(root / "c.py", "import nowhere_at_all\ndef run(): return 1\n")
+    write(root / "pkg/__init__.py", "")
+    write(root / "pkg/d.py", "from . import e\ndef run(): return 1\n")
+    write(root / "pkg/f.py", "from .e import x\ndef run(): return 1\n")
+    publish(root)
+    said = "\n".join(line for _, _, line in bridge.lines)
+    assert (
+        f"beside_it.py lies beside the file, where Python does not look by itself. It is found by python_path {root};"
+        in said
+    )
+    assert (
+        f"part lies beside the file, where Python does not look by itself. It is found by python_path {root};" in said
+    )
+    assert "'nowhere_at_all' is not in this server's" in said
+    assert f"whole name: from pkg import e. It is found by python_path {root};" in said
+    assert f"whole name: from pkg.e import x. It is found by python_path {root};" in said

@@ -109,6 +109,20 @@ def missing() -> None:
     abort(404, "not here")
 
 
+async def missing_later() -> int:
+    abort(404, "not there")
+
+
+def missing_words() -> Iterator[str]:
+    abort(404, "nowhere")
+    yield "never"
+
+
+async def missing_later_words() -> AsyncIterator[str]:
+    abort(404, "gone")
+    yield "never"
+
+
 def pixels() -> np.ndarray:
     return np.zeros((2, 3, 3), np.uint8)
 
@@ -153,6 +167,9 @@ FUNCTIONS = {
 } | {
     "sub__deep": add,
     "missing": missing,
+    "missing_later": missing_later,
+    "missing_words": missing_words,
+    "missing_later_words": missing_later_words,
     "raw": raw,
     "pixels": pixels,
     "frame": frame,
@@ -398,6 +415,11 @@ def test_failures(client: Client) -> None:
     assert "ValueError: no such thing" in made["content"][0]["text"]
     assert "not here" in client.call("missing")["content"][0]["text"]
     assert client.call("missing")["isError"]
+    for name, said in (("missing_later", "not there"), ("missing_words", "nowhere"), ("missing_later_words", "gone")):
+        for made in (client.call(name), client.told(name)[-1]["result"]):
+            assert made["isError"]
+            assert said in made["content"][0]["text"]
+            assert "Traceback" not in made["content"][0]["text"]
     for last in (client.call("breaks"), client.told("breaks")[-1]["result"]):
         assert last["isError"]
         assert last["content"][0]["text"] == "so far"

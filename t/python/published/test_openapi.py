@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from owt.published.openapi import openapi
+from owt.published.schema import with_refs
 from PIL import Image
 from small_catalog import Catalog
 
@@ -150,3 +151,13 @@ def test_what_does_not_load_is_left_out(ask: Any) -> None:
     catalog = Catalog(add=add, bad=add)
     catalog.published[1].load = fails
     assert list(document(ask, catalog)["paths"]) == ["/add"]
+
+
+def test_what_a_discriminator_leads_to_is_there() -> None:
+    mapping = {"cat": "#/$defs/Point"}
+    union = {"oneOf": [{"$ref": "#/$defs/Point"}], "discriminator": {"propertyName": "kind", "mapping": mapping}}
+    made = with_refs(union, lambda name: name.replace("#/$defs/", "#/components/schemas/"))
+    assert made == {
+        "oneOf": [{"$ref": "#/components/schemas/Point"}],
+        "discriminator": {"propertyName": "kind", "mapping": {"cat": "#/components/schemas/Point"}},
+    }

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import pydantic
 import pytest
 from msgspec import Meta
 from owt.published import pages
@@ -37,6 +38,7 @@ def everything(  # type: ignore[no-untyped-def]
     n: int = 3,
     level: Annotated[float, Meta(ge=0, le=1)] = 0.5,
     cut: bool = True,
+    key: pydantic.SecretStr = pydantic.SecretStr("hush"),  # noqa: B008
     note: str = "</textarea><script>alert(1)</script>",
 ):
     """Takes <b>everything</b>.
@@ -88,6 +90,7 @@ def test_each_type_has_its_control(controls: Controls) -> None:
         "n": ("input", "number"),
         "level": ("input", "number"),
         "cut": ("input", "checkbox"),
+        "key": ("input", "password"),
         "note": ("textarea", None),
     }
     assert controls.found["picture"]["accept"] == "image/*"
