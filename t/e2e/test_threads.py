@@ -142,8 +142,9 @@ def run(_, gate):
 def test_the_queue_is_what_waits_beside_what_threads_are_about_to_take(
     start: Callable[..., Server], tmp_path: Path
 ) -> None:
-    server = start(instance("threads 8;", "queue 1;"))
     for i in range(5):
+        # Whose threads are idle: one that has answered needs a moment to be so again.
+        server = start(instance("threads 8;", "queue 1;"))
         gates = [Gate(tmp_path, f"{i}-{j}") for j in range(9)]
         calls = [Asking(server, WAIT, gate=str(gate)) for gate in gates]
         for gate in gates[:8]:
