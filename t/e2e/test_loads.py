@@ -335,7 +335,8 @@ def test_pools_at_the_top_level(server: Server, pool: str, method: str) -> None:
     assert (answer.status, answer.text) == (200, "[0,1,4,9]\n")
 
 
-@pytest.mark.parametrize("method", [FORK, "spawn", "forkserver"])
+@child_has_threads
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_pool_in_a_call_whose_top_level_has_one(server: Server, method: str) -> None:
     code = f"def square(n):\n    return n * n\n{POOLS['Pool']}"
     code += """
@@ -452,6 +453,7 @@ def test_children_end_with_the_worker(start: Callable[..., Server], method: str,
     wait_until(lambda: not any(title(pid) for pid in pids), "the children's end")
 
 
+@child_has_threads
 def test_children_end_with_a_worker_that_loads(start: Callable[..., Server], tmp_path: Path) -> None:
     server = start(conf("threads 2;"))
     gate = Gate(tmp_path)
