@@ -42,8 +42,8 @@ STREAM = f"def run(_, gate):\n    yield 'begun,'\n    pause(gate)\n    yield 'do
 ENDS = """
 import asyncio, owt, pathlib, time
 def running(_, file):
-    pathlib.Path(file + ".begun").touch()
     try:
+        pathlib.Path(file + ".begun").touch()
         while True:
             time.sleep(0.001)
     except owt.Cancelled:

@@ -33,8 +33,8 @@ WAIT = "def run(_, gate):\n    pause(gate)\n    return 'done'\n" + PAUSE
 BUSY = """
 import owt, pathlib, time
 def run(request, file):
-    pathlib.Path(file + ".begun").touch()
     try:
+        pathlib.Path(file + ".begun").touch()
         while True:
             time.sleep(0.001)
     except owt.Cancelled:
@@ -201,8 +201,8 @@ def test_a_cancellation_that_meets_a_finalizer_comes_again(server: Server, tmp_p
     code = f"""
 import gc, pathlib, time, weakref
 def pause_bare():
-    pathlib.Path(FILE + ".begun").touch()
     try:
+        pathlib.Path(FILE + ".begun").touch()
         while True:
             time.sleep(0.002)
     finally:
@@ -287,8 +287,8 @@ def test_an_async_call_is_cancelled(server: Server, tmp_path: Path) -> None:
     code = """
 import asyncio, pathlib
 async def run(request, file):
-    pathlib.Path(file + ".begun").touch()
     try:
+        pathlib.Path(file + ".begun").touch()
         await asyncio.sleep(1000)
     except asyncio.CancelledError:
         pathlib.Path(file).write_text(f"cancelled, {request.cancelled}")

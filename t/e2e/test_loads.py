@@ -154,8 +154,8 @@ def test_a_load_within_a_call_is_let_alone_too(start: Callable[..., Server], tmp
     importing = f"""
 import importlib, pathlib, owt, sys, time, traceback
 def run(_, file, name="{name}"):
-    pathlib.Path(file + ".begun").touch()
     try:
+        pathlib.Path(file + ".begun").touch()
         importlib.import_module(name)
         while True: time.sleep(0.001)
     except owt.Cancelled as error:
