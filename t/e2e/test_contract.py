@@ -774,8 +774,8 @@ def test_a_coroutine_whose_caller_leaves_is_cancelled(server: Server, tmp_path: 
         f"""
         import asyncio, pathlib
         async def run():
-            pathlib.Path({str(begun)!r}).touch()
             try:
+                pathlib.Path({str(begun)!r}).touch()
                 await asyncio.sleep(1000)
             except asyncio.CancelledError:
                 pathlib.Path({str(ended)!r}).touch()

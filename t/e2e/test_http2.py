@@ -49,8 +49,8 @@ def running(_, file):
     except owt.Cancelled:
         pathlib.Path(file).write_text("ended")
 async def coroutine(_, file):
-    pathlib.Path(file + ".begun").touch()
     try:
+        pathlib.Path(file + ".begun").touch()
         await asyncio.sleep(1000)
     except asyncio.CancelledError:
         pathlib.Path(file).write_text("ended")

@@ -48,8 +48,8 @@ def run(_, file, gate=None):
 ASYNC = """
 import asyncio, pathlib
 async def run(_, file):
-    pathlib.Path(file + ".begun").touch()
     try:
+        pathlib.Path(file + ".begun").touch()
         await asyncio.sleep(1000)
     finally:
         pathlib.Path(file).write_text("ended")

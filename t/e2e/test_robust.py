@@ -27,8 +27,8 @@ BODY = "def run(request): return request.data"
 BUSY = """
 import owt, pathlib, time
 def run(_, file):
-    pathlib.Path(file + ".begun").touch()
     try:
+        pathlib.Path(file + ".begun").touch()
         while True:
             time.sleep(0.001)
     except owt.Cancelled:

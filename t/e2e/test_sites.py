@@ -117,8 +117,8 @@ def test_a_stream_that_breaks_off_is_seen_to_fail(server: Server) -> None:
 BUSY = """
 import pathlib, time
 def run(_, file):
-    pathlib.Path(file + ".begun").touch()
     try:
+        pathlib.Path(file + ".begun").touch()
         while True:
             time.sleep(0.001)
     except BaseException as error:
