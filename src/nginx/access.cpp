@@ -92,7 +92,7 @@ Visit visit_of(ngx_http_request_t* request) {
 
 // The source that a link names by its hash alone; empty if it is not known.
 std::string kept_source(ngx_http_request_t* request, const std::string& code_id) {
-    const auto& main = *static_cast<MainConf*>(ngx_http_get_module_main_conf(request, ngx_http_owt_module));
+    const auto& main = main_conf(request);
     std::ifstream file(main.instances->front().settings.sources + "/sha256_" + code_id + ".py", std::ios::binary);
     std::ostringstream text;
     text << file.rdbuf();
@@ -438,7 +438,7 @@ char* set_auth(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcept {
 }
 
 char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
-    auto& main = *static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_owt_module));
+    MainConf& main = main_conf(cf);
     auto* server = static_cast<ngx_http_core_srv_conf_t*>(ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module));
     auto* core = static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
     // Inside `if`, nginx goes on with the handler of the location around it, but with a configuration of its own.
@@ -492,7 +492,7 @@ char* merge_access(ngx_conf_t* cf, LocationConf& outer, LocationConf& inner) {
 }
 
 ngx_int_t init_access(ngx_conf_t* cf) noexcept {
-    auto& main = *static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_owt_module));
+    MainConf& main = main_conf(cf);
     warn_of_addresses(cf, main);
     watch_logins(cf);
     next_header_filter = ngx_http_top_header_filter;

@@ -44,7 +44,7 @@ std::string all_of(ngx_http_request_t* request, std::string_view name) {
 
 // Whose Python the request is for.
 std::string_view instance_of(ngx_http_request_t* request) {
-    auto& main = *static_cast<MainConf*>(ngx_http_get_module_main_conf(request, ngx_http_owt_module));
+    auto& main = main_conf(request);
     auto& server = *static_cast<ServerConf*>(ngx_http_get_module_srv_conf(request, ngx_http_owt_module));
     return (*main.instances)[server.instance].name;
 }

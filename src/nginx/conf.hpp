@@ -134,6 +134,10 @@ inline ServerConf* server_conf(const ngx_http_core_srv_conf_t* server) {
     return static_cast<ServerConf*>(server->ctx->srv_conf[ngx_http_owt_module.ctx_index]);
 }
 
+inline MainConf& main_conf(ngx_http_request_t* request) {
+    return *static_cast<MainConf*>(ngx_http_get_module_main_conf(request, ngx_http_owt_module));
+}
+
 inline MainConf& main_conf(ngx_conf_t* cf) {
     return *static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_owt_module));
 }

@@ -41,11 +41,10 @@ bool wants_console(ngx_http_request_t* request) {
         return false;
     }
     const LocationConf& conf = location_conf(request);
-    const auto& sent = request->headers_in;
-    const auto& main = *static_cast<MainConf*>(ngx_http_get_module_main_conf(request, ngx_http_owt_module));
-    return conf.console != 0 && conf.published == nullptr && main.console != nullptr && !sent.chunked &&
+    auto& sent = request->headers_in;
+    return conf.console != 0 && conf.published == nullptr && main_conf(request).console != nullptr && !sent.chunked &&
            sent.content_length_n <= 0 && !names_code(to_view(request->args)) &&
-           prefers_html(find_header(request->headers_in.headers, "Accept"));
+           prefers_html(find_header(sent.headers, "Accept"));
 }
 
 ngx_int_t send_console(ngx_http_request_t* request) {
@@ -53,8 +52,8 @@ ngx_int_t send_console(ngx_http_request_t* request) {
     if (rc != NGX_OK) {
         return rc;
     }
-    const auto& main = *static_cast<MainConf*>(ngx_http_get_module_main_conf(request, ngx_http_owt_module));
-    return send_page(request, main.console->headers(), main.console->text);
+    const ConsolePage& page = *main_conf(request).console;
+    return send_page(request, page.headers(), page.text);
 }
 
 }  // namespace owt

@@ -181,7 +181,7 @@ char* set_instance_of_server(ngx_conf_t* cf, ngx_command_t*, void* conf) noexcep
 }
 
 ngx_int_t init_instances(ngx_conf_t* cf) noexcept {
-    auto& main = *static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_owt_module));
+    MainConf& main = main_conf(cf);
     auto& core = *static_cast<ngx_http_core_main_conf_t*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module));
     try {
         if (assign_servers(cf, main, core) != NGX_OK || check_sockets(cf, main, core) != NGX_OK) {

@@ -26,17 +26,13 @@ constexpr std::string_view prometheus = "text/plain; version=0.0.4; charset=utf-
 constexpr std::string_view calls = "calls/";
 constexpr std::string_view endpoints = "endpoints/";
 
-const MainConf& main_of(ngx_http_request_t* request) {
-    return *static_cast<MainConf*>(ngx_http_get_module_main_conf(request, ngx_http_owt_module));
-}
-
 std::int64_t now() {
     return std::chrono::nanoseconds(Clock::now().time_since_epoch()).count();
 }
 
 std::string wrong_with(ngx_http_request_t* request, const Survey& seen) {
     std::vector<std::string> names;
-    for (const Instance& instance : *main_of(request).instances) {
+    for (const Instance& instance : *main_conf(request).instances) {
         if (instance.hosts_python) {
             names.push_back(instance.name);
         }
@@ -162,7 +158,7 @@ ngx_int_t show(ngx_http_request_t* request, const Scoreboard& board, std::string
 }
 
 ngx_int_t answer(ngx_http_request_t* request) {
-    Scoreboard* board = main_of(request).board;
+    Scoreboard* board = main_conf(request).board;
     if (board == nullptr) {
         return send_problem(request, {503, "no-scoreboard", "This server's processes know nothing of each other."});
     }
