@@ -35,7 +35,8 @@ struct Piece {
     std::string_view bytes;
     std::shared_ptr<const void> owner;
 
-    static Piece copy(std::string_view bytes);
+    static Piece of(std::string text);
+    static Piece copy(std::string_view bytes) { return of(std::string(bytes)); }
 };
 
 struct Header {
@@ -73,6 +74,9 @@ struct Timing {
     double load = 0;
     double run = 0;
 };
+
+// As text in milliseconds with three digits behind the point, written between begin and end; where that ends.
+char* to_milliseconds(double seconds, char* begin, char* end);
 
 enum class End { open, finished, aborted };
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <utility>
 #include <vector>
 
@@ -15,17 +14,6 @@
 namespace owt {
 
 namespace {
-
-std::string number(std::uint64_t value) {
-    return std::to_string(value);
-}
-
-void append_milliseconds(std::string& out, std::string_view name, double seconds) {
-    std::array<char, 64> text;
-    char* end = std::to_chars(text.data(), text.data() + text.size(), seconds * 1000, std::chars_format::fixed, 3).ptr;
-    append_json(out, name);
-    out.append(": ").append(text.data(), end);
-}
 
 std::string_view name_of(Said::By by) {
     switch (by) {
@@ -145,7 +133,7 @@ void Events::start(const Head& head) {
         }
     }
     text_ = is_text(type_);
-    std::string data = "{\"status\": " + number(static_cast<std::uint64_t>(status_)) + ", \"type\": ";
+    std::string data = "{\"status\": " + std::to_string(status_) + ", \"type\": ";
     append_json(data, type_);
     data += ", \"headers\": {";
     const char* before = "";
@@ -165,12 +153,14 @@ void Events::end_body() {
 
 void Events::done(const Timing& timing) {
     end_body();
-    std::string data = "{\"status\": " + number(static_cast<std::uint64_t>(status_)) + ", \"type\": ";
+    std::string data = "{\"status\": " + std::to_string(status_) + ", \"type\": ";
     append_json(data, type_);
     data += ", \"ms\": {";
-    append_milliseconds(data, "queue", timing.queue);
-    append_milliseconds(data += ", ", "load", timing.load);
-    append_milliseconds(data += ", ", "run", timing.run);
+    for (auto [name, seconds] : {std::pair("\"queue\": ", timing.queue), std::pair(", \"load\": ", timing.load),
+                                 std::pair(", \"run\": ", timing.run)}) {
+        std::array<char, 32> text;
+        data.append(name).append(text.data(), to_milliseconds(seconds, text.data(), text.data() + text.size()));
+    }
     event("done", data + "}}");
 }
 
@@ -238,7 +228,7 @@ std::size_t Events::spent() {
 }
 
 void Events::write(std::string& out, std::string_view name, std::string_view data) {
-    out.append("id: ").append(number(++id_)).append("\nevent: ").append(name);
+    out.append("id: ").append(std::to_string(++id_)).append("\nevent: ").append(name);
     out.append("\ndata: ").append(data).append("\n\n");
 }
 
@@ -248,7 +238,7 @@ void Events::write_said(std::string& out, const Said& said) {
     data += ", \"stream\": ";
     append_json(data, name_of(said.by));
     if (said.missing > 0) {
-        data += ", \"missing\": " + number(said.missing);
+        data += ", \"missing\": " + std::to_string(said.missing);
     }
     write(out, "log", data + "}");
 }

@@ -144,17 +144,15 @@ simdjson::error_code check(ondemand::value value, int depth) {
     return simdjson::TAPE_ERROR;
 }
 
+bool is_switch(Parameter parameter) {
+    return parameter == Parameter::use_cache || parameter == Parameter::cache_kwargs || parameter == Parameter::events;
+}
+
 const char* wanted(Parameter parameter) {
-    switch (parameter) {
-        case Parameter::use_cache:
-        case Parameter::cache_kwargs:
-        case Parameter::events:
-            return "true or false";
-        case Parameter::cache_key_override:
-            return "a string or a number";
-        default:
-            return "a string";
+    if (is_switch(parameter)) {
+        return "true or false";
     }
+    return parameter == Parameter::cache_key_override ? "a string or a number" : "a string";
 }
 
 class JsonReader {
@@ -265,9 +263,7 @@ class JsonReader {
         bool number = type == ondemand::json_type::number;
         bool boolean = type == ondemand::json_type::boolean;
         bool fits = parameter == Parameter::kwargs || (parameter == Parameter::cache_key_override && number) ||
-                    ((parameter == Parameter::use_cache || parameter == Parameter::cache_kwargs ||
-                      parameter == Parameter::events) &&
-                     (boolean || token == "0" || token == "1"));
+                    (is_switch(parameter) && (boolean || token == "0" || token == "1"));
         if (!fits) {
             return name_of(parameter) + " must be " + wanted(parameter) + " in a JSON body, not " + shown(token) + ".";
         }

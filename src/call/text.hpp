@@ -42,6 +42,24 @@ constexpr int hex_digit(char c) {
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+// What stands in HTML for a character that has a meaning there; empty for any other.
+constexpr std::string_view html_of(char32_t c) {
+    switch (c) {
+        case '&':
+            return "&amp;";
+        case '<':
+            return "&lt;";
+        case '>':
+            return "&gt;";
+        case '"':
+            return "&quot;";
+        case '\'':
+            return "&#39;";
+        default:
+            return {};
+    }
+}
+
 bool is_utf8(std::string_view bytes);
 
 // Without the byte order mark that some programs put in front of JSON.

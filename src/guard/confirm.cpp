@@ -144,21 +144,6 @@ void append_text(std::string& out, std::string_view text) {
     while (!text.empty()) {
         Character c = first_of(text);
         switch (c.code) {
-            case '&':
-                out += "&amp;";
-                break;
-            case '<':
-                out += "&lt;";
-                break;
-            case '>':
-                out += "&gt;";
-                break;
-            case '"':
-                out += "&quot;";
-                break;
-            case '\'':
-                out += "&#39;";
-                break;
             case '\r':
                 out += text.starts_with("\r\n") ? "" : "\n";
                 break;
@@ -166,7 +151,9 @@ void append_text(std::string& out, std::string_view text) {
                 out += "\xEF\xBF\xBD";
                 break;
             default:
-                if (is_odd(c.code)) {
+                if (std::string_view html = html_of(c.code); !html.empty()) {
+                    out += html;
+                } else if (is_odd(c.code)) {
                     append_odd(out, c.code);
                 } else {
                     out += text.substr(0, c.size);

@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "call/sha256.hpp"
+#include "call/text.hpp"
 #include "guard/policy.hpp"
 
 namespace owt {
@@ -25,22 +26,11 @@ std::string read_file(const std::string& path) {
 }
 
 // As it may stand in an attribute or an element.
-std::string escaped(std::string_view text) {
+std::string quoted(std::string_view text) {
     std::string out;
     for (char c : text) {
-        switch (c) {
-            case '&':
-                out += "&amp;";
-                break;
-            case '<':
-                out += "&lt;";
-                break;
-            case '"':
-                out += "&quot;";
-                break;
-            default:
-                out += c;
-        }
+        std::string_view html = html_of(static_cast<unsigned char>(c));
+        out += html.empty() ? std::string_view(&c, 1) : html;
     }
     return out;
 }
@@ -74,7 +64,7 @@ ConsolePage read_console(const std::string& package) {
         words >> kind;
         std::string text = read_all(package, words);
         if (kind == "code") {
-            page.text += escaped(text);
+            page.text += quoted(text);
             continue;
         }
         if (kind == "script") {

@@ -167,6 +167,16 @@ void guarded(Exchange& exchange, Work work) noexcept {
     }
 }
 
+// The same for a turn of the loop that belongs to no request: nginx is told whose it is, and goes on with what it
+// posted.
+template <typename Work>
+void in_turn(Exchange& exchange, Work work) noexcept {
+    ngx_connection_t* connection = exchange.request->connection;
+    ngx_http_set_log_request(connection->log, exchange.request);
+    guarded(exchange, work);
+    ngx_http_run_posted_requests(connection);
+}
+
 // The client has yet to take what was sent: pieces of ours, or what filters (gzip) and nginx have made of them.
 bool waits_for_client(const Exchange& exchange) {
     const ngx_connection_t* connection = exchange.request->connection;
@@ -230,7 +240,7 @@ bool tell_on(Exchange& exchange, bool all) {
             break;
         }
         Batch batch;
-        batch.pieces.push_back(piece_of(told.next()));
+        batch.pieces.push_back(Piece::of(told.next()));
         if (told.over()) {
             batch.end = exchange.end = End::finished;
         } else if (batch.pieces.front().bytes.empty()) {
@@ -292,9 +302,17 @@ void arm(Exchange& exchange, bool output = true);
 
 // The call is over for the client, whatever it still does.
 void break_off(Exchange& exchange, const Problem& problem) {
+    if (!exchange.told && !exchange.head_sent) {
+        refuse(exchange, problem);
+        return;
+    }
     Worker::get()->pool().cancel(exchange.call);
-    tell_failure(exchange, problem);
-    if (tell_on(exchange)) {
+    if (exchange.told) {
+        tell_failure(exchange, problem);
+    } else {
+        exchange.end = End::aborted;
+    }
+    if (exchange.told ? tell_on(exchange) : pass(exchange, nullptr)) {
         arm(exchange);
     }
 }
@@ -479,32 +497,16 @@ void give_up(Exchange& exchange) {
                   "owt: the call gave no output within owt_timeout, it is cancelled%s%s",
                   loading ? " when its endpoint has been loaded" : "",
                   trace_note(exchange.call->asked.environ).c_str());
-    Problem problem{504, "timeout",
-                    loading
-                        ? "The endpoint was not loaded within this server's owt_timeout. Loading goes on: ask again "
-                          "in a while, and it is there."
-                        : "The call gave no output within this server's owt_timeout and has been cancelled. "
-                          "Send less work at once, yield results as they come, or raise owt_timeout."};
-    if (exchange.told) {
-        break_off(exchange, problem);
-        return;
-    }
-    if (!exchange.head_sent) {
-        refuse(exchange, problem);
-        return;
-    }
-    Worker::get()->pool().cancel(exchange.call);
-    exchange.end = End::aborted;
-    if (pass(exchange, nullptr)) {
-        arm(exchange);
-    }
+    break_off(exchange, {504, "timeout",
+                         loading ? "The endpoint was not loaded within this server's owt_timeout. Loading goes on: ask "
+                                   "again in a while, and it is there."
+                                 : "The call gave no output within this server's owt_timeout and has been cancelled. "
+                                   "Send less work at once, yield results as they come, or raise owt_timeout."});
 }
 
 void on_timeout(ngx_event_t* event) noexcept {
     auto& exchange = *static_cast<Exchange*>(event->data);
-    ngx_connection_t* connection = exchange.request->connection;
-    ngx_http_set_log_request(connection->log, exchange.request);
-    guarded(exchange, [&] {
+    in_turn(exchange, [&] {
         switch (exchange.due) {
             case Exchange::Due::patience:
                 // Whose turn has come in this moment hears of it by resume().
@@ -520,29 +522,24 @@ void on_timeout(ngx_event_t* event) noexcept {
                 break;
         }
     });
-    ngx_http_run_posted_requests(connection);
 }
 
 // More than one turn's share is to be told, or the progress that has been made meanwhile.
 void on_later(ngx_event_t* event) noexcept {
     auto& exchange = *static_cast<Exchange*>(event->data);
-    ngx_connection_t* connection = exchange.request->connection;
-    ngx_http_set_log_request(connection->log, exchange.request);
     bool due = event->timedout;
     event->timedout = 0;
-    guarded(exchange, [&] {
+    in_turn(exchange, [&] {
         if (due) {
             exchange.awaits_progress = false;
             if (auto progress = due_progress(exchange, false)) {
                 exchange.told->progress(*progress);
             }
         }
-        bool news = exchange.told->waiting();
-        if (news && tell_on(exchange)) {
+        if (exchange.told->waiting() && tell_on(exchange)) {
             arm(exchange);
         }
     });
-    ngx_http_run_posted_requests(connection);
 }
 
 void break_silence(Exchange& exchange) {
@@ -567,7 +564,7 @@ void break_silence(Exchange& exchange) {
         }
     }
     Batch comment;
-    comment.pieces.push_back(piece_of(": keep-alive\n\n"));
+    comment.pieces.push_back(Piece::of(": keep-alive\n\n"));
     if (!exchange.told) {
         exchange.call->sends(comment.pieces.front().bytes.size());
     }
@@ -581,10 +578,7 @@ void break_silence(Exchange& exchange) {
 
 void on_silence(ngx_event_t* event) noexcept {
     auto& exchange = *static_cast<Exchange*>(event->data);
-    ngx_connection_t* connection = exchange.request->connection;
-    ngx_http_set_log_request(connection->log, exchange.request);
-    guarded(exchange, [&] { break_silence(exchange); });
-    ngx_http_run_posted_requests(connection);
+    in_turn(exchange, [&] { break_silence(exchange); });
 }
 
 // --- The request becomes a call.
@@ -609,13 +603,13 @@ bool attach(Exchange& exchange) {
     cleanup->handler = [](void* data) noexcept {
         detach(*static_cast<Exchange*>(data), NGX_HTTP_CLIENT_CLOSED_REQUEST);
     };
-    exchange.timer.data = &exchange;
     exchange.timer.handler = on_timeout;
-    exchange.timer.log = request->connection->log;
-    exchange.later.data = exchange.silence.data = &exchange;
     exchange.later.handler = on_later;
     exchange.silence.handler = on_silence;
-    exchange.later.log = exchange.silence.log = request->connection->log;
+    for (ngx_event_t* event : {&exchange.timer, &exchange.later, &exchange.silence}) {
+        event->data = &exchange;
+        event->log = request->connection->log;
+    }
     exchange.call->consumer = &exchange;
     exchange.attached = true;
     exchange.begun = Clock::now();
@@ -760,47 +754,26 @@ void Exchange::advance() noexcept {
     if (busy != nullptr) {
         return;  // the client is slow: on_writable() goes on
     }
-    ngx_connection_t* connection = request->connection;
-    ngx_http_set_log_request(connection->log, request);
-    guarded(*this, [this] {
+    in_turn(*this, [this] {
         Batch batch;
         if (call->take(batch) && send_batch(*this, batch)) {
             arm(*this);
         }
     });
-    ngx_http_run_posted_requests(connection);
 }
 
 void Exchange::resume(KeptPtr kept) noexcept {
-    ngx_connection_t* connection = request->connection;
-    ngx_http_set_log_request(connection->log, request);
-    guarded(*this, [&] { go(*this, caching->resume(request, std::move(kept))); });
-    ngx_http_run_posted_requests(connection);
+    in_turn(*this, [&] { go(*this, caching->resume(request, std::move(kept))); });
 }
 
 void Exchange::stop() noexcept {
-    ngx_connection_t* connection = request->connection;
-    ngx_http_set_log_request(connection->log, request);
-    guarded(*this, [&] {
-        ngx_log_error(NGX_LOG_NOTICE, connection->log, 0, "owt: the call is stopped, as its server's status was told%s",
+    in_turn(*this, [&] {
+        ngx_log_error(NGX_LOG_NOTICE, request->connection->log, 0,
+                      "owt: the call is stopped, as its server's status was told%s",
                       trace_note(call->asked.environ).c_str());
         stopped = true;
-        Problem problem{500, "stopped", "The call was stopped by whoever looks after this server."};
-        if (told) {
-            break_off(*this, problem);
-            return;
-        }
-        if (!head_sent) {
-            refuse(*this, problem);
-            return;
-        }
-        Worker::get()->pool().cancel(call);
-        end = End::aborted;
-        if (pass(*this, nullptr)) {
-            arm(*this);
-        }
+        break_off(*this, {500, "stopped", "The call was stopped by whoever looks after this server."});
     });
-    ngx_http_run_posted_requests(connection);
 }
 
 std::optional<std::string> cache_status_of(ngx_http_request_t* request) {

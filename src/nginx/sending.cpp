@@ -4,9 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <cmath>
-#include <cstdint>
 #include <string_view>
 #include <utility>
 
@@ -53,17 +50,6 @@ ngx_buf_t* append_buffer(Exchange& exchange, ngx_chain_t**& last) {
     *last = link;
     last = &link->next;
     return link->buf;
-}
-
-// With microseconds behind the point: what printf() does costs more than all else in a head.
-char* to_milliseconds(double seconds, char* begin, char* end) {
-    auto microseconds = static_cast<std::uint64_t>(std::llround(seconds * 1e6));
-    end = std::to_chars(begin, end - 4, microseconds / 1000).ptr;
-    *end++ = '.';
-    for (std::uint64_t unit : {100, 10, 1}) {
-        *end++ = static_cast<char>('0' + microseconds / unit % 10);
-    }
-    return end;
 }
 
 bool set_type_by_name(ngx_http_request_t* request, std::string_view name) {
@@ -184,11 +170,6 @@ std::optional<Batch> kept_batch(Exchange& exchange) {
     batch.end = End::finished;
     batch.whole = true;
     return batch;
-}
-
-Piece piece_of(std::string text) {
-    auto owner = std::make_shared<const std::string>(std::move(text));
-    return {*owner, owner};
 }
 
 ngx_int_t send_file(Exchange& exchange, Batch& batch) {

@@ -31,8 +31,6 @@ ngx_int_t send_kept(ngx_http_request_t* request, Caching& caching);
 bool type_file(Exchange& exchange, Batch& batch);
 // What is kept, as a call's answer that has just come; nullopt if it has been forgotten.
 std::optional<Batch> kept_batch(Exchange& exchange);
-// Text of owt's own as the piece of a stream.
-Piece piece_of(std::string text);
 
 // The pieces of a batch as nginx's buffers; sets out. False if memory is short.
 bool make_chain(Exchange& exchange, Batch& batch, ngx_chain_t*& out);
