@@ -73,6 +73,9 @@ class Call:
     def abort(self, status: int = 0, type: str = "", detail: str = "") -> None:
         """Ends a streamed answer so that the client sees it fail. Who asked for ``events`` is told the problem."""
     @property
+    def trace_id(self) -> str:
+        """Of the trace that the call belongs to, as its ``traceparent`` says; empty if to none."""
+    @property
     def events(self) -> bool:
         """The client has asked to be told what becomes of the call."""
     def say(self, by: int, text: str | bytes, at_once: bool) -> None:

@@ -507,6 +507,7 @@ OWT_MODULE(_owt, module) {
              })
         .def("write", &write)
         .def("offer", &offer)
+        .def_property_readonly("trace_id", [](const Call& call) { return trace_id_of(call.asked.environ); })
         .def_property_readonly("events", [](const Call& call) { return call.asked.params.events; })
         .def("say", &say)
         .def("progress",

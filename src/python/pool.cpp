@@ -27,7 +27,7 @@ class PythonPool final : public Pool {
         python::set_environment(settings_);
         queue_.on_starving([this] { supervisor_.grow(); });
         python::on_loop_back([this] { threads_.count_back(); });
-        on_loaded([this](const CallPtr& call) { interrupt(call); });
+        on_interruptible([this](const CallPtr& call) { interrupt(call); });
         // Who waits for a load holds no thread: the threads would have taken so many more.
         loads_.arrange(settings.queue + settings.threads,
                        [this](const std::vector<CallPtr>& calls) { queue_.put_back(calls); });

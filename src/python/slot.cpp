@@ -24,7 +24,7 @@ std::chrono::nanoseconds used_by(pthread_t thread) {
     return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
 }
 
-std::function<void(const CallPtr&)>& loaded() {
+std::function<void(const CallPtr&)>& interruptible() {
     static auto& tell = *std::make_unique<std::function<void(const CallPtr&)>>().release();
     return tell;
 }
@@ -114,7 +114,7 @@ void Slot::end_load() {
         }
     }
     if (late != nullptr) {
-        loaded()(late);
+        interruptible()(late);
     }
 }
 
@@ -130,8 +130,8 @@ void load_ends() {
     }
 }
 
-void on_loaded(std::function<void(const CallPtr&)> tell) {
-    loaded() = std::move(tell);
+void on_interruptible(std::function<void(const CallPtr&)> tell) {
+    interruptible() = std::move(tell);
 }
 
 void settle_interrupt() {
@@ -156,7 +156,7 @@ void interrupt_again() {
         }
     }
     if (deaf != nullptr) {
-        loaded()(deaf);
+        interruptible()(deaf);
     }
 }
 

@@ -42,7 +42,7 @@ class Slot {
     Runs look();
 
     // Raises owt.Cancelled if this call still runs here and does not know yet. With the GIL. Not while it loads an
-    // endpoint: see on_loaded().
+    // endpoint: see on_interruptible().
     void interrupt(const CallPtr& call);
     // Written off: another thread has its place. False if this call no longer runs here, or has loaded an endpoint
     // within the last grace. The thread cannot end meanwhile: with alive something may be done to it.
@@ -87,8 +87,9 @@ void interrupt_again();
 // For threads without a slot too, where nothing has to be done.
 void load_begins();
 void load_ends();
-// Is told of a call that was cancelled while it loaded, and may be interrupted now. Set before any thread runs.
-void on_loaded(std::function<void(const CallPtr&)> tell);
+// Is told of a cancelled call that has not learnt of it and may be interrupted now: it has ended its load, or was
+// interrupted in vain. Set before any thread runs.
+void on_interruptible(std::function<void(const CallPtr&)> tell);
 
 // ---- below: templates
 

@@ -75,6 +75,7 @@ class Call:
         self.parked = None
         self.repeated = {}
         self.events = False
+        self.trace_id = ""
         self.said = []
         self.progresses = []
         self.problem = None

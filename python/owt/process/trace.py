@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,9 +14,6 @@ from owt.process.imported import when_imported
 
 if TYPE_CHECKING:
     from _owt import Call
-
-# The same as in src/call/trace.cpp.
-_FORM = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?")
 
 
 class Trace(NamedTuple):
@@ -35,19 +31,19 @@ class Trace(NamedTuple):
 
 def of(call: Call) -> Trace | None:
     """The trace that a call belongs to, if its caller has named one."""
-    environ = call.environ()
-    found = _FORM.fullmatch(environ.get("HTTP_TRACEPARENT", ""))
-    if found is None or (found[1] == "00" and found[4]):
+    id = call.trace_id
+    if not id:
         return None
-    # Of what a later version means by its flags only this one is known.
-    flags = found[3] if found[1] == "00" else f"{int(found[3], 16) & 1:02x}"
-    return Trace(found[2], flags, environ.get("HTTP_TRACESTATE", ""))
+    environ = call.environ()
+    version, _, _, flags, *_ = environ["HTTP_TRACEPARENT"].split("-")
+    if version != "00":  # of what a later one means by its flags only this is known
+        flags = f"{int(flags, 16) & 1:02x}"
+    return Trace(id, flags, environ.get("HTTP_TRACESTATE", ""))
 
 
 def note(call: Call) -> str:
     """What a line of the log adds for a call that belongs to a trace."""
-    trace = of(call)
-    return f", trace: {trace.id}" if trace is not None else ""
+    return f", trace: {call.trace_id}" if call.trace_id else ""
 
 
 def current() -> Trace | None:
