@@ -8,25 +8,20 @@ meanwhile.
 from __future__ import annotations
 
 import asyncio
-import collections.abc
 import functools
-import inspect
 import os
-import re
 import threading
 import time
-import typing
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import Context
 from inspect import Parameter, Signature
-from pathlib import Path
-from types import FunctionType, NoneType, UnionType
-from typing import Annotated, Any, Optional, Union, overload
+from types import FunctionType
+from typing import Any, overload
 
-from owt.models import circles, keep
+from owt.models import circles, keep, lists
 from owt.models.twins import twin
 from owt.process import waiting
 
@@ -80,6 +75,8 @@ _SIZES = Signature(
 )
 
 
+_BY_A_CALL: AbstractContextManager[None] = nullcontext()
+
 #: All there are: for when their loop is blocked, or the process is forked.
 _all: weakref.WeakSet[Batched] = weakref.WeakSet()
 
@@ -97,17 +94,17 @@ class Batched:
         self._fn = fn
         self._name: str = getattr(fn, "__name__", type(fn).__name__)
         self._sizes = max_size, max_wait
-        self._whole = _signature(fn, self._name)
+        self._whole = lists.signature(fn, self._name)
         parameters = list(self._whole.parameters.values())
         self._names = [p.name for p in parameters]
         self._by_name = [p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY]
         self._by_place = len(self._names) - len(self._by_name)
         self._only_by_place = sum(p.kind is Parameter.POSITIONAL_ONLY for p in parameters)
-        self._asynchronous = _is_asynchronous(fn)
+        self._asynchronous = lists.is_asynchronous(fn)
         self._queue = _Queue(max_size, max_wait)
         _all.add(self)
         self._task: asyncio.Task[None] | None = None
-        self.__signature__ = _for_one(_read(fn, self._whole))
+        self.__signature__ = lists.for_one(fn, self._whole)
         self.later = self._make_later()
         weakref.finalize(self, self._queue.close).atexit = False
 
@@ -124,9 +121,6 @@ class Batched:
         if asyncio._get_running_loop() is not None:
             return self._await(row)
         item = _Blocked(row)
-        if circles.here.get() is None:
-            self._put(item)
-            return item.wait()
         with self._waited_for():
             self._put(item)
             return item.wait()
@@ -172,15 +166,14 @@ class Batched:
 
     async def _await(self, row: _Row) -> Any:
         item = _Awaited(row)
-        if circles.here.get() is None:
-            self._put(item)
-            return await item.future
         with self._waited_for():
             self._put(item)
             return await item.future
 
     def _waited_for(self) -> AbstractContextManager[None]:
         """By another batch, or by a load."""
+        if circles.here.get() is None:
+            return _BY_A_CALL
         return circles.waits_for(
             self._queue.work,
             f"{self._name} is batched, and called within a batch or a load that its batches wait for: it would wait for"
@@ -233,7 +226,7 @@ class Batched:
         columns = self._columns(items)
         process = os.getpid()
         try:
-            results: list[Any] = self._results(await self._fn(*columns[0], **columns[1]), len(items))
+            results: list[Any] = lists.results(self._name, await self._fn(*columns[0], **columns[1]), len(items))
         except GeneratorExit:
             raise  # nobody runs it any more
         except BaseException as error:
@@ -250,7 +243,7 @@ class Batched:
         process = os.getpid()
         with _Batch(self._queue.work):
             try:
-                results: list[Any] = self._results(self._fn(*columns[0], **columns[1]), len(items))
+                results: list[Any] = lists.results(self._name, self._fn(*columns[0], **columns[1]), len(items))
             except BaseException as error:
                 results = [error, *(twin(error) for _ in items[1:])]
             finally:
@@ -261,43 +254,6 @@ class Batched:
         columns = [list(column) for column in zip(*[item.row for item in items], strict=True)]
         by_place = columns[: self._by_place]
         return by_place, dict(zip(self._by_name, columns[self._by_place :], strict=True))
-
-    def _results(self, returned: Any, count: int) -> list[Any]:
-        """As many as there are items. Raises TypeError or ValueError for whatever else the function returned."""
-        items = "the item" if count == 1 else f"each of the {count} items"
-        wanted = f"return a list with one result for {items}"
-        kind = type(returned).__name__
-        if _is_stream(returned):
-            raise TypeError(f"{self._name} is batched, and returned a {kind}: a batch is answered whole; {wanted}")
-        try:
-            if isinstance(returned, _NO_LISTS) or hasattr(returned, "columns"):
-                raise TypeError
-            len(returned)
-            results = list(returned)
-        except TypeError:
-            raise TypeError(f"{self._name} is batched, and returned {kind}: {wanted}{_advice(returned)}") from None
-        found = len(results)
-        if found != count:
-            how_many = "1 item" if count == 1 else f"{count} items"
-            several = ""
-            if all(_length(result) == count for result in results) and found:
-                several = (
-                    f" (each of the {found} has {count}: list(zip(*results)) has one for each item)"
-                    if found > 1
-                    else f" (it holds one that has {count}: return results[0])"
-                )
-            raise ValueError(
-                f"{self._name} is batched, and returned {found} result{'s' * (found != 1)} for {how_many}:"
-                f" {wanted}{several}"
-            )
-        return [self._refuse(result) if _is_stream(result) else result for result in results]
-
-    def _refuse(self, result: Any) -> TypeError:
-        kind = type(result).__name__
-        return TypeError(
-            f"{self._name} is batched, and returned a {kind} for one item: what is batched does not stream;"
-            " return the value itself, or stream from a function that is not batched"
-        )
 
     def _settle(self, items: list[_Item], results: list[Any]) -> None:
         loops: dict[asyncio.AbstractEventLoop, list[tuple[_Awaited, Any]]] = {}
@@ -637,106 +593,3 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-# ---- signatures
-
-
-def _signature(fn: _Function, name: str) -> Signature:
-    if not callable(fn):
-        under = f": put it under @{type(fn).__name__}" if isinstance(fn, classmethod) else ""
-        raise TypeError(f"batch(...) decorates a function, got {fn!r}{under}")
-    called = getattr(fn, "__call__", None)  # noqa: B004 - an object may be a function too
-    for one in (fn, called):
-        if inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one):
-            raise TypeError(
-                f"{name} yields, and what is batched does not stream: return a list with one result for each item, or"
-                " stream from a function that is not batched"
-            )
-    try:
-        signature = inspect.signature(fn)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"what {name} takes is not known: wrap it, as in batch(...)(lambda items: {name}(items))"
-        ) from None
-    variadic = [p for p in signature.parameters.values() if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    if variadic or not signature.parameters:
-        raise TypeError(
-            f"{name}{signature} is called with one list for each parameter, so it has to name them (a decorator that"
-            " wraps it tells them with @functools.wraps)"
-        )
-    return signature
-
-
-def _is_asynchronous(fn: _Function) -> bool:
-    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
-
-
-def _is_stream(value: Any) -> bool:
-    return inspect.isgenerator(value) or inspect.isasyncgen(value) or inspect.iscoroutine(value)
-
-
-_LISTS = (
-    list,
-    collections.abc.Sequence,
-    collections.abc.MutableSequence,
-    collections.abc.Collection,
-    collections.abc.Iterable,
-)
-#: What nobody takes for a list: it says what an item is.
-_ITEMS = (int, float, bool, str, bytes, Path)
-_list_text = re.compile(r"\s*(?:\w+\.)*(?:[Ll]ist|Sequence|MutableSequence|Collection|Iterable)\[(.*)\]\s*", re.DOTALL)
-
-
-#: What says of itself how long it is, and holds something else than results, one after the other.
-_NO_LISTS = (str, bytes, bytearray, set, frozenset, collections.abc.Mapping)
-
-
-def _advice(returned: Any) -> str:
-    for way in ("to_dicts()", "to_pylist()", 'to_dict("records")'):  # of Polars, Arrow, pandas
-        if hasattr(returned, "columns") and hasattr(returned, way.partition("(")[0]):
-            return f": its rows, as frame.{way}"
-    return ""
-
-
-def _length(value: Any) -> int:
-    """-1 of what has none, or is text."""
-    try:
-        return -1 if isinstance(value, _NO_LISTS) else len(value)
-    except TypeError:
-        return -1
-
-
-def _read(fn: _Function, signature: Signature) -> Signature:
-    """The same with annotations that are text as what they stand for; as text where a name is not there, or not yet."""
-    if not any(isinstance(p.annotation, str) for p in signature.parameters.values()):
-        return signature
-    try:
-        return inspect.signature(fn, eval_str=True)
-    except Exception:  # whatever the text does
-        return signature
-
-
-def _for_one(signature: Signature) -> Signature:
-    """What a caller passes: of a list one item."""
-    parameters = [p.replace(annotation=_of_item(p.annotation)) for p in signature.parameters.values()]
-    return signature.replace(parameters=parameters, return_annotation=_of_item(signature.return_annotation))
-
-
-def _of_item(annotation: Any) -> Any:
-    """The annotation of one item; none if a list does not say what is in it."""
-    if isinstance(annotation, str):
-        found = _list_text.fullmatch(annotation)
-        return found[1] if found is not None else Parameter.empty
-    if any(annotation is one for one in _ITEMS):
-        return annotation
-    inside, origin = typing.get_args(annotation), typing.get_origin(annotation)
-    if origin is Annotated:
-        return _of_item(inside[0])
-    if origin in (Union, UnionType) and NoneType in inside:
-        items = {_of_item(one) for one in inside if one is not NoneType}
-        item = items.pop() if len(items) == 1 else Parameter.empty
-        return item if item is Parameter.empty else Optional[item]  # noqa: UP007 - it may be text
-    if origin is tuple and inside[1:] == (...,):
-        return inside[0]
-    return inside[0] if len(inside) == 1 and origin in _LISTS else Parameter.empty
