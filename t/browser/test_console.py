@@ -15,6 +15,7 @@ import pytest
 from harness import ROOT, Server, wait_until
 
 pytest.importorskip("selenium", reason="package python3-selenium")
+from foreign import attack
 from gate import PAUSE, Gate
 from page import Page, contrasts, names_of_controls, runs
 from selenium import webdriver
@@ -770,28 +771,19 @@ def test_a_login_is_the_browsers(server: Server, console: Any) -> None:
 
 
 def test_no_foreign_page_shows_it_or_runs_anything(server: Server, browser: webdriver.Chrome, tmp_path: Path) -> None:
-    pages = server.dir / "pages"
-    pages.mkdir(exist_ok=True)
     ran = tmp_path / "ran"
     code = f"from pathlib import Path\ndef run(): Path({str(ran)!r}).touch()\n"
-    (pages / "attack.html").write_text(
-        f"""<!DOCTYPE html><title>waiting</title><iframe src="{server.url}/#code={quote(code)}"></iframe><script>
-        const url = '{server.url}/';
-        const html = {{headers: {{Accept: 'text/html'}}}};
-        const tries = [
-          fetch(url, html).then(answer => answer.text()),
-          fetch(url, {{...html, mode: 'no-cors'}}),
-          fetch(url, {{method: 'POST', mode: 'no-cors', body: new URLSearchParams({{code: {json.dumps(code)}}})}}),
-          new Promise(settle => {{ const frame = document.querySelector('iframe');
-            frame.addEventListener('load', () => settle(!!frame.contentDocument)); }})
-            .then(seen => seen || Promise.reject()),
-        ];
-        Promise.allSettled(tries).then(all => {{ document.title = all.map(one => one.status[0]).join(''); }});
-        </script>"""
+    url = f"{server.url}/"
+    html = "headers: {Accept: 'text/html'}"
+    tried = attack(
+        server,
+        browser,
+        f"{url}#code={quote(code)}",
+        f"fetch('{url}', {{{html}}}).then(answer => answer.text())",
+        f"fetch('{url}', {{{html}, mode: 'no-cors'}})",
+        f"fetch('{url}', {{method: 'POST', mode: 'no-cors', body: new URLSearchParams({{code: {json.dumps(code)}}})}})",
     )
-    browser.get(f"http://evil.test:{server.port_of('port2')}/attack.html")
-    wait_until(lambda: browser.title != "waiting", "all to be tried")
-    assert browser.title == "rrrr"
+    assert tried == "rrrr"
     assert not ran.exists()
     # Nor a page of this server.
     browser.get(f"{server.url}/frame.html")

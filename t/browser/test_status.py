@@ -12,6 +12,7 @@ from harness import Server, wait_until
 
 pytest.importorskip("selenium", reason="package python3-selenium")
 from asking import Asking
+from foreign import attack
 from gate import PAUSE, Gate
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -170,26 +171,18 @@ def test_no_foreign_page_shows_it_or_asks_it(server: Server, browser: webdriver.
     asked = Asking(server, WAIT, gate=str(gate))
     gate.wait_reached()
     (call,) = server.get("/owt/calls").json()
-    pages = server.dir / "pages"
-    pages.mkdir(exist_ok=True)
-    (pages / "attack.html").write_text(
-        f"""<!DOCTYPE html><title>waiting</title><iframe src="{server.url}/owt/"></iframe><script>
-        const url = '{server.url}/owt/';
-        const tries = [
-          fetch(url + 'calls').then(answer => answer.text()),
-          fetch(url + 'calls/{call["id"]}', {{method: 'DELETE'}}),
-          fetch(url + 'calls/{call["id"]}', {{method: 'DELETE', mode: 'no-cors'}}),
-          fetch(url + 'calls/{call["id"]}', {{method: 'POST', mode: 'no-cors'}}).then(() => Promise.reject()),
-          new Promise(settle => {{ const frame = document.querySelector('iframe');
-            frame.addEventListener('load', () => settle(!!frame.contentDocument)); }})
-            .then(seen => seen || Promise.reject()),
-        ];
-        Promise.allSettled(tries).then(all => {{ document.title = all.map(one => one.status[0]).join(''); }});
-        </script>"""
+    url = f"{server.url}/owt/"
+    this = f"'{url}calls/{call['id']}'"
+    tried = attack(
+        server,
+        browser,
+        url,
+        f"fetch('{url}calls').then(answer => answer.text())",
+        f"fetch({this}, {{method: 'DELETE'}})",
+        f"fetch({this}, {{method: 'DELETE', mode: 'no-cors'}})",
+        f"fetch({this}, {{method: 'POST', mode: 'no-cors'}}).then(() => Promise.reject())",
     )
-    browser.get(f"http://evil.test:{server.port_of('port2')}/attack.html")
-    wait_until(lambda: browser.title != "waiting", "all to be tried")
-    assert browser.title == "rrrrr"
+    assert tried == "rrrrr"
     assert [one["id"] for one in server.get("/owt/calls").json()] == [call["id"]]
     gate.open()
     assert asked.answer().text == "done"

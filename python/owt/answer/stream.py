@@ -10,7 +10,7 @@ from owt.answer.cannot import CannotSend, named
 from owt.answer.chunks import Framing
 from owt.answer.response import Chunk, File, Stream, Whole, typed
 from owt.process import failure
-from owt.process.context import Cancelled, failed_threads
+from owt.process.context import ends, failed_threads
 from owt.process.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def run(call: Call, stream: Stream, path: str) -> None:
                 call.write(piece)
         finish(call, framing, call.write)
     except BaseException as error:
-        if framing is None or (issubclass(type(error), Cancelled) and call.cancelled):
+        if framing is None or ends(call, error):
             raise
         fail(call, stream, error, path, call.write)
     finally:
@@ -119,6 +119,6 @@ def _close(call: Call, close: Callable[[], object], path: str) -> None:
     try:
         close()
     except BaseException as error:
-        if issubclass(type(error), Cancelled) and call.cancelled:
+        if ends(call, error):
             raise
         failure.log(call, error, path)

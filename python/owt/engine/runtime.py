@@ -24,7 +24,7 @@ from owt.endpoint import advice, loaded
 from owt.engine import aio, flasks, letting_go, shutdown
 from owt.models import batch
 from owt.process import borrowed, damage, failure, figures, finalizers, loads, output, progress, signals, threads, trace
-from owt.process.context import Cancelled, call_threads, current, frames_stand_still
+from owt.process.context import call_threads, current, ends, frames_stand_still
 from owt.process.refusal import Refusal
 from owt.process.request import Request
 from owt.published import door
@@ -212,7 +212,7 @@ def _run(
         refusal.tell(call)
     except BaseException as error:
         _look_for_damage(error, path)
-        if issubclass(type(error), Cancelled) and call.cancelled:
+        if ends(call, error):
             raise
         if damage.is_others(error, path):
             _owt.failed()

@@ -42,6 +42,17 @@ def current_request() -> Request:
         ) from None
 
 
+def ends(call: Call, error: BaseException) -> bool:
+    """Whether that is the call's cancellation: an adaptor may raise Cancelled for reasons of its own."""
+    return issubclass(type(error), Cancelled) and call.cancelled
+
+
+def ends_the_call(error: BaseException) -> bool:
+    """Whether that is the cancellation of the call that runs here, and not about what it looks at."""
+    request = current.get(None)
+    return request is not None and ends(request._call, error)
+
+
 def hint(error: BaseException | None = None) -> str:
     """What may help to understand a failure of the running call, which error tells of; mostly nothing."""
     request = current.get(None)

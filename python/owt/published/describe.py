@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from owt.asked import binding
 from owt.asked.annotations import annotations_of, returned_by
 from owt.endpoint import loaded
-from owt.process.context import Cancelled, current
+from owt.process.context import ends_the_call
 from owt.published import docstrings, files, places
 from owt.published.answers import Answer, answer_of
 from owt.published.schema import MISSING, Schema, Schemas, Way, as_json, refs, sound
@@ -133,12 +133,6 @@ def described(catalog: Catalog) -> Iterator[tuple[Published, Description | None]
     """
     for published in catalog:
         yield published, described_if_possible(published)
-
-
-def ends_the_call(error: BaseException) -> bool:
-    """Whether this is about the call that runs here, and not about what it looks at."""
-    request = current.get(None)
-    return issubclass(type(error), Cancelled) and request is not None and request._call.cancelled
 
 
 #: What has come of files that were loaded to be described, by file, function and name, as they were then.

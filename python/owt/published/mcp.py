@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.wrappers import Response
 
 from owt.answer.response import Later, Stream
-from owt.process.context import Cancelled
+from owt.process.context import Cancelled, ends_the_call
 from owt.published import cancelling, tools
 from owt.published.cancelling import Ended, Running
-from owt.published.describe import ends_the_call
 
 if TYPE_CHECKING:
     from owt.process.request import Request
