@@ -191,7 +191,10 @@ def test_a_load_is_seen(server: Server, gate: Gate) -> None:
     assert one_call(server)["state"] == "loading"
     gate.open()
     assert asked.answer().text == "Hello, owt!"
-    assert metric(server, "owt_load_duration_seconds_count", instance="default") == before + 1
+    wait_until(
+        lambda: metric(server, "owt_load_duration_seconds_count", instance="default") == before + 1,
+        "the load to be counted",
+    )
 
 
 def test_what_nobody_waits_for_any_more_is_seen_until_it_has_ended(server: Server, tmp_path: Path) -> None:
@@ -251,7 +254,7 @@ def _waits(pid: int, fifo: Path) -> bool:
 
 
 def test_the_lists_are_there_by_themselves(server: Server) -> None:
-    assert server.get("/owt/calls").json() == []
+    wait_until(lambda: server.get("/owt/calls").json() == [], "the end of all calls")
     assert {one["instance"] for one in server.get("/owt/processes").json()} == {"default", "model"}
     assert isinstance(server.get("/owt/endpoints").json(), list)
     assert server.get("/owt").status_code == 301
@@ -340,8 +343,7 @@ def test_numbers_go_on_after_a_reload(start: Callable[..., Server]) -> None:
     server = start(CONF)
     for _ in range(3):
         server.run(ECHO)
-    before = counted(server, "2xx")
-    assert before == 3
+    wait_until(lambda: counted(server, "2xx") == 3, "the calls to be counted")
     server.signal("reload")
     wait_until(lambda: state(server)["ready"], "the new ones to be ready")
     server.run(ECHO)
