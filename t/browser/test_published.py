@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from harness import Server, wait_until
 
 pytest.importorskip("selenium", reason="package python3-selenium")
 pytest.importorskip("PIL", reason="package python3-pil")
-from page import Page, contrasts, names_of_controls, runs
+from page import Page, contrasts, names_of_controls, node_version, runs
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -347,10 +346,7 @@ def test_copied_lines_stream(form: Any, tmp_path: Path, language: str) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_copied_lines_send_files_and_get_pictures(form: Any, tmp_path: Path, photo: Path, language: str) -> None:
-    if (
-        language == "javascript"
-        and "v18." in subprocess.run(["node", "--version"], capture_output=True, text=True).stdout
-    ):
+    if language == "javascript" and node_version() < (19, 8):
         pytest.skip("openAsBlob came with Node 19.8")
     shutil.copy(photo, tmp_path)
     page = form("/api/thumbnail").fill(picture=str(photo), width="20")

@@ -6,6 +6,7 @@ import gzip
 import http.client
 import json
 import random
+import re
 import socket
 import threading
 import zlib
@@ -168,7 +169,8 @@ PART = b'--b\r\nContent-Disposition: form-data; name="code"%s\r\n\r\nlambda: "ra
         ("multipart/form-data; charset=utf-8", PART % b"", "names no boundary"),
         ("multipart/form-data; boundary=other", PART % b"", "its boundary is not the one"),
         ("multipart/form-data; boundary=" + "b" * 3000, PART % b"", "its boundary is not the one"),
-        ('multipart/form-data; boundary="b', PART % b"", "its boundary is not the one"),
+        # As its version of Werkzeug reads what is no Content-Type.
+        ('multipart/form-data; boundary="b', PART % b"", "its boundary is not the one|names no boundary"),
         ("multipart/form-data; boundary=\xe9", PART % b"", "names no boundary"),
         ("multipart/form-data; boundary=b", b"", "it breaks off"),
         ("multipart/form-data; boundary=b", (PART % b"")[:-4], "it breaks off"),
@@ -186,7 +188,7 @@ def test_a_form_that_is_none_is_a_400_that_says_why(server: Server, type: str, b
     assert status(answer) == 400
     problem = json.loads(answer.partition(b"\r\n\r\n")[2])
     assert problem["type"] == "urn:owt:bad-parameters"
-    assert part in problem["detail"]
+    assert re.search(part, problem["detail"])
 
 
 @pytest.mark.parametrize("charset", ["nope", "rot13", "utf-8, x", "hex"])

@@ -80,11 +80,19 @@ class _Parts:
                 self.finish(self.part)
 
     def finish(self, part: Field | File) -> None:
+        name = _unquoted(part.name)
         if isinstance(part, File):
             self.content.seek(0)
-            self.files.append((part.name, FileStorage(self.content, part.filename, part.name, headers=part.headers)))
+            self.files.append((name, FileStorage(self.content, _unquoted(part.filename), name, headers=part.headers)))
         else:
-            self.texts.append((part.name, _decode(part.name, self.content.getvalue(), part.headers)))
+            self.texts.append((name, _decode(name, self.content.getvalue(), part.headers)))
+
+
+def _unquoted(name: str) -> str:
+    """A name as its sender has it: in a form a quotation mark is %22 (WHATWG HTML, multipart/form-data encoding
+    algorithm), which Werkzeug reads from 2.3 on.
+    """
+    return name.replace("%22", '"')
 
 
 def _decode(name: str, content: bytes, headers: Headers) -> str:

@@ -48,6 +48,10 @@ def compile_text(text: str, path: str, stages: Container[str]) -> tuple[CodeType
         if tree is None:
             return compile(text, path, "exec", dont_inherit=True), False
         return compile(tree, path, "exec", dont_inherit=True), True
+    except SyntaxError as error:
+        if error.filename is not None:
+            raise
+        raise SyntaxError(error.msg, (path, 1, 1, None)) from None  # of null bytes, from Python 3.12 on
     except (ValueError, RecursionError, MemoryError, OverflowError, SystemError) as error:
         reason = "too deeply nested or too large to compile"
         if isinstance(error, ValueError):

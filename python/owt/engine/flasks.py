@@ -54,7 +54,8 @@ def push(endpoint: Endpoint, request: Request) -> RequestContext | None:
 
 def finalize(context: RequestContext, answer: Answer, request: Request) -> Answer:
     """The answer as Flask's ``after_request`` functions and its session make it (``Flask.process_response``)."""
-    session: Any = context.session
+    # Flask counts a look at context.session as the adaptor's, from 3.1.3 on.
+    session: Any = vars(context)["_session" if "_session" in vars(context) else "session"]
     touched = getattr(session, "accessed", False) or getattr(session, "modified", False)
     wanted = touched or context._after_request_functions or context.app.after_request_funcs
     if isinstance(answer, Later) or not wanted:

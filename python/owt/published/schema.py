@@ -203,8 +203,9 @@ class Schemas:
         mode = "serialization" if self.way is Way.ANSWER else "validation"
         try:
             if adapter is not None:
-                made = adapter.json_schema(ref_template=DEFINED + "{model}", mode=mode)
-                defs = made.pop("$defs", {})
+                # For several at once, since a schema for one has its outermost model in it and not among the others.
+                schemas, whole = adapter.json_schemas([("", mode, adapter)], ref_template=DEFINED + "{model}")
+                made, defs = schemas["", mode], whole.get("$defs", {})
             else:  # before version 2
                 import pydantic
 

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
 import fake_owt
@@ -189,7 +190,7 @@ FITS = [
     ("dict[str, int]", {"a": "1"}, "{'a': 1}"),
     ("dict[int, bool]", '{"1": "yes"}', "{1: True}"),
     ("Mapping[str, float]", {"a": 1}, "{'a': 1.0}"),
-    ("collections.OrderedDict", '{"a": 1}', "OrderedDict([('a', 1)])"),
+    ("collections.OrderedDict", '{"a": 1}', repr(OrderedDict(a=1))),
     ("collections.defaultdict[str, int]", '{"a": "1"}', "defaultdict(None, {'a': 1})"),
     # records
     ("Point", '{"x": 1}', "Point(x=1, y=0, on=False)"),

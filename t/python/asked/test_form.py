@@ -34,6 +34,12 @@ def test_fields_and_files(form):
     assert form(field("code", source), field("a", "é"), typed).json == ["é", "ü.txt", "text/csv", "1,2", "é", 1]
 
 
+def test_quotation_marks_in_names_are_as_browsers_send_them(form):
+    source = "def run(request, f, **rest): return [f.filename, rest, list(request.form)]"
+    done = form(field("code", source), field("a%22b%22", "1"), part('name="f"; filename="%22x%22 100%.txt"', "1"))
+    assert done.json == ['"x" 100%.txt', {'a"b"': "1"}, ["code", 'a"b"']]
+
+
 def test_there_is_no_limit_but_nginxs(form):
     big = "x" * 3_000_000
     source = "def run(request, a, f): return [len(a), len(request.form['a']), len(f.read())]"
