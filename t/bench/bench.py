@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 import machine
@@ -18,6 +19,10 @@ import report
 from rows import LONG, QUICK, SECTIONS, Run, Sizes
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+class _Stopped(BaseException):
+    """Time is up, or somebody has said so."""
 
 
 def main() -> int:
@@ -40,6 +45,12 @@ def main() -> int:
                 run.rows.extend(SECTIONS[name](run))
             except peers.BenchError as error:
                 run.errors.append(f"{name}: {error}")
+            except _Stopped as stopped:  # what has been measured is told
+                run.errors.append(f"{name}: stopped: {stopped}")
+                break
+            except Exception as error:
+                traceback.print_exc()
+                run.errors.append(f"{name}: {error!r}")
             print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 
     print(report.markdown(run, described))
@@ -75,7 +86,7 @@ def _stop_in_time(seconds: int) -> None:
 
     def stop(number: int, _frame: object) -> None:
         reason = f"not done within {seconds} s" if number == signal.SIGALRM else signal.strsignal(number)
-        sys.exit(f"stopped: {reason}")
+        raise _Stopped(reason)
 
     signal.signal(signal.SIGALRM, stop)
     signal.signal(signal.SIGTERM, stop)

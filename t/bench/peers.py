@@ -88,13 +88,13 @@ def owt(threads: int = 8, connections: int = CONNECTIONS) -> Peer:
     return Peer(f"owt-{threads}", title, nginx("owt", "owt", threads=threads, connections=connections))
 
 
-def adaptor(name: str, code: str, reply: bytes = REPLY, **arguments: object) -> Peer:
+def adaptor(name: str, code: str, reply: bytes = REPLY, /, **arguments: object) -> Peer:
     """owt with one thread, which runs this adaptor with these arguments."""
     body = json.dumps({"code": code, **arguments})
     return Peer(name, f"owt, {name}", nginx("owt", "owt", threads=1), body, reply)
 
 
-def published(name: str, code: str, **arguments: object) -> Peer:
+def published(name: str, code: str, /, **arguments: object) -> Peer:
     """owt with one thread, which publishes this adaptor; the arguments are all that is sent."""
 
     def command(tools: Tools, directory: Path, port: int) -> list[str]:
