@@ -476,7 +476,7 @@ const write = offer({
   curl: hinted('', curl),
   javascript: hinted('In Node, and in pages of this server. Other pages may not run code here.', javascript),
   python: hinted('', python),
-  link: hinted('Makes the call: a program gets the answer, whoever opens it in a browser is shown the code and asked.', ({values: found}) => {
+  link: hinted('Makes the call: a program gets the answer (where owt_guard is strict, with the header X-Owt: 1), whoever opens it in a browser is shown the code and asked.', ({values: found}) => {
     const sent = query.size ? coded(found) : pairs(found);
     return sent ? `${location.origin}${location.pathname}?${sent}` : noFiles;
   }),
