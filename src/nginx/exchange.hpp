@@ -16,7 +16,7 @@ namespace owt {
 struct Exchange final : Consumer, Waiter {
     explicit Exchange(ngx_http_request_t* request) : request(request) {}
 
-    // handler.cpp
+    // turns.cpp
     void advance() noexcept override;
     void resume(KeptPtr kept) noexcept override;
     void stop() noexcept override;

@@ -353,6 +353,7 @@ def test_a_guarded_front_passes_on_what_it_lets_in(trap: Trap) -> None:
 def test_a_guarded_front_refuses_by_itself(server: Server, trap: Trap, headers: dict[str, str]) -> None:
     before = len(server.access_log)
     assert trap.is_refused(trap.get("/front/", headers=headers), 421 if "Host" in headers else 403)
+    wait_until(lambda: "ran" in server.access_log[before:], "the request to be logged")
     asked = [line for line in server.access_log[before:].splitlines() if "ran" in line]
     assert len(asked) == 1  # and not a second time, behind it
 

@@ -371,7 +371,8 @@ def test_the_site_runs_adaptors() -> None:
         assert server.run("def run(_): return 'hello'").text == "hello"
         os.kill(server.master, signal.SIGHUP)
         assert server.run("def run(_): return 'hello'").text == "hello"
-        assert '"POST / HTTP/1.1" 200' in (server.dir / "owt.log").read_text()
+        log = server.dir / "owt.log"
+        wait_until(lambda: '"POST / HTTP/1.1" 200' in log.read_text(), "the calls to be logged")
 
 
 # ---- what is installed beside them ----------------------------------------------------------------------------------
