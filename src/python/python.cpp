@@ -153,8 +153,9 @@ void start(const Settings& settings, Doorbell& doorbell) {
     state.endpoints = settings.endpoints;
     state.host = settings.host;
 
-    // An arena per thread keeps freed memory from other threads.
-    ::mallopt(M_ARENA_MAX, 2);
+    // An arena per thread keeps freed memory from other threads. With two the first thread of calls has the loop's own,
+    // and the two wait for each other: glibc hands them out in turn.
+    ::mallopt(M_ARENA_MAX, 3);
 
     PyPreConfig preconfig;
     PyPreConfig_InitPythonConfig(&preconfig);
