@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,84 @@ def test_json_is_laid_out(console: Any) -> None:
     page = console().write("def run():\n    return {'a': [1, None]}\n")
     page.run()
     assert page.find(".shown pre").text == '{\n  "a": [\n    1,\n    null\n  ]\n}'
+
+
+def answer(page: Console, body: str, kind: str) -> Console:
+    """What the page shows of such an answer."""
+    page.write(f"def run():\n    return {body!r}, {{'Content-Type': {kind!r}}}\n").run()
+    return page
+
+
+def test_numbers_are_shown_as_they_came(console: Any) -> None:
+    page = console()
+    assert json.loads(answer(page, '{"n": [12345678901234567890, 1.0]}', "application/json").find(".shown pre").text) == {
+        "n": [12345678901234567890, 1.0]
+    }
+    assert "1.0" in page.find(".shown pre").text
+    answer(page, '[{"n": 12345678901234567890, "f": 1.0}]', "application/json")
+    assert page.rows() == [["n", "f"], ["12345678901234567890", "1.0"]]
+    answer(page, '{"n": 12345678901234567890}\n', "application/x-ndjson")
+    assert page.rows() == [["n"], ["12345678901234567890"]]
+
+
+def test_columns_of_any_name(console: Any) -> None:
+    page = answer(console(), '[{"toString": 1, "__proto__": 2}, {"constructor": null}]', "application/json")
+    assert page.rows() == [["toString", "__proto__", "constructor"], ["1", "2"], ["", "", ""]]
+    assert answer(page, "a,a,__proto__\n1,2,3\n", "text/csv").rows() == [["a", "a", "__proto__"], ["1", "2", "3"]]
+    assert answer(page, 'a\n"x,y\n', "text/csv").rows() == [["a"], ["x,y\n"]], "the quote is not closed"
+    answer(page, "x", "constructor")
+    assert page.find(".after a").get_attribute("download") == "answer.bin"
+
+
+def test_a_line_that_is_no_json_is_shown(console: Any) -> None:
+    page = answer(console(), '{"a": 1}\nnone <b>\n[2]\n', "application/x-ndjson")
+    assert page.state.startswith("Done")
+    assert page.rows() == [["a"], ["1"]]
+    assert page.find(".shown pre").text == "none <b>\n[2]"
+
+
+SCRIPTED = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="30"><script>document.title=1</script></svg>'
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [("image/svg+xml", "img"), ("image/x+xml", "img"), ("audio/x+xml", "audio"), ("video/xml", "video"), ("text/html", "pre")],
+)
+def test_no_part_of_an_answer_is_this_servers_page(console: Any, kind: str, shown: str) -> None:
+    """What has a blob's address, and is opened by itself as browsers offer it, runs its scripts in this page's origin."""
+    page = console()
+    page.browser.execute_script(
+        "window.made = []; const real = URL.createObjectURL;"
+        "URL.createObjectURL = (blob) => { made.push(blob.type); return real.call(URL, blob); };"
+    )
+    answer(page, SCRIPTED, kind)
+    assert page.js("window.made") == ["application/octet-stream"]
+    if shown != "pre":
+        assert page.find(f".shown {shown}").get_attribute("src").startswith("data:image/svg+xml;base64,")
+    assert page.find(".after a").get_attribute("href").startswith("blob:")
+
+
+def test_parts_of_a_film_are_no_pages_either(console: Any) -> None:
+    body = f"--frame\r\nContent-Type: image/svg+xml\r\n\r\n{SCRIPTED}\r\n--frame--\r\n"
+    page = answer(console(), body, "multipart/x-mixed-replace; boundary=frame")
+    assert page.find(".shown img").get_attribute("src").startswith("data:image/svg+xml;base64,")
+    wait_until(lambda: page.js("document.querySelector('.shown img').naturalWidth") == 40, "the drawing")
+
+
+def test_no_text_holds_the_page_up(console: Any) -> None:
+    """A hundred thousand of anything are looked at once each."""
+    page = console()
+    for text in ("'\\u2028'", "'\\r'", "'\\r\\n'", "'x'"):
+        assert page.js(f"overprinted({text}.repeat(200_000) + 'end').endsWith('end')")
+    assert page.js("overprinted('a\\rb\\r\\rc\\r\\nd\\r')") == "c\nd\r"
+    assert page.js("parameters('\\n'.repeat(300_000), 'run')") is None
+    assert page.js("gist('\"\"\"' + ' '.repeat(300_000))") == '"""'
+    assert page.js("gist('\"\"\" Says it. \"\"\"\\ndef run(): pass')") == "Says it."
+
+
+def test_progress_without_bounds(console: Any) -> None:
+    page = console().write("import owt\ndef run():\n    owt.progress(1, 10**400, 'far ' * 1000)\n    return 'done'\n")
+    assert page.run().startswith("Done")
 
 
 def test_markup_is_shown_and_runs_nothing(server: Server, browser: webdriver.Chrome) -> None:
@@ -546,6 +625,53 @@ def test_copied_lines_save_what_is_no_text(console: Any, tmp_path: Path, languag
         assert (tmp_path / "answer.png").read_bytes().startswith(b"\x89PNG")
 
 
+ODD_FIELDS = [
+    ("__proto__", "text", "a"), ("toString", "text", "b"), ("constructor", "json", '{"c": null}'), ("a=b", "text", "d"),
+    ('%22"', "text", "e"), ("twice", "text", "f"), ("twice", "text", "g"), ("at", "text", "@/etc/passwd"),
+    ("$(id)", "text", "`id`"), ("numbers", "json", '{"__proto__": [12345678901234567890, 1.0, 0.5]}'),
+]  # fmt: skip
+ODD_EXPECTED = {
+    "__proto__": "'a'", "toString": "'b'", "constructor": "{'c': None}", "a=b": "'d'", '%22"': "'e'", "twice": "['f', 'g']",
+    "at": "'@/etc/passwd'", "$(id)": "'`id`'", "numbers": "{'__proto__': [12345678901234567890, 1.0, 0.5]}",
+}  # fmt: skip
+
+
+@pytest.fixture
+def odd(console: Any) -> Console:
+    return console().write(  # type: ignore[no-any-return]
+        "def run(_, **others):\n    return {name: repr(one) for name, one in others.items()}\n", *ODD_FIELDS
+    )
+
+
+def test_fields_of_every_name_and_number_arrive(odd: Console) -> None:
+    odd.run()
+    assert json.loads(odd.find(".shown pre").text) == ODD_EXPECTED
+
+
+@pytest.mark.parametrize("language", ["curl", "javascript", "python"])
+def test_copied_lines_send_every_name_and_number(odd: Console, tmp_path: Path, language: str) -> None:
+    text = odd.js(f"(document.querySelector('[data-copy={language}]').click(), copy.textContent)")
+    assert json.loads(runs(language, text, tmp_path)) == ODD_EXPECTED
+
+
+def test_copied_links_bring_every_name_and_number(odd: Console) -> None:
+    link, page = (odd.js(f"(document.querySelector('[data-copy={one}]').click(), copy.textContent)") for one in ("link", "page"))
+    assert httpx.get(link).json() == ODD_EXPECTED
+    odd.browser.get("about:blank")
+    again = Console(odd.browser, page)
+    wait_until(lambda: again.find(".run").is_enabled(), "the button to come to life")
+    again.run()
+    assert json.loads(again.find(".shown pre").text) == ODD_EXPECTED
+
+
+@pytest.mark.parametrize("path", ["/a[1-3]", "/a%7Bb,c%7D", "/a'b", "/a$HOME`id`"])
+def test_curl_asks_for_the_very_path(console: Any, tmp_path: Path, path: str) -> None:
+    page = console(path).write("def run(request):\n    return request.path\n")
+    page.run()
+    asked = page.shown.splitlines()[0]
+    assert runs("curl", page.copy("curl"), tmp_path) == asked
+
+
 @pytest.mark.parametrize("path", ["/some/path", "/some/path?a=1"])
 def test_the_copied_link_runs(server: Server, console: Any, path: str) -> None:
     page = console(path).write(TRICKY, *FIELDS)
@@ -630,6 +756,34 @@ def test_what_cannot_be_seen_is_spelt_out(server: Server, console: Any) -> None:
     assert console(f"/#code={quote('ok = 1 # ü 😀 𝒳')}").code == "ok = 1 # ü 😀 𝒳"
 
 
+def test_in_json_it_is_spelt_as_json_has_it(console: Any) -> None:
+    page = console(f"/#code=run&kwargs={quote(json.dumps({'a': chr(0xE0041) + chr(0x200B), 'n': 1}, ensure_ascii=False))}")
+    assert page.js("allRows().map(row => row.input.value)") == ['"\\udb40\\udc41\\u200b"', "1"]
+    assert page.js("values().kwargs.a") == chr(0xE0041) + chr(0x200B)
+
+
+@pytest.mark.parametrize("kwargs", ["null", "5", "[1]", '"abc"', "{x"])
+def test_a_link_whose_kwargs_have_no_names(console: Any, kwargs: str) -> None:
+    page = console(f"/#code=def run(): return 1&kwargs={quote(kwargs)}")
+    assert page.code == "def run(): return 1"
+    assert page.js("allRows().map(row => row.kept)") == [{"name": "kwargs", "kind": "text", "value": kwargs}]
+    assert page.find(".notice").is_displayed()
+
+
+def test_it_spells_out_what_the_page_that_asks_spells_out(server: Server, console: Any) -> None:
+    source = (ROOT / "src/guard/confirm.cpp").read_text()
+    ranges = [(int(a, 16), int(b, 16)) for a, b in re.findall(r"Range\{(0x\w+),\s+(0x\w+)\}", source)]
+    assert len(ranges) > 20
+    near = {code for one in ranges for end in one for code in (end - 1, end, end + 1)}
+    codes = sorted(near - {-1, 0, 0x0A, 0x0D, 0xFFFD, 0x110000} - set(range(0xD800, 0xE000)))
+    page = console()
+    here = page.js(f"{json.dumps(codes)}.filter(one => !String.fromCodePoint(one).replace(ODD, ''))")
+    browser = {"Accept": "text/html", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    asked = httpx.get(server.url, params={"code": "".join(map(chr, codes))}, headers=browser).text
+    assert "Run this Python?" in asked
+    assert here == [int(code, 16) for code in re.findall(r'class="odd">U\+(\w+)<', asked)]
+
+
 def test_the_button_comes_after_all_of_a_links_code(server: Server, console: Any) -> None:
     page = console(f"/#code={quote('x = 1' + chr(10) * 300 + 'y = 2')}")
     assert page.js("editor.box.scrollHeight <= editor.box.clientHeight + 1")
@@ -672,6 +826,34 @@ def test_the_history_is_bounded(console: Any) -> None:
     assert page.js("runs().length") < 40
     assert page.js("localStorage.getItem('owt-runs').length") <= 1_000_000
     assert page.js("runs()[0].code").startswith("# 59")
+
+
+JUNK = [
+    [None, 1, {}, []],
+    [{"at": "x", "code": "a"}, {"at": 1e99, "code": "a"}, {"code": "a"}],
+    [{"at": 1, "code": 1}, {"at": 1, "code": None, "fields": [None]}],
+    [{"at": 1, "code": "a", "fields": {"a": 1}, "end": {"x": 1}, "function": []}],
+    [{"at": 1, "code": "a", "fields": [None, {"name": 5, "kind": "evil", "value": {}}]}],
+]
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=str)
+def test_what_others_have_kept_there_is_no_harm(server: Server, console: Any, junk: list[Any]) -> None:
+    page = console()
+    for draft in (*junk, 5, "abc"):
+        page.browser.execute_script(
+            "localStorage.setItem('owt-runs', arguments[0]); localStorage.setItem('owt-draft', arguments[1]);"
+            "save = () => undefined",
+            json.dumps(junk),
+            json.dumps(draft),
+        )
+        page = console()
+        assert page.code in ("a", (EXAMPLES / "hello.py").read_text())
+        for button in page.browser.find_elements(By.CSS_SELECTOR, ".history li button"):
+            button.click()
+            assert page.code == "a"
+    assert page.write("def run():\n    return 'well'\n").run().startswith("Done")
+    assert page.js("runs()[0].code") == "def run():\n    return 'well'\n"
 
 
 def test_a_browser_that_keeps_nothing(server: Server, console: Any) -> None:

@@ -51,12 +51,31 @@ const kept = {
   },
 };
 
+// What was kept, as far as it is what this page keeps: other pages of this server, and other versions of this one, write
+// there as well.
+function sane(one) {
+  if (!isRow(one) || typeof one.code !== 'string') return undefined;
+  const words = (value, otherwise = '') => (typeof value === 'string' ? value : otherwise);
+  const fields = (Array.isArray(one.fields) ? one.fields : []).filter(isRow);
+  const at = typeof one.at === 'number' && Math.abs(one.at) <= 8.64e15 ? one.at : 0;  // the last day that Date knows
+  return {
+    code: one.code,
+    function: words(one.function, 'run'),
+    fields: fields.map(({name, kind, value}) => ({name: words(name), kind: KINDS.includes(kind) ? kind : 'text', value: words(value)})),
+    end: words(one.end),
+    at,
+  };
+}
+const draft = () => sane(kept.read('draft'));
+
 // ---- fields
+
+const KINDS = ['text', 'json', 'file'];
 
 class Row {
   constructor({name = '', kind = 'text', value = ''} = {}) {
     this.name = make('input', {type: 'text', value: name, placeholder: 'name', spellcheck: false, autocapitalize: 'off'});
-    this.kind = make('select', {}, ...['text', 'JSON', 'file'].map((one) => make('option', {value: one.toLowerCase()}, one)));
+    this.kind = make('select', {}, ...KINDS.map((one) => make('option', {value: one}, one === 'json' ? 'JSON' : one)));
     this.remove = make('button', {type: 'button', className: 'remove'}, '×');
     this.node = make('div', {className: 'row'}, this.name, this.kind, make('span'), this.remove);
     this.node.row = this;
@@ -95,7 +114,7 @@ class Row {
   value() {
     if (this.isFile) return this.input.files.length > 1 ? [...this.input.files] : this.input.files[0];
     if (this.kind.value !== 'json') return this.input.value;
-    return this.input.value.trim() === '' ? undefined : JSON.parse(this.input.value);
+    return this.input.value.trim() === '' ? undefined : parsed(this.input.value);
   }
   check() {
     const own = TAKEN.includes(this.name.value.trim());
@@ -158,7 +177,7 @@ function fieldOf(part) {
 // Undefined where there is no such function.
 function parameters(code, name) {
   const word = /^\w+$/.test(name) ? name : 'run';
-  const head = new RegExp(`^(?:async[ \\t]+)?def[ \\t]+${word}[ \\t]*\\(|^${word}[ \\t]*=[ \\t]*lambda\\b|^\\s*lambda\\b`, 'm').exec(code);
+  const head = new RegExp(`^(?:async[ \\t]+)?def[ \\t]+${word}[ \\t]*\\(|^${word}[ \\t]*=[ \\t]*lambda\\b|^[ \\t]*lambda\\b`, 'm').exec(code);
   if (head === null) return undefined;
   const found = [...parts(code, head.index + head[0].length, head[0].endsWith('(') ? ')' : ':')];
   const fields = found.filter((part) => !/^[*/]/.test(part)).map(fieldOf).filter(Boolean);
@@ -215,19 +234,27 @@ function fill({code = '', function: name = 'run', fields = []}) {
   write();
 }
 
+// What a form, or curl, would take for another name.
+const ODD_NAME = /["%=\\]/;
+
 // The parameters by name. What a form would change, JSON and ends of lines, goes in kwargs. Throws where JSON is none.
 function values() {
-  const found = {code: new Source(editor.value)};
+  const found = {__proto__: null, code: new Source(editor.value)};
   if (chosen.value.trim() && chosen.value.trim() !== 'run') found.fn_name = chosen.value.trim();
-  const kwargs = {};
+  const kwargs = {__proto__: null};
   const filled = allRows().filter((row) => row.name.value.trim() !== '' && row.value() !== undefined);
   const hasFiles = filled.some((row) => row.isFile);
   for (const row of filled) {
     const name = row.name.value.trim();
     const value = row.value();
-    if (row.kind.value === 'json' || (hasFiles && !row.isFile && /[\r\n]/.test(value))) kwargs[name] = value;
+    if (row.kind.value === 'json' || (!row.isFile && (ODD_NAME.test(name) || (hasFiles && /[\r\n]/.test(value))))) kwargs[name] = value;
     else if (name in found) found[name] = [...each(found[name]), ...each(value)];
     else found[name] = value;
+  }
+  for (const [name, one] of Object.entries(found)) {
+    if (!Array.isArray(one) || isFile(one)) continue;
+    kwargs[name] = one;  // of several fields of one name a form gives code the first
+    delete found[name];
   }
   if (Object.keys(kwargs).length) found.kwargs = kwargs;
   return found;
@@ -324,8 +351,15 @@ function failed(title, detail = '') {
 }
 
 const MOST_LOG = 200_000;
+const MOST_WORDS = 500;  // beside the bar
 // A carriage return begins the line anew, as in a terminal.
-const overprinted = (words) => words.replaceAll('\r\n', '\n').replace(/^[^\n]*\r(?=[^\r])/gm, '');
+function overprinted(words) {
+  return words.replaceAll('\r\n', '\n').split('\n').map((line) => {
+    let end = line.length;
+    while (line[end - 1] === '\r') end -= 1;  // what comes next does it
+    return line.slice(line.lastIndexOf('\r', end - 1) + 1);
+  }).join('\n');
+}
 const span = (ms) => (ms < 1000 ? `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
 
 class Call {
@@ -358,11 +392,11 @@ class Call {
   gauge({done, total, text: words}) {
     bar.hidden = false;
     const gauge = bar.querySelector('progress');
-    if (total > 0) {
+    if (total > 0 && Number.isFinite(total)) {
       gauge.max = total;
       gauge.value = Math.min(done, total);
     } else gauge.removeAttribute('value');
-    bar.querySelector('span').textContent = [total > 0 ? `${done} of ${total}` : done, words].filter((one) => one || one === 0).join(', ');
+    bar.querySelector('span').textContent = [total > 0 ? `${done} of ${total}` : done, words?.slice(0, MOST_WORDS)].filter((one) => one || one === 0).join(', ');
   }
   // In words, how it ended.
   async ended() {
@@ -497,9 +531,12 @@ const write = offer({
 let waiting;
 let before;
 
-// What is not seen, or changes how other text is seen, is spelt out as Python would write it.
-const ODD = /[\0-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff]|[\ud800-\udfff](?<![\ud800-\udbff][\udc00-\udfff])(?![\udc00-\udfff])|[\u{e0000}-\u{10ffff}]/gu;
+// What is not seen, or changes how other text is seen, is spelt out as Python would write it, or JSON. As guard/confirm.cpp
+// does it.
+const ODD = /[\0-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ue000-\uf8ff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff]|[\ud800-\udfff](?<![\ud800-\udbff][\udc00-\udfff])(?![\udc00-\udfff])|[\u{13430}-\u{13455}\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{10ffff}]/gu;
 const spelt = (one) => (one.codePointAt(0) > 0xffff ? `\\U${one.codePointAt(0).toString(16).padStart(8, '0')}` : `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
+const speltInJson = (one) => one.split('').map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`).join('');
 
 // Run comes to life when the page has had the focus for a second in which nobody clicked or typed: no click that was
 // meant for something else presses it.
@@ -525,21 +562,22 @@ function openLink() {
   const sent = new URLSearchParams(location.hash.slice(1));
   const code = sent.get('code');
   if (!code) return false;
-  before ??= kept.read('draft');
+  before ??= draft();
   running?.abort.abort();
   let odd = 0;
-  const seen = (words) => words.replace(/\r\n?/g, '\n').replace(ODD, (one) => {
+  const seen = (words, spell = spelt) => words.replace(/\r\n?/g, '\n').replace(ODD, (one) => {
     odd += 1;
-    return spelt(one);
+    return spell(one);
   });
   const fields = [...sent].filter(([name]) => !TAKEN.includes(name)).map(([name, value]) => ({name: seen(name), kind: 'text', value: seen(value)}));
-  let kwargs = {};
+  let kwargs;
   try {
-    kwargs = JSON.parse(sent.get('kwargs') ?? '{}');
+    kwargs = parsed(sent.get('kwargs') ?? '{}');
   } catch {
-    fields.push({name: 'kwargs', kind: 'text', value: seen(sent.get('kwargs'))});
+    kwargs = undefined;
   }
-  for (const [name, value] of Object.entries(kwargs)) fields.push({name: seen(name), kind: 'json', value: seen(JSON.stringify(value))});
+  if (!isRow(kwargs)) fields.push({name: 'kwargs', kind: 'text', value: seen(sent.get('kwargs'))});
+  else for (const [name, value] of Object.entries(kwargs)) fields.push({name: seen(name), kind: 'json', value: seen(JSON.stringify(value), speltInJson)});
   fill({code: seen(code), function: seen(sent.get('fn_name') ?? 'run'), fields});
   form.querySelector('.editor').classList.add('whole');  // the button comes after all of it
   notice.querySelector('p').textContent = 'This code came with the link, and has not run. It can do whatever the server may do: read and ' +
@@ -627,7 +665,7 @@ examples.addEventListener('change', () => {
 const past = document.querySelector('.history');
 const runs = () => {
   const found = kept.read('runs', []);
-  return Array.isArray(found) ? found : [];
+  return Array.isArray(found) ? found.slice(0, MOST_RUNS).map(sane).filter(Boolean) : [];
 };
 
 function remember(what, end) {
@@ -641,7 +679,7 @@ function remember(what, end) {
 
 // What tells most of code in a line: its docstring, or the function.
 function gist(code) {
-  const text = /^\s*(?:"""|''')\s*([^\n]*?)(?:"""|'''|\n)/.exec(code)?.[1];
+  const text = /^\s*(?:"""|''')\s*(\S[^\n]*?)?(?:"""|'''|\n)/.exec(code)?.[1];
   const line = /^.*\b(?:def[ \t]+run\b|run[ \t]*=).*$/m.exec(code)?.[0] ?? code.split('\n').find((one) => one.trim());
   return (text || line || '').trim().slice(0, 200);
 }
@@ -653,7 +691,7 @@ function recall() {
     const at = new Date(one.at);
     const today = at.toDateString() === new Date().toDateString();
     const time = make('time', {dateTime: at.toISOString()}, today ? at.toLocaleTimeString() : at.toLocaleDateString());
-    const given = (one.fields ?? []).filter((field) => field.value).map((field) => `${field.name}=${field.value}`).join(' ');
+    const given = one.fields.filter((field) => field.value).map((field) => `${field.name}=${field.value}`).join(' ');
     const button = make('button', {type: 'button'}, time, make('code', {}, [gist(one.code), given && `  # ${given}`].join('')), make('small', {}, one.end));
     button.addEventListener('click', () => {
       accept();
@@ -677,4 +715,4 @@ addEventListener('storage', recall);
 
 form.querySelector('.function input').addEventListener('change', suggest);
 recall();
-if (!openLink()) fill(kept.read('draft') ?? first());
+if (!openLink()) fill(draft() ?? first());

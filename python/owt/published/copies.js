@@ -12,6 +12,8 @@ class Source {
 const sh = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 const atFile = (name) => (/[,;"\\\s]/.test(name) ? `@"${name.replace(/["\\]/g, '\\$&')}"` : `@${name}`);
 const quoted = (value) => JSON.stringify(value);
+// JSON as JavaScript has it, where a member of this name would be something else.
+const inJavascript = (value) => json(value, (name) => (name === '__proto__' ? '["__proto__"]' : quoted(name)));
 
 const sourceOf = (values) => Object.entries(values).find(([, value]) => value instanceof Source);
 // As a form: files cannot be sent otherwise.
@@ -19,7 +21,7 @@ const isForm = (values) => Object.values(values).some(isFile);
 const entries = (values) => Object.entries(values).flatMap(([name, value]) => each(value).map((one) => [name, one]));
 
 function curl(call) {
-  const words = ['curl', call.streams ? '-N' : '', sh(call.url)];
+  const words = ['curl', call.streams ? '-N' : '', /[[\]{}]/.test(call.url) ? '-g' : '', sh(call.url)];
   const source = sourceOf(call.values);
   if (!isForm(call.values) && !source) words.push('--json', sh(json(call.values)));
   else {
@@ -32,11 +34,20 @@ function curl(call) {
   return words.filter(Boolean).join(' ');
 }
 
-// Whole numbers that are too large for JavaScript make all of it a text.
+// Whether there are numbers in it that JavaScript would change.
+const isBeyond = (value) => typeof value === 'bigint' || isExact(value) ||
+  (value !== null && typeof value === 'object' && !(value instanceof Source) && Object.values(value).some(isBeyond));
+
+// Such numbers make all of it a text.
 function bodyInJavascript(values) {
-  if (Object.values(values).some((value) => typeof value === 'bigint')) return quoted(json(values));
-  const members = Object.entries(values).map(([name, value]) => `${quoted(name)}: ${value instanceof Source ? name : json(value)}`);
-  return `JSON.stringify({${members.join(', ')}})`;
+  const source = sourceOf(values);
+  if (!isBeyond(values)) {
+    const members = Object.entries(values).map(([name, value]) => [name, value instanceof Source ? name : inJavascript(value)]);
+    return `JSON.stringify({${members.map(([name, value]) => `${name === '__proto__' ? '["__proto__"]' : quoted(name)}: ${value}`).join(', ')}})`;
+  }
+  if (!source) return quoted(json(values));
+  const {[source[0]]: _, ...others} = values;
+  return `${quoted(`{${quoted(source[0])}: `)} + JSON.stringify(${source[0]}) + ${quoted(`, ${json(others).slice(1)}`)}`;
 }
 
 function javascript(call) {
@@ -72,6 +83,7 @@ function javascript(call) {
 
 function literal(value) {
   if (value === null) return 'None';
+  if (isExact(value)) return value.rawJSON;
   if (typeof value === 'boolean') return value ? 'True' : 'False';
   if (Array.isArray(value)) return `[${value.map(literal).join(', ')}]`;
   if (typeof value === 'object') {

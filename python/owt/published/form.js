@@ -36,7 +36,7 @@ function valueOf(field) {
       return lines.map((line) => typed(line, item));
     }
     case 'json':
-      return input.value.trim() === '' ? undefined : JSON.parse(input.value);
+      return input.value.trim() === '' ? undefined : parsed(input.value);
     case 'text':
     case 'any':
       if (kind === 'any' && 'default' in field.dataset && input.value === text(JSON.parse(field.dataset.default))) return undefined;
@@ -50,14 +50,14 @@ function valueOf(field) {
 
 // The arguments by name; what is as it would be anyhow is left out.
 function values() {
-  const found = {};
+  const found = {__proto__: null};
   for (const field of fields) {
     const value = valueOf(field);
     if (value === undefined) continue;
     const usual = field.dataset.default;
     if ('optional' in field.dataset) {
       if (Array.isArray(value) && value.length === 0 && (usual === undefined || usual === '[]')) continue;
-      if (!isFile(value) && usual !== undefined && json(value) === json(JSON.parse(usual))) continue;
+      if (!isFile(value) && usual !== undefined && [JSON.parse(usual), parsed(usual)].some((one) => json(value) === json(one))) continue;
     }
     found[field.dataset.name] = value;
   }

@@ -25,11 +25,19 @@ function number(text) {
   return whole > Number.MAX_SAFE_INTEGER || whole < Number.MIN_SAFE_INTEGER ? whole : Number(whole);
 }
 
-function json(value) {
+// Numbers of JSON that JavaScript would write otherwise, as 1.0 or 12345678901234567890: they stay what they are too, in
+// browsers that can do that.
+const isExact = (value) => JSON.isRawJSON?.(value) ?? false;
+const isNumber = (value) => typeof value === 'number' || isExact(value);
+const parsed = (words) => JSON.parse(words, (_, value, {source} = {}) => (
+  typeof value === 'number' && source !== undefined && String(value) !== source ? JSON.rawJSON(source) : value));
+
+function json(value, key = JSON.stringify) {
   if (typeof value === 'bigint') return String(value);
-  if (Array.isArray(value)) return `[${value.map(json).join(', ')}]`;
+  if (isExact(value)) return value.rawJSON;
+  if (Array.isArray(value)) return `[${value.map((one) => json(one, key)).join(', ')}]`;
   if (value !== null && typeof value === 'object') {
-    return `{${Object.entries(value).map(([key, one]) => `${JSON.stringify(key)}: ${json(one)}`).join(', ')}}`;
+    return `{${Object.entries(value).map(([name, one]) => `${key(name)}: ${json(one, key)}`).join(', ')}}`;
   }
   return JSON.stringify(value);
 }
@@ -58,6 +66,7 @@ function size(bytes) {
 }
 
 const ends = {
+  __proto__: null,
   'application/json': 'json', 'application/x-ndjson': 'ndjson', 'text/csv': 'csv', 'text/html': 'html',
   'text/plain': 'txt', 'image/png': 'png', 'image/jpeg': 'jpg', 'image/svg+xml': 'svg', 'image/gif': 'gif',
   'image/webp': 'webp', 'audio/wav': 'wav', 'audio/mpeg': 'mp3', 'audio/ogg': 'ogg', 'video/mp4': 'mp4',
@@ -73,6 +82,14 @@ const urls = [];
 function urlOf(blob) {
   urls.push(URL.createObjectURL(blob));
   return urls.at(-1);
+}
+
+// Where an answer is shown from. XML may hold scripts. Opened by itself, out of this page's policy, what has a blob's
+// address would run them as this page's own; what has all of it in its address runs them as nobody's.
+const isXml = (type) => /xml/i.test(type);
+async function addressOf(blob) {
+  if (!isXml(blob.type)) return urlOf(blob);
+  return `data:image/svg+xml;base64,${btoa([...chunked(new Uint8Array(await blob.arrayBuffer()))].join(''))}`;
 }
 
 function clear() {
@@ -155,12 +172,12 @@ class Text {
   }
 }
 
-const isRow = (value) => value !== null && typeof value === 'object' && !Array.isArray(value);
+const isRow = (value) => value !== null && typeof value === 'object' && !Array.isArray(value) && !isExact(value);
 const MOST_ROWS = 1000;
 
 class Table {
   constructor() {
-    this.columns = [];
+    this.columns = new Set();
     this.count = 0;
     this.head = make('tr');
     this.body = make('tbody');
@@ -170,30 +187,35 @@ class Table {
     this.box.setAttribute('aria-label', 'Table');
     shown.append(this.box, this.more);
   }
+  column(name, value) {
+    this.head.append(make('th', {scope: 'col', className: isNumber(value) ? 'number' : ''}, name));
+  }
   row(values) {
+    for (const name of this.count < MOST_ROWS ? Object.keys(values) : []) {
+      if (!this.columns.has(name)) {
+        this.columns.add(name);
+        this.column(name, values[name]);
+      }
+    }
+    this.cells([...this.columns].map((name) => (Object.hasOwn(values, name) ? values[name] : undefined)));
+  }
+  cells(values) {
     this.count += 1;
     if (this.count > MOST_ROWS) {
       this.more.hidden = false;
       this.more.textContent = `The first ${MOST_ROWS} rows of ${this.count}`;
       return;
     }
-    for (const name of Object.keys(values)) {
-      if (!this.columns.includes(name)) {
-        this.columns.push(name);
-        this.head.append(make('th', {scope: 'col', className: typeof values[name] === 'number' ? 'number' : ''}, name));
-      }
-    }
     const follows = this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 8;
-    this.body.append(make('tr', {}, ...this.columns.map((name) => {
-      const value = values[name];
+    this.body.append(make('tr', {}, ...values.map((value) => {
       const cell = value === undefined || value === null ? '' : text(value);
-      return make('td', {className: typeof value === 'number' ? 'number' : ''}, cell);
+      return make('td', {className: isNumber(value) ? 'number' : ''}, cell);
     })));
     if (follows && this.count > 1) this.box.scrollTop = this.box.scrollHeight;
   }
 }
 
-// JSON lines: rows of a table as long as they are objects, else lines.
+// JSON lines: rows of a table as long as they are objects, else lines. What is no JSON is shown as it is.
 class Lines {
   constructor() {
     this.decoder = new TextDecoder();
@@ -205,7 +227,12 @@ class Lines {
     lines.filter((line) => line.trim() !== '').forEach((line) => this.line(line));
   }
   line(line) {
-    const value = JSON.parse(line);
+    let value;
+    try {
+      value = parsed(line);
+    } catch {
+      value = undefined;
+    }
     if (isRow(value)) {
       this.table ??= new Table();
       this.table.row(value);
@@ -215,7 +242,7 @@ class Lines {
       this.pre = make('pre', {className: 'text', role: 'log'});
       shown.append(this.pre);
     }
-    this.pre.append(`${JSON.stringify(value)}\n`);
+    this.pre.append(`${value === undefined ? line : JSON.stringify(value)}\n`);
   }
   end() {
     if (this.rest.trim() !== '') this.line(this.rest);
@@ -232,15 +259,15 @@ class Whole {
     const kind = this.type.split('/')[0];
     if (this.type === 'application/json') showJson(await blob.text());
     else if (this.type === 'text/csv') showCsv(await blob.text());
-    else if (kind === 'image') shown.append(make('img', {src: urlOf(blob), alt: `The answer of ${called.name}`}));
-    else if (kind === 'video') shown.append(make('video', {src: urlOf(blob), controls: true, 'aria-label': `The answer of ${called.name}`}));
+    else if (kind === 'image') shown.append(make('img', {src: await addressOf(blob), alt: `The answer of ${called.name}`}));
+    else if (kind === 'video') shown.append(make('video', {src: await addressOf(blob), controls: true, 'aria-label': `The answer of ${called.name}`}));
   }
 }
 
 function showJson(whole) {
   let value;
   try {
-    value = JSON.parse(whole);
+    value = parsed(whole);
   } catch {
     shown.append(make('pre', {className: 'text'}, whole));
     return;
@@ -257,17 +284,16 @@ function showJson(whole) {
 // RFC 4180, the first line being names.
 function showCsv(whole) {
   const rows = [[]];
-  for (const [, separator, quoted, plain] of whole.matchAll(/(,|\r?\n|^)(?:"((?:[^"]|"")*)"|([^",\r\n]*))/g)) {
+  for (const [, separator, quoted, plain] of whole.matchAll(/(,|\r?\n|^)(?:"((?:[^"]|"")*)(?:"|$)|([^",\r\n]*))/g)) {
     if (separator.endsWith('\n')) rows.push([]);
     rows.at(-1).push(quoted === undefined ? plain : quoted.replaceAll('""', '"'));
   }
   if (rows.at(-1).length === 1 && rows.at(-1)[0] === '') rows.pop();
   const names = rows.shift() ?? [];
   const table = new Table();
-  for (const row of rows) {
-    const cells = names.map((name, index) => [name, /^-?\d+(\.\d+)?$/.test(row[index]) ? number(row[index]) : row[index]]);
-    table.row(Object.fromEntries(cells));
-  }
+  const cells = rows.map((row) => names.map((_, index) => (/^-?\d+(\.\d+)?$/.test(row[index]) ? number(row[index]) : row[index])));
+  names.forEach((name, index) => table.column(name, cells[0]?.[index]));
+  cells.forEach((row) => table.cells(row));
   table.box.scrollTop = 0;
 }
 
@@ -333,7 +359,7 @@ class Sound {
       head.setUint32(40, whole.byteLength - 44, true);
       sound = new Blob([whole], {type: 'audio/wav'});
     }
-    const player = make('audio', {src: urlOf(sound), controls: true});
+    const player = make('audio', {src: await addressOf(sound), controls: true});
     player.setAttribute('aria-label', `The answer of ${called.name}`);
     player.onplay = () => this.stop();
     shown.append(player);
@@ -363,7 +389,7 @@ class Pictures {
     const type = /content-type:\s*([^\r\n;]+)/i.exec(head)?.[1] ?? 'image/png';
     const blob = new Blob([Uint8Array.from(body, (one) => one.charCodeAt(0))], {type});
     if (this.url) URL.revokeObjectURL(this.url);
-    this.url = URL.createObjectURL(blob);
+    this.url = isXml(type) ? `data:image/svg+xml;base64,${btoa(body)}` : URL.createObjectURL(blob);
     this.image.src = this.url;
     this.image.hidden = false;
     this.last = blob;
@@ -409,7 +435,9 @@ class Answer {
     let whole = new Blob(this.pieces, {type: this.type});
     if (this.bytes === 0) return false;
     whole = (await this.view.end(whole)) ?? whole;
-    const link = make('a', {href: urlOf(whole), download: fileName(this.disposition, whole.type || this.type)}, 'Save');
+    // Of no type that a browser would open instead.
+    const saved = urlOf(new Blob([whole], {type: 'application/octet-stream'}));
+    const link = make('a', {href: saved, download: fileName(this.disposition, whole.type || this.type)}, 'Save');
     shown.append(make('p', {className: 'after'}, link, make('span', {className: 'soft'}, `${this.type || 'no type'}, ${size(whole.size)}`)));
     return true;
   }
