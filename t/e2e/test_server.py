@@ -280,6 +280,37 @@ def test_what_cannot_be_published() -> None:
     assert "--publish a directory" in fails("--address", "0.0.0.0", "--port", "0")
 
 
+@pytest.mark.parametrize("arguments", [["--publish", ""], ["--publish="], ["--tls", "", "key.pem"]])
+def test_a_word_that_is_empty_is_no_option_left_out(arguments: list[str]) -> None:
+    """As of a shell's variable that is not set: what was to publish functions would run any code."""
+    command = words("--port", "0", *arguments)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert f"argument {arguments[0].rstrip('=')}: is empty: name a directory or a file" in done.stderr
+
+
+def test_paths_that_are_no_utf_8(tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    odd.mkdir()
+    assert "\\xff' is no UTF-8" in fails("--port", "0", "--publish", odd)
+    for more in ([], ["--print-conf"]):
+        command = words("--port", "0", *more)
+        done = subprocess.run(command, env=environment(), cwd=odd, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, "\\xff' is no UTF-8" in done.stderr) == (1, True), done.stderr
+    command = words("--port", "0", "--print-conf", "--tls", odd / "cert.pem", odd / "key.pem")
+    printed = subprocess.run(command, env=environment(HOME="/"), capture_output=True, timeout=60, check=True).stdout
+    assert b'/\xff/cert.pem";' in printed
+
+
+def test_a_directory_that_everybody_may_write_to_is_told(sing: Sings, tmp_path: Path) -> None:
+    functions = tmp_path / "for all"
+    functions.mkdir()
+    (functions / "say.py").write_text("def run(): return 'said'\n")
+    assert "every user" not in sing("--publish", functions).said
+    functions.chmod(0o777)
+    assert f"they run as you: chmod o-w '{functions}'" in sing("--publish", functions).said
+
+
 def test_adaptors_have_the_environment_but_no_logins(sing: Sings) -> None:
     server = sing(MINE="yes", OWT_AUTH=LOGIN, OWT_PASSWORD="x")
     code = (

@@ -89,7 +89,7 @@ class Server:
 
     def _start(self) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="owt-"))
-        (self._directory / "nginx.conf").write_text(conf(self._nginx, self._settings))
+        (self._directory / "nginx.conf").write_bytes(os.fsencode(conf(self._nginx, self._settings)))
         self._program = os.getpid()
         atexit.register(self.close)
         with (self._directory / "error.log").open("wb") as log:

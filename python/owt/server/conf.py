@@ -47,6 +47,14 @@ class Settings:
         for name, value in (("timeout", self.timeout), ("cache-max", self.cache_max)):
             if value and not _NUMBER.fullmatch(value):
                 raise ServerError(f"--{name} {value!r}: give it as nginx writes it, as 30s for a time, 16m for a size")
+        for path in (self.publish, self.path, self.venv):
+            try:
+                str(path).encode()
+            except UnicodeEncodeError:
+                raise ServerError(
+                    f"the path {os.fsencode(str(path))!r} is no UTF-8, which Python's modules want: rename it, or start in"
+                    " another directory"
+                ) from None
         if self.publish and not self.publish.is_dir():
             raise ServerError(
                 f"--publish {self.publish}: is no directory; it takes one with files of Python, of which each has a"

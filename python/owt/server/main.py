@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
+import stat
 import sys
 import tempfile
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,7 +71,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--timeout", default="", metavar="TIME", help="end calls without output for so long, as 30s")
     parser.add_argument("--cache-max", default="16m", metavar="SIZE", help="the largest result that is kept (16m)")
-    parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), type=_path, help="serve https with these files")
+    parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), type=_there, help="serve https with these files")
     parser.add_argument("--threads", type=int, default=8, metavar="N", help="calls that run at a time (8)")
     parser.add_argument(
         "--venv",
@@ -80,7 +82,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--publish",
-        type=_path,
+        type=_there,
         metavar="DIR",
         help="instead of any code that is sent, run functions from here: /api/speak calls run() of DIR/speak.py, /api/"
         " lists them with forms, /mcp has them for agents; at an address that others reach, anybody may call them",
@@ -97,6 +99,13 @@ def _parser() -> ArgumentParser:
 
 def _path(text: str) -> Path | None:
     return Path(text).absolute() if text else None
+
+
+def _there(text: str) -> Path:
+    """Where an empty word, as of a shell's variable that is not set, must not stand for none."""
+    if not text:
+        raise ArgumentTypeError("is empty: name a directory or a file")
+    return Path(text).absolute()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -128,13 +137,19 @@ def _run(options: Namespace) -> int:
         tls=(options.tls[0], options.tls[1]) if options.tls else None,
         level="info" if options.verbose else "warn",
     )
+    if options.publish and options.publish.stat().st_mode & stat.S_IWOTH:
+        print(
+            f"owt-server: every user of this machine can put files into {options.publish}, and they run as you: chmod o-w"
+            f" {shlex.quote(str(options.publish))}",
+            file=sys.stderr,
+        )
     text = conf(nginx, settings)
     if options.print_conf:
-        print(text, end="")
+        sys.stdout.buffer.write(os.fsencode(text))
         return 0
     name = f"owt-{os.geteuid()}-{options.address}-{port}".replace("/", "_")
     directory = private(options.dir or Path(tempfile.gettempdir()) / name)
-    (directory / "nginx.conf").write_text(text)
+    (directory / "nginx.conf").write_bytes(os.fsencode(text))  # paths may be no UTF-8
     scheme = "https" if settings.tls else "http"
     url = f"{scheme}://{spelled(reachable(addresses), port)}{'/api/' if settings.publish else ''}"
     command = nginx.command(directory)
