@@ -313,7 +313,8 @@ void Call::announce() {
 
 void Call::say(Said::By by, std::string_view text, bool at_once) {
     std::unique_lock lock(mutex_);
-    if (cancelled() || ended_) {
+    // Who may not see tracebacks may not see what a function logs either, which may hold one.
+    if (cancelled() || ended_ || !asked.show_traceback) {
         return;
     }
     if (text.empty()) {  // what waits is to go

@@ -36,6 +36,7 @@ server {
     location /login/ { owt; owt_auth alice:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b; }
     location /passed/ { proxy_pass http://unix:{dir}/model.sock; include {root}/conf/owt_params; }
     location = /counted { owt_file {dir}/counted.py; }
+    location = /shown { owt_file {dir}/counted.py; owt_traceback on; }
     location = /mcp { owt_mcp {dir}/tools; owt_keepalive 100ms; }
     location /owt/ { owt_status; }
 }
@@ -248,6 +249,41 @@ def test_loading_is_told_too(server: Server) -> None:
     assert said_in(tell(server, "print('loading')\ndef run(): print('running')")) == "loading\nrunning\n"
 
 
+POOLED = """
+import asyncio, threading, owt
+from concurrent.futures import ThreadPoolExecutor
+pool = ThreadPoolExecutor(1)
+def job(name):
+    print("job of", name)
+    owt.progress(1, 1, name)
+def run(_, name, gate=""):
+    pool.submit(job, name).result()
+    if gate:
+        pause(gate)
+async def later(_, name, gate=""):
+    await asyncio.get_running_loop().run_in_executor(pool, job, name)
+    if gate:
+        await asyncio.to_thread(pause, gate)
+def failing(_):
+    pool.submit(int, "x").result()
+""" + PAUSE
+
+
+@pytest.mark.parametrize("function", ["run", "later"])
+def test_jobs_of_a_pool_are_told_to_who_submits_them(server: Server, tmp_path: Path, function: str) -> None:
+    """Whoever's call has started the pool's thread, and runs on."""
+    gate = Gate(tmp_path)
+    code = f"{POOLED}# {function}"
+    first = Asking(server, code, events=True, fn_name=function, name="first", gate=str(gate))
+    gate.wait_reached()
+    second = tell(server, code, fn_name=function, name="second")
+    gate.open()
+    for events, name in (events_of(first.answer().text), "first"), (second, "second"):
+        assert said_in(events) == f"job of {name}\n"
+        assert [event.data["text"] for event in events if event.name == "progress"] == [name]
+    assert "process/borrowed.py" not in one(tell(server, code, fn_name="failing"), "error")["detail"]
+
+
 def test_other_calls_are_not_told(server: Server, tmp_path: Path) -> None:
     gate = Gate(tmp_path)
     asking = Asking(server, f"def run(_, gate):\n    pause(gate)\n{PAUSE}", events=True, gate=str(gate))
@@ -301,6 +337,17 @@ def test_events_of_its_own_that_fail_have_no_error_of_their_own(server: Server) 
     events = tell(server, code)
     assert body_of(events) == b'data: {"a":1}\n\n'
     assert names(events)[-1] == "error"
+
+
+LOGS = "import logging, warnings\ndef run():\n    print('printed')\n    warnings.warn('warned')\n    try:\n        1 / 0\n"
+LOGS += "    except ZeroDivisionError:\n        logging.exception('logged')\n    return 'done'"
+
+
+def test_what_is_logged_is_for_whom_tracebacks_are(server: Server) -> None:
+    """It may hold them, and paths, and what others have sent."""
+    assert "Traceback" in said_in(tell(server, LOGS))
+    assert names(tell(server, LOGS, "/quiet/")) == ["start", "output", "done"]
+    server.wait_log("owt: ZeroDivisionError")
 
 
 @pytest.mark.parametrize("code", ["def run(): 1 / 0", "def run():\n    yield 'a'\n    1 / 0"])
@@ -431,8 +478,10 @@ def test_a_published_function_has_the_field_for_itself(server: Server) -> None:
         server.post("/counted", json={"events": 2}, headers={"Prefer": "events"}),
         server.post("/counted", files={"events": (None, "2")}, headers={"Prefer": "events"}),
     ):
-        assert said_in(told(answer)) == "counting\n"
+        assert said_in(told(answer)) == ""  # what it prints is its author's business
         assert body_of(told(answer)) == b"0\n1\n"
+    answer = server.post("/shown", json={"events": 2}, headers={"Prefer": "events"})
+    assert (said_in(told(answer)), body_of(told(answer))) == ("counting\n", b"0\n1\n")
 
 
 def test_a_spooled_body(server: Server) -> None:
@@ -823,6 +872,25 @@ def test_bars_tell_how_far_they_are(server: Server, code: str) -> None:
     assert {one["text"] for one in progress_in(events)} == {"outer"}
     assert "outer: 100%" in said_in(events) and "inner:" in said_in(events)
     assert server.run(code).text == "done"
+
+
+@pytest.mark.parametrize("odd", ["total = 10**5000", "total = fractions.Fraction(10**400, 3)", "n = [1]", "desc = 5"])
+def test_a_bar_fails_no_call_by_being_told(server: Server, odd: str) -> None:
+    code = f"import fractions\nfrom tqdm import tqdm\ndef run():\n    bar = tqdm(total=3)\n    bar.{odd}\n    bar.display('x')\n"
+    assert body_of(tell(server, f"{code}    bar.n, bar.total, bar.desc = 0, 3, ''\n    return 'done'")) == b"done"
+
+
+def test_a_bar_that_fails_holds_up_no_other(server: Server) -> None:
+    """tqdm has one lock for all bars of a process."""
+    failing = "from tqdm import tqdm\nclass Bar(tqdm):\n    def display(self, *_, **__): 1 / 0\n"
+    failing += "def run(how):\n    Bar.get_lock()\n    bar = object.__new__(Bar)\n    bar.disable = False\n"
+    failing += "    try:\n        bar.refresh(**how)\n    finally:\n        bar.disable = True"
+    for how in ({}, {"lock_args": [True, 1]}, {"nolock": True}):
+        assert "ZeroDivisionError" in server.run(failing, how=how).text
+    assert body_of(tell(server, TQDM.replace("range(3)", "range(2)"), hold=True)) == b"done"
+    code = "import threading\nfrom tqdm import tqdm\ndef run():\n    thread = threading.Thread(target=list, args=(tqdm(range(3)),))\n"
+    code += "    thread.start()\n    thread.join(10)\n    return str(thread.is_alive())"
+    assert server.run(code).text == "False"
 
 
 def test_bars_of_calls_at_the_same_time(server: Server) -> None:

@@ -24,6 +24,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from owt.process.context import current
+from owt.process.imported import when_imported
 
 if TYPE_CHECKING:
     from owt.process.request import Request
@@ -208,6 +209,7 @@ def install(stdin: Any, stdout: Any, stderr: Any) -> None:
         setting.install()
     os.chdir, os.fchdir, os.umask = _moving(_chdir), _moving(_fchdir), _set_umask
     threading.Thread.start = _noting_the_owner(threading.Thread.start)  # type: ignore[assignment]
+    when_imported("concurrent.futures.thread", _watch_pools)
 
 
 def settle() -> None:
@@ -248,6 +250,34 @@ def _noting_the_owner(start: Callable[[threading.Thread], None]) -> Callable[[th
         start(self)
 
     return noting
+
+
+def _watch_pools(module: Any) -> None:
+    module.ThreadPoolExecutor.submit = _carrying_the_owner(module.ThreadPoolExecutor.submit)
+
+
+def _carrying_the_owner(submit: Callable[..., Any]) -> Callable[..., Any]:
+    """What a pool does is done for whoever has submitted it, whichever call has started the pool's thread."""
+
+    @functools.wraps(submit)
+    def carrying(self: Any, fn: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        if type(self).__module__ == "concurrent.futures.interpreter":
+            return submit(self, fn, *arguments, **named)  # another interpreter's threads, who get it pickled
+        request = owner()
+        noted = None if request is None else weakref.ref(request)
+        return submit(self, functools.partial(_do_for, noted, fn), *arguments, **named)
+
+    return carrying
+
+
+def _do_for(noted: weakref.ref[Request] | None, fn: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+    thread: Any = threading.current_thread()
+    before = getattr(thread, "_owt_owner", None)
+    thread._owt_owner = noted
+    try:
+        return fn(*arguments, **named)
+    finally:
+        thread._owt_owner = before
 
 
 def end(request: Request) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -32,17 +33,20 @@ def progress(done: SupportsFloat, total: SupportsFloat | None = None, text: str 
 
 
 def _number(value: SupportsFloat) -> int | float | None:
-    """As JSON has it; NumPy's and tensors' too. What is no finite number is nothing that JSON could say."""
+    """As JSON has it; NumPy's and tensors' too. What is no finite number, or larger than any that all readers of JSON
+    know, is nothing that can be told.
+    """
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    except (TypeError, ValueError) as error:
+        text = f"owt.progress(done, total=None, text='') wants numbers, and {value!r} came"
+        raise (TypeError if isinstance(error, TypeError) else ValueError)(text) from None
     try:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        pass
-    try:
-        number = float(value)
-    except (TypeError, ValueError) as error:
-        text = f"owt.progress(done, total=None, text='') wants numbers, and {value!r} came"
-        raise type(error)(text) from None
-    return number if math.isfinite(number) else None
+        return number if math.isfinite(number) else None
 
 
 def install() -> None:
@@ -54,6 +58,7 @@ def _watch(module: Any) -> None:
     bar = getattr(module, "tqdm", None)
     if bar is not None and not hasattr(bar.display, "_owt"):
         bar.display = _telling(bar.display)
+        bar.refresh = _letting_go(bar.refresh)
 
 
 def _telling(display: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,11 +67,29 @@ def _telling(display: Callable[..., Any]) -> Callable[..., Any]:
         result = display(bar, *arguments, **named)
         request = borrowed.owner()
         if request is not None and request._call.events and _is_outermost(bar, request):
-            progress(bar.n, bar.total, (bar.desc or "").removesuffix(": "))
+            with contextlib.suppress(TypeError, ValueError):  # what the bar itself could show
+                progress(bar.n, bar.total, str(bar.desc or "").removesuffix(": "))
         return result
 
     telling._owt = True  # type: ignore[attr-defined]
     return telling
+
+
+def _letting_go(refresh: Callable[..., bool]) -> Callable[..., bool]:
+    """tqdm's own would keep the lock of all bars of the process if it is interrupted, as by a client that leaves."""
+
+    @functools.wraps(refresh)
+    def letting_go(bar: Any, nolock: bool = False, lock_args: Any = None) -> bool:
+        if nolock or bar.disable:
+            return refresh(bar, nolock=True)
+        if bar._lock.acquire(*(lock_args or ())) is False:
+            return False
+        try:
+            return refresh(bar, nolock=True)
+        finally:
+            bar._lock.release()
+
+    return letting_go
 
 
 def _is_outermost(bar: Any, request: Request) -> bool:
@@ -76,4 +99,4 @@ def _is_outermost(bar: Any, request: Request) -> bool:
     bars[:] = [ref for ref in bars if (other := ref()) is bar or (other is not None and not other.disable)]
     if not any(ref() is bar for ref in bars):
         bars.append(weakref.ref(bar))
-    return bars[0]() is bar
+    return bool(bars) and bars[0]() is bar  # another thread's bars may have come meanwhile

@@ -11,6 +11,9 @@ from fake_owt import Call
         ("0.5", '{"done": 0.5, "total": null, "text": ""}'),
         ("float('nan'), float('inf')", '{"done": null, "total": null, "text": ""}'),
         ("'3'", '{"done": 3.0, "total": null, "text": ""}'),
+        ("10**300, -(10**400)", f'{{"done": {10**300}, "total": null, "text": ""}}'),
+        ("10**5000", '{"done": null, "total": null, "text": ""}'),
+        ("__import__('fractions').Fraction(10**400, 3)", '{"done": null, "total": null, "text": ""}'),
     ],
 )
 def test_numbers(call, arguments, told):
@@ -21,7 +24,9 @@ def test_numbers(call, arguments, told):
 
 @pytest.mark.parametrize(
     ("arguments", "error"),
-    [("'x'", "ValueError"), ("1, 'x'", "ValueError"), ("[1]", "TypeError"), ("1, {}", "TypeError")],
+    [("'x'", "ValueError"), ("1, 'x'", "ValueError"), ("[1]", "TypeError"), ("1, {}", "TypeError"),
+        ("type('Odd', (), {'__float__': lambda _: b'\\xff'.decode()})()", "ValueError"),
+    ],
 )
 def test_what_is_no_number_is_told(call, arguments, error):
     done = call(f"import owt\ndef run(): owt.progress({arguments})")
