@@ -254,9 +254,9 @@ def answer(page: Console, body: str, kind: str) -> Console:
 
 def test_numbers_are_shown_as_they_came(console: Any) -> None:
     page = console()
-    assert json.loads(answer(page, '{"n": [12345678901234567890, 1.0]}', "application/json").find(".shown pre").text) == {
-        "n": [12345678901234567890, 1.0]
-    }
+    assert json.loads(
+        answer(page, '{"n": [12345678901234567890, 1.0]}', "application/json").find(".shown pre").text
+    ) == {"n": [12345678901234567890, 1.0]}
     assert "1.0" in page.find(".shown pre").text
     answer(page, '[{"n": 12345678901234567890, "f": 1.0}]', "application/json")
     assert page.rows() == [["n", "f"], ["12345678901234567890", "1.0"]]
@@ -285,7 +285,13 @@ SCRIPTED = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="30"><scri
 
 @pytest.mark.parametrize(
     ("kind", "shown"),
-    [("image/svg+xml", "img"), ("image/x+xml", "img"), ("audio/x+xml", "audio"), ("video/xml", "video"), ("text/html", "pre")],
+    [
+        ("image/svg+xml", "img"),
+        ("image/x+xml", "img"),
+        ("audio/x+xml", "audio"),
+        ("video/xml", "video"),
+        ("text/html", "pre"),
+    ],
 )
 def test_no_part_of_an_answer_is_this_servers_page(console: Any, kind: str, shown: str) -> None:
     """What has a blob's address, and is opened by itself as browsers offer it, runs its scripts in this page's origin."""
@@ -316,7 +322,7 @@ def test_no_text_holds_the_page_up(console: Any) -> None:
     assert page.js("overprinted('a\\rb\\r\\rc\\r\\nd\\r')") == "c\nd\r"
     assert page.js("parameters('\\n'.repeat(300_000), 'run')") is None
     assert page.js("gist('\"\"\"' + ' '.repeat(300_000))") == '"""'
-    assert page.js("gist('\"\"\" Says it. \"\"\"\\ndef run(): pass')") == "Says it."
+    assert page.js('gist(\'""" Says it. """\\ndef run(): pass\')') == "Says it."
 
 
 def test_progress_without_bounds(console: Any) -> None:
@@ -655,13 +661,19 @@ def test_copied_lines_send_every_name_and_number(odd: Console, tmp_path: Path, l
 
 
 def test_copied_links_bring_every_name_and_number(odd: Console) -> None:
-    link, page = (odd.js(f"(document.querySelector('[data-copy={one}]').click(), copy.textContent)") for one in ("link", "page"))
+    link, page = (
+        odd.js(f"(document.querySelector('[data-copy={one}]').click(), copy.textContent)") for one in ("link", "page")
+    )
     assert httpx.get(link).json() == ODD_EXPECTED
     odd.browser.get("about:blank")
     again = Console(odd.browser, page)
     wait_until(lambda: again.find(".run").is_enabled(), "the button to come to life")
     again.run()
     assert json.loads(again.find(".shown pre").text) == ODD_EXPECTED
+
+
+def test_a_file_called_as_curl_calls_its_input(console: Any) -> None:
+    assert console().js("['-', '-x', 'a b'].map(atFile)") == ["@./-", "@-x", '@"a b"']
 
 
 @pytest.mark.parametrize("path", ["/a[1-3]", "/a%7Bb,c%7D", "/a'b", "/a$HOME`id`"])
@@ -757,7 +769,9 @@ def test_what_cannot_be_seen_is_spelt_out(server: Server, console: Any) -> None:
 
 
 def test_in_json_it_is_spelt_as_json_has_it(console: Any) -> None:
-    page = console(f"/#code=run&kwargs={quote(json.dumps({'a': chr(0xE0041) + chr(0x200B), 'n': 1}, ensure_ascii=False))}")
+    page = console(
+        f"/#code=run&kwargs={quote(json.dumps({'a': chr(0xE0041) + chr(0x200B), 'n': 1}, ensure_ascii=False))}"
+    )
     assert page.js("allRows().map(row => row.input.value)") == ['"\\udb40\\udc41\\u200b"', "1"]
     assert page.js("values().kwargs.a") == chr(0xE0041) + chr(0x200B)
 
@@ -778,7 +792,12 @@ def test_it_spells_out_what_the_page_that_asks_spells_out(server: Server, consol
     codes = sorted(near - {-1, 0, 0x0A, 0x0D, 0xFFFD, 0x110000} - set(range(0xD800, 0xE000)))
     page = console()
     here = page.js(f"{json.dumps(codes)}.filter(one => !String.fromCodePoint(one).replace(ODD, ''))")
-    browser = {"Accept": "text/html", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    browser = {
+        "Accept": "text/html",
+        "Sec-Fetch-Site": "cross-site",
+        "Sec-Fetch-Mode": "navigate",
+        "Sec-Fetch-Dest": "document",
+    }
     asked = httpx.get(server.url, params={"code": "".join(map(chr, codes))}, headers=browser).text
     assert "Run this Python?" in asked
     assert here == [int(code, 16) for code in re.findall(r'class="odd">U\+(\w+)<', asked)]

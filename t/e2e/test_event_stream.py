@@ -249,7 +249,8 @@ def test_loading_is_told_too(server: Server) -> None:
     assert said_in(tell(server, "print('loading')\ndef run(): print('running')")) == "loading\nrunning\n"
 
 
-POOLED = """
+POOLED = (
+    """
 import asyncio, threading, owt
 from concurrent.futures import ThreadPoolExecutor
 pool = ThreadPoolExecutor(1)
@@ -266,7 +267,9 @@ async def later(_, name, gate=""):
         await asyncio.to_thread(pause, gate)
 def failing(_):
     pool.submit(int, "x").result()
-""" + PAUSE
+"""
+    + PAUSE
+)
 
 
 @pytest.mark.parametrize("function", ["run", "later"])
@@ -339,7 +342,9 @@ def test_events_of_its_own_that_fail_have_no_error_of_their_own(server: Server) 
     assert names(events)[-1] == "error"
 
 
-LOGS = "import logging, warnings\ndef run():\n    print('printed')\n    warnings.warn('warned')\n    try:\n        1 / 0\n"
+LOGS = (
+    "import logging, warnings\ndef run():\n    print('printed')\n    warnings.warn('warned')\n    try:\n        1 / 0\n"
+)
 LOGS += "    except ZeroDivisionError:\n        logging.exception('logged')\n    return 'done'"
 
 
@@ -880,6 +885,17 @@ def test_a_bar_fails_no_call_by_being_told(server: Server, odd: str) -> None:
     assert body_of(tell(server, f"{code}    bar.n, bar.total, bar.desc = 0, 3, ''\n    return 'done'")) == b"done"
 
 
+ANOTHER_BAR = """
+import threading
+from tqdm import tqdm
+def run():
+    thread = threading.Thread(target=list, args=(tqdm(range(3), mininterval=0),))
+    thread.start()
+    thread.join(10)
+    return str(thread.is_alive())
+"""
+
+
 def test_a_bar_that_fails_holds_up_no_other(server: Server) -> None:
     """tqdm has one lock for all bars of a process."""
     failing = "from tqdm import tqdm\nclass Bar(tqdm):\n    def display(self, *_, **__): 1 / 0\n"
@@ -888,9 +904,28 @@ def test_a_bar_that_fails_holds_up_no_other(server: Server) -> None:
     for how in ({}, {"lock_args": [True, 1]}, {"nolock": True}):
         assert "ZeroDivisionError" in server.run(failing, how=how).text
     assert body_of(tell(server, TQDM.replace("range(3)", "range(2)"), hold=True)) == b"done"
-    code = "import threading\nfrom tqdm import tqdm\ndef run():\n    thread = threading.Thread(target=list, args=(tqdm(range(3)),))\n"
-    code += "    thread.start()\n    thread.join(10)\n    return str(thread.is_alive())"
-    assert server.run(code).text == "False"
+    assert server.run(ANOTHER_BAR).text == "False"
+
+
+def test_bars_of_clients_who_leave_hold_up_no_other(server: Server) -> None:
+    """Wherever in tqdm the call's cancellation comes."""
+    code = (
+        "from tqdm import tqdm\ndef run():\n    for n in tqdm(range(10**9), mininterval=0, miniters=1):\n        pass"
+    )
+    for _ in range(40):
+        asking = Asking(server, code, events=True)
+        asking.read(100)
+        leave(server, asking)
+    wait_until(lambda: server.get("/owt/calls").json() == [], "the calls to end")
+    assert server.run(ANOTHER_BAR).text == "False"
+
+
+@pytest.mark.parametrize("how", ["fork", "spawn"])
+def test_bars_of_processes(server: Server, how: str) -> None:
+    code = "import multiprocessing\nfrom tqdm.contrib import concurrent\ndef run(_, how):\n"
+    code += "    multiprocessing.set_start_method(how, force=True)\n"
+    code += "    return concurrent.process_map(abs, range(-3, 0), max_workers=1)"
+    assert server.run(code, how=how).json() == [3, 2, 1]
 
 
 def test_bars_of_calls_at_the_same_time(server: Server) -> None:

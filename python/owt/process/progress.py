@@ -7,6 +7,7 @@ import functools
 import json
 import math
 import operator
+import threading
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, SupportsFloat
@@ -59,6 +60,10 @@ def _watch(module: Any) -> None:
     if bar is not None and not hasattr(bar.display, "_owt"):
         bar.display = _telling(bar.display)
         bar.refresh = _letting_go(bar.refresh)
+        if "_lock" not in vars(bar):
+            lock = _Lock()
+            lock.usual = module.TqdmDefaultWriteLock
+            bar.set_lock(lock)
 
 
 def _telling(display: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,6 +80,20 @@ def _telling(display: Callable[..., Any]) -> Callable[..., Any]:
     return telling
 
 
+class _Lock(type(threading.RLock())):  # type: ignore[misc]
+    """That of all bars. tqdm's own is two that are taken one after the other, in Python, where Cancelled may come
+    between and leave them taken for ever; this one's ``with`` is one step.
+    """
+
+    usual: Any
+
+    @property
+    def mp_lock(self) -> Any:
+        """For processes that a call starts, as tqdm.contrib.concurrent does."""
+        self.usual.create_mp_lock()
+        return self.usual.mp_lock
+
+
 def _letting_go(refresh: Callable[..., bool]) -> Callable[..., bool]:
     """tqdm's own would keep the lock of all bars of the process if it is interrupted, as by a client that leaves."""
 
@@ -82,7 +101,10 @@ def _letting_go(refresh: Callable[..., bool]) -> Callable[..., bool]:
     def letting_go(bar: Any, nolock: bool = False, lock_args: Any = None) -> bool:
         if nolock or bar.disable:
             return refresh(bar, nolock=True)
-        if bar._lock.acquire(*(lock_args or ())) is False:
+        if not lock_args:
+            with bar._lock:
+                return refresh(bar, nolock=True)
+        if bar._lock.acquire(*lock_args) is False:
             return False
         try:
             return refresh(bar, nolock=True)

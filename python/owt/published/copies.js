@@ -10,7 +10,8 @@ class Source {
 }
 
 const sh = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
-const atFile = (name) => (/[,;"\\\s]/.test(name) ? `@"${name.replace(/["\\]/g, '\\$&')}"` : `@${name}`);
+// A file called - would be curl's own input.
+const atFile = (name) => (name === '-' ? '@./-' : /[,;"\\\s]/.test(name) ? `@"${name.replace(/["\\]/g, '\\$&')}"` : `@${name}`);
 const quoted = (value) => JSON.stringify(value);
 // JSON as JavaScript has it, where a member of this name would be something else.
 const inJavascript = (value) => json(value, (name) => (name === '__proto__' ? '["__proto__"]' : quoted(name)));

@@ -52,8 +52,8 @@ class Settings:
                 str(path).encode()
             except UnicodeEncodeError:
                 raise ServerError(
-                    f"the path {os.fsencode(str(path))!r} is no UTF-8, which Python's modules want: rename it, or start in"
-                    " another directory"
+                    f"the path {os.fsencode(str(path))!r} is no UTF-8, which Python's modules want: rename it, or"
+                    " start in another directory"
                 ) from None
         if self.publish and not self.publish.is_dir():
             raise ServerError(

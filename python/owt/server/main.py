@@ -139,8 +139,8 @@ def _run(options: Namespace) -> int:
     )
     if options.publish and options.publish.stat().st_mode & stat.S_IWOTH:
         print(
-            f"owt-server: every user of this machine can put files into {options.publish}, and they run as you: chmod o-w"
-            f" {shlex.quote(str(options.publish))}",
+            f"owt-server: every user of this machine can put files into {options.publish}, and they run as you:"
+            f" chmod o-w {shlex.quote(str(options.publish))}",
             file=sys.stderr,
         )
     text = conf(nginx, settings)

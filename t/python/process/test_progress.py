@@ -24,7 +24,11 @@ def test_numbers(call, arguments, told):
 
 @pytest.mark.parametrize(
     ("arguments", "error"),
-    [("'x'", "ValueError"), ("1, 'x'", "ValueError"), ("[1]", "TypeError"), ("1, {}", "TypeError"),
+    [
+        ("'x'", "ValueError"),
+        ("1, 'x'", "ValueError"),
+        ("[1]", "TypeError"),
+        ("1, {}", "TypeError"),
         ("type('Odd', (), {'__float__': lambda _: b'\\xff'.decode()})()", "ValueError"),
     ],
 )
