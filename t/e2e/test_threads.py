@@ -16,6 +16,14 @@ from harness import PRELOAD, Server, wait_until
 
 WAIT = "def run(_, gate):\n    pause(gate)\n    return 'done'\n" + PAUSE
 PID = "import os\ndef run(_): return os.getpid()\n"
+
+#: Belongs behind an adaptor that says `stuck(gate)`: in C from before the gate is reached until it is opened.
+STUCK = """
+def stuck(gate):
+    import ctypes, shlex
+    file = shlex.quote(gate)
+    ctypes.CDLL(None).system(f"touch {file}.reached; until [ -e {file} ]; do sleep 0.01; done".encode())
+"""
 THREADS = "import threading\ndef run(_): return sum(t.name.startswith('owt-') for t in threading.enumerate())\n"
 
 
@@ -159,15 +167,13 @@ def test_the_queue_is_what_waits_beside_what_threads_are_about_to_take(
 
 def test_a_warm_model_outlives_a_client_that_leaves_too_early(start: Callable[..., Server], tmp_path: Path) -> None:
     server = start(instance("threads 1;", "grace 100ms;"))
-    code = """
-import subprocess
+    code = f"""
 model = object()
 def run(_, gate=None):
     if gate:
-        # It says that it runs: who is cancelled while it starts is not stuck.
-        subprocess.run(["bash", "-c", 'touch "$0.reached"; until [ -e "$0" ]; do sleep 0.01; done', gate])
+        stuck(gate)
     return str(id(model))
-"""
+{STUCK}"""
     warm = Asking(server, code).answer().text
     gate = Gate(tmp_path)
     asked = Asking(server, code, gate=str(gate))
@@ -183,10 +189,7 @@ def run(_, gate=None):
 def test_a_process_that_answers_at_once_is_not_taken_for_stuck(start: Callable[..., Server], tmp_path: Path) -> None:
     """Its heartbeat may come before the watchdog waits for one, and in an idle process no other follows."""
     server = start(instance("threads 2;", "grace 100ms;"), hooks=True)
-    code = (
-        "import subprocess\ndef run(_, gate):\n"
-        """    subprocess.run(["bash", "-c", 'touch "$0.reached"; until [ -e "$0" ]; do sleep 0.01; done', gate])\n"""
-    )
+    code = f"def run(_, gate): stuck(gate)\n{STUCK}"
     worker = int(Asking(server, PID).answer().body)
     gate = Gate(tmp_path)
     asked = Asking(server, code, gate=str(gate))
