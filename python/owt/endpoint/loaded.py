@@ -7,7 +7,6 @@ import re
 import sys
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from inspect import isasyncgenfunction, iscoroutinefunction
@@ -100,6 +99,7 @@ class Endpoint:
     """A loaded adaptor."""
 
     __slots__ = (
+        "called",
         "code_id",
         "figures",
         "flask",
@@ -122,6 +122,8 @@ class Endpoint:
         self.stays = stays
         self.code_id = path or module.__name__.removeprefix(endpoint.PREFIX)
         self.path = endpoint.path_of(self.code_id)
+        #: When it was called last.
+        self.called = monotonic()
         self.globals: dict[str, Any] = vars(module)
         self.functions: dict[str, Function] = {}
         self.texts: arguments.Texts = {}
@@ -257,8 +259,8 @@ def _no_function(detail: str) -> Refusal:
     return Refusal(400, "no-such-function", detail)
 
 
-#: By code id, the least recently used first.
-endpoints: OrderedDict[str, Endpoint] = OrderedDict()
+#: By code id. Every call looks here, and takes no lock for it; who puts something in or takes it out holds _lock.
+endpoints: dict[str, Endpoint] = {}
 #: What each thread that serves calls runs, or ran last, by the thread's identity.
 running: dict[int, Endpoint] = {}
 #: What detached calls run.
@@ -388,7 +390,6 @@ def take_in(made: Endpoint) -> None:
     global ever
     with _lock:
         endpoints[made.code_id] = made
-        _seen[made.code_id] = monotonic()
         ever = True
         (_staying.add if made.stays else _staying.discard)(made.code_id)
         gone = _drop(_count() - most, spared=made)
@@ -403,14 +404,10 @@ def take_in(made: Endpoint) -> None:
 #: Something has been loaded in this process.
 ever = False
 
-#: Stands in endpoints where it stood at the last look: what comes after it has been called since.
-_MARK = ""
 #: The ids of those that are not let go.
 _staying: set[str] = set()
 #: Those among them that are owt's own.
 _own: set[str] = set()
-#: When each endpoint was last seen to have been called.
-_seen: dict[str, float] = {}
 
 
 def take_in_own(made: Endpoint) -> None:
@@ -425,7 +422,6 @@ def withdraw(code_id: str) -> None:
     """It answers no more calls. Those that run in it go on."""
     with _lock:
         endpoints.pop(code_id, None)
-        _seen.pop(code_id, None)
         _staying.discard(code_id)
 
 
@@ -453,34 +449,23 @@ def count() -> int:
 
 
 def drop_idle(idle: float) -> int:
-    """Drops what has not been called for so long (seconds), as far as earlier calls of this have seen it."""
-    with _lock:
-        old = _idle_for(idle)
-        gone = _drop(len(old), among=old)
-        endpoints[_MARK] = _mark
-        endpoints.move_to_end(_MARK)
-    return gone
-
-
-def _idle_for(idle: float) -> list[str]:
+    """Drops what has not been called for so long (seconds), nor been seen here to run."""
     now = monotonic()
-    called = _MARK not in endpoints
-    busy = _busy()
-    old = []
-    for code_id, one in list(endpoints.items()):
-        if one is _mark:
-            called = True
-        elif called or id(one) in busy:
-            _seen[code_id] = now
-        elif now - _seen.get(code_id, now) >= idle:
-            old.append(code_id)
-    return old
+    with _lock:
+        busy = _busy()
+        old = []
+        for code_id, one in list(endpoints.items()):
+            if id(one) in busy:
+                one.called = now
+            elif now - one.called >= idle:
+                old.append(code_id)
+        return _drop(len(old), among=old)
 
 
 def drop(beginning: str) -> tuple[int, bool]:
     """Drops those whose code id begins so, but for those that run. How many it was, and whether any are left."""
     with _lock:
-        wanted = [code_id for code_id in endpoints if code_id.startswith(beginning)]
+        wanted = [code_id for code_id in list(endpoints) if code_id.startswith(beginning)]
         gone = _drop(len(wanted), among=wanted)
     return gone, gone < len(wanted)
 
@@ -489,15 +474,18 @@ def drop_half() -> int:
     """Drops the half of what does not run that has not been called for the longest time. How many it was."""
     with _lock:
         busy = _busy()
-        idle = [
-            code_id for code_id, one in endpoints.items() if code_id != _MARK and not one.stays and id(one) not in busy
-        ]
+        idle = [code_id for code_id, one in _by_last_call() if not one.stays and id(one) not in busy]
         return _drop((len(idle) + 1) // 2, among=idle)
 
 
 def _count() -> int:
     """Those that may have to make room."""
-    return len(endpoints) - (_MARK in endpoints) - len(_staying)
+    return len(endpoints) - len(_staying)
+
+
+def _by_last_call() -> list[tuple[str, Endpoint]]:
+    """All of them, the least recently called first."""
+    return sorted(list(endpoints.items()), key=lambda item: item[1].called)
 
 
 def _busy(also: Iterable[Endpoint] = ()) -> set[int]:
@@ -510,7 +498,7 @@ def _busy(also: Iterable[Endpoint] = ()) -> set[int]:
     # A thread for calls that runs no Python has nothing to do; the event loop's always runs, and ran last what it did.
     busy = {id(running[thread]) for thread in frames if thread in running and thread in call_threads}
     busy.update(map(id, list(detached.values())))
-    by_globals = {id(one.globals): id(one) for one in [*endpoints.values(), *also] if one is not _mark}
+    by_globals = {id(one.globals): id(one) for one in [*endpoints.values(), *also]}
     frame: FrameType | None = None
     for frame in frames.values():
         while frame is not None:
@@ -528,12 +516,11 @@ def _drop(surplus: int, *, spared: Endpoint | None = None, among: Sequence[str] 
         return 0
     busy = _busy()
     gone = set()
-    for code_id in list(endpoints if among is None else among):
+    for code_id in [code_id for code_id, _ in _by_last_call()] if among is None else among:
         one = endpoints.get(code_id)
-        if one is None or one is _mark or one is spared or one.stays or id(one) in busy:
+        if one is None or one is spared or one.stays or id(one) in busy:
             continue
         del endpoints[code_id]
-        _seen.pop(code_id, None)
         if one.module is None:
             endpoint.discard(code_id)
         else:
@@ -547,7 +534,3 @@ def _drop(surplus: int, *, spared: Endpoint | None = None, among: Sequence[str] 
         if id(last) in gone:
             running.pop(thread, None)
     return len(gone)
-
-
-_mark: Endpoint = object.__new__(Endpoint)
-_mark.stays = True

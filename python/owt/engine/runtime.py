@@ -12,6 +12,7 @@ from contextvars import Context
 from functools import partial
 from importlib import import_module, invalidate_caches
 from threading import get_ident
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import _owt
@@ -183,10 +184,7 @@ def _run(
         if found.wishes:
             borrowed.wish(found.wishes)
         _running[get_ident()] = found
-        try:  # noqa: SIM105 - suppress() would cost more than all the rest
-            _endpoints.move_to_end(code_id)
-        except KeyError:
-            pass  # another thread has just dropped it
+        found.called = monotonic()
         function = found.functions.get(fn_name) or found.function(fn_name)
         if kwargs_text is not None:
             text = kwargs_text.pop() if isinstance(kwargs_text, list) else kwargs_text

@@ -10,7 +10,7 @@ import pytest
 from fake_owt import bridge, wait_until
 from owt import endpoint
 from owt.endpoint import loaded
-from owt.engine import letting_go
+from owt.engine import letting_go, runtime
 from owt.models import keep as keeping
 from owt.process import chores, memory
 
@@ -28,12 +28,13 @@ def still(monkeypatch):
 @pytest.fixture
 def clock(monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(loaded, "monotonic", lambda: now[0])
+    for module in (loaded, runtime):
+        monkeypatch.setattr(module, "monotonic", lambda: now[0])
     return now
 
 
 def there():
-    return [code_id for code_id in loaded.endpoints if code_id]
+    return list(loaded.endpoints)
 
 
 def test_what_was_not_called_for_so_long_goes(call, clock):
@@ -98,6 +99,22 @@ def test_what_another_thread_runs_is_not_dropped(call):
         thread.join()
         del sys.meeting
     assert loaded.drop_half() == 1
+
+
+def test_calls_go_on_while_it_is_looked_what_may_go(call):
+    class Watched(loaded.Endpoint):
+        @property
+        def stays(self):
+            call("def run(): return 'b'")
+            return False
+
+    for name in "abc":
+        call(f"def run(): return '{name}'")
+    for code_id, one in list(loaded.endpoints.items()):
+        watched = loaded.endpoints[code_id] = object.__new__(Watched)
+        for slot in set(loaded.Endpoint.__slots__) - {"stays"}:
+            setattr(watched, slot, getattr(one, slot))
+    assert loaded.drop_half() == 2
 
 
 def test_looking_who_runs_leaves_nothing_behind(call):
