@@ -15,6 +15,13 @@ constexpr std::chrono::milliseconds least_patience{1000};
 // Loading is no crime, and a library that reads a model in C may keep the GIL for long.
 constexpr std::chrono::milliseconds patience_with_loads{for_tests(60'000, 1000)};
 
+#ifdef Py_GIL_DISABLED
+// All threads stop for a collection and its like, and who is in C stops nowhere.
+constexpr auto never_ends = "is in C and does not come back, and all others wait for it, as a collection does";
+#else
+constexpr auto never_ends = "holds the GIL in C and does not let it go";
+#endif
+
 Problem stuck_problem() {
     return {503, "process-stuck",
             "A call has brought this process to a standstill, and it is being replaced: try again in a second."};
@@ -81,7 +88,7 @@ void Watchdog::look_for_heartbeat(const Deadline& deadline) {
         return;
     }
     if (!deadline.last) {
-        doorbell_.log({4, 0, "Python cannot be had: a call holds the GIL in C and does not let it go"});
+        doorbell_.log({4, 0, std::string("Python cannot be had: a call ") + never_ends});
         for (const CallPtr& call : queue_.drain()) {
             call->refuse(stuck_problem());
             call->finished();

@@ -52,6 +52,15 @@ child_has_threads = pytest.mark.skipif(
     HOLDS_SIGNALS, reason="ThreadSanitizer takes a forked child's threads for its parent's"
 )
 
+
+@functools.cache
+def has_gil() -> bool:
+    """Whether the Python that instances have has one."""
+    ask = "import sys; print(getattr(sys, '_is_gil_enabled', lambda: True)())"
+    done = subprocess.run([f"{HOME or '/usr'}/bin/python3", "-Ic", ask], capture_output=True, text=True, check=True)
+    return done.stdout.strip() == "True"
+
+
 BLOCK = re.compile(r"owt_instance (\w+) \{(?![^}]*python_home)")
 
 

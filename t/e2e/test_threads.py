@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from asking import Asking
 from gate import PAUSE, Gate
-from harness import PRELOAD, Server, wait_until
+from harness import PRELOAD, Server, has_gil, wait_until
 
 WAIT = "def run(_, gate):\n    pause(gate)\n    return 'done'\n" + PAUSE
 PID = "import os\ndef run(_): return os.getpid()\n"
@@ -204,7 +204,7 @@ def test_a_process_that_answers_at_once_is_not_taken_for_stuck(start: Callable[.
     assert int(Asking(server, PID).answer().body) == worker
 
 
-# ---- the GIL is held for good ---------------------------------------------------------------------------------------
+# ---- Python is held up for good -------------------------------------------------------------------------------------
 
 ENDLESS = {
     "in the arguments' text": {"code": "lambda x: 1", "kwargs": "9**9**9"},
@@ -215,9 +215,14 @@ ENDLESS = {
     "at the top level of a module": {"code": "import re\nre.match(r'(a+)+$', 'a' * 40 + 'b')\ndef run(_): pass"},
 }
 
+# Without a GIL others go on, until they are to stand still all at once.
+COLLECT = "import gc, pathlib\ndef run(_, file):\n    pathlib.Path(file).touch()\n    gc.collect()\n"
+
 
 @pytest.mark.parametrize("where", ENDLESS)
-def test_who_never_lets_the_gil_go_costs_the_process(start: Callable[..., Server], where: str) -> None:
+def test_who_never_lets_python_go_costs_the_process(
+    start: Callable[..., Server], tmp_path: Path, where: str
+) -> None:
     if PRELOAD and "top level" in where:
         pytest.skip("a sanitizer takes longer than the process has for its last words")
     server = start(
@@ -225,7 +230,12 @@ def test_who_never_lets_the_gil_go_costs_the_process(start: Callable[..., Server
     )
     worker = int(Asking(server, PID).answer().body)
     fields = dict(ENDLESS[where])
+    before = processor_time(worker)
     stuck = Asking(server, fields.pop("code"), **fields)
+    if not has_gil():
+        wait_until(lambda: computes(worker, before), "it to be in C")
+        Asking(server, COLLECT, file=str(tmp_path / "collects"))
+        wait_until((tmp_path / "collects").exists, "a collection")
     waiting = [Asking(server, PID) for _ in range(3)]
     assert server.get("/plain").text == "plain"
     stuck.leave()
@@ -234,6 +244,17 @@ def test_who_never_lets_the_gil_go_costs_the_process(start: Callable[..., Server
     assert {answer.status for answer in answers} <= {503, 200}
     wait_until(lambda: worker not in server.workers(leaving=True), "the process to be replaced", 30)
     assert int(Asking(server, PID).answer().body) != worker
+
+
+def processor_time(pid: int) -> dict[str, int]:
+    """Of each thread, in hundredths of a second (proc(5))."""
+    stats = {task.name: (task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()}
+    return {thread: sum(map(int, stat.rpartition(")")[2].split()[11:13])) for thread, stat in stats.items()}
+
+
+def computes(pid: int, before: dict[str, int]) -> bool:
+    """Whether a thread has done so for half a second."""
+    return any(used - before.get(thread, 0) >= 50 for thread, used in processor_time(pid).items())
 
 
 # ---- no threads to be had -------------------------------------------------------------------------------------------

@@ -234,3 +234,18 @@ def _within(function: Any) -> Iterator[Any]:
 
 def _is_function(value: object) -> bool:
     return isinstance(value, types.FunctionType | types.MethodType | functools.partial)
+
+
+def stands_for(annotation: Any) -> Any:
+    """What a type alias stands for, with the arguments that it was given; None for what is none."""
+    if type(annotation).__name__ == "TypeAliasType":
+        return annotation.__value__
+    alias = typing.get_origin(annotation)
+    if type(alias).__name__ != "TypeAliasType":
+        return None
+    value = alias.__value__
+    given = dict(zip(alias.__type_params__, typing.get_args(annotation), strict=False))
+    if value in alias.__type_params__:
+        return given.get(value, value)
+    parameters = getattr(value, "__parameters__", ())
+    return value[tuple(given.get(one, one) for one in parameters)] if parameters else value

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from owt.asked import models, uploads
-from owt.asked.annotations import annotations_of
+from owt.asked.annotations import annotations_of, stands_for
 from owt.asked.containers import Either, Field, Fixed, Many, Record, Struct, Table, by_msgspec
 from owt.asked.scalars import PLAIN, Bytes, Instance, Made, Member, Nothing, Number, OneOf, Str
 from owt.asked.wanted import Misfit, Wanted, name_of, shown
@@ -235,8 +235,8 @@ def _plain(annotation: Any) -> Any:
             annotation = typing.get_args(annotation)[0]
         elif isinstance(annotation, dataclasses.InitVar):
             annotation = annotation.type
-        elif type(annotation).__name__ == "TypeAliasType":
-            annotation = annotation.__value__
+        elif (meant := stands_for(annotation)) is not None:
+            annotation = meant
         else:
             return annotation
 

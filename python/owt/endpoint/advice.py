@@ -107,6 +107,11 @@ _SAID = (
     ("outside function", "What a call is to do has to be in a function: async def run(): ..."),
 )
 
+_PICKLED = (
+    "It was pickled by a program that defined it itself. Put it into a module that both import; or define it here, and"
+    " say before it is read: import __main__; __main__.NAME = NAME"
+)
+
 #: What exceptions of a type say, and what to do about it.
 _WORDS: dict[type[BaseException], tuple[tuple[str, str], ...]] = {
     RuntimeError: (
@@ -127,11 +132,8 @@ _WORDS: dict[type[BaseException], tuple[tuple[str, str], ...]] = {
         ),
     ),
     AttributeError: (
-        (
-            "on <module '__main__'",
-            "It was pickled by a program that defined it itself. Put it into a module that both import; or define it"
-            " here, and say before it is read: import __main__; __main__.NAME = NAME",
-        ),
+        ("on <module '__main__'", _PICKLED),
+        ("module '__main__' has no attribute", _PICKLED),  # CPython 3.14
     ),
     EOFError: (
         (

@@ -62,25 +62,11 @@ def start() -> None:
     loads.begins, loads.ends = _owt.load_begins, _owt.load_ends
     loaded.announce = aio.announce
     loaded.tell = _owt.has
-    aio.start(_run)
+    aio.start(_run if frames_stand_still else _unseen(_run))
     batch.loop_of_calls = aio.loop_of_calls
     letting_go.start()
     os.register_at_fork(after_in_child=_in_child)
-    if not frames_stand_still:
-        globals()["run"] = _unseen(run)
     import_module("werkzeug.test")  # runs WSGI callables
-
-
-def _unseen(run: Callable[..., Whole | None]) -> Callable[..., Whole | None]:
-    """As run, for a Python in which nobody can see that a thread is idle: what it ran, it runs no longer."""
-
-    def run_and_leave(*arguments: Any) -> Whole | None:
-        try:
-            return run(*arguments)
-        finally:
-            _running.pop(get_ident(), None)
-
-    return run_and_leave
 
 
 def _in_child() -> None:
@@ -151,6 +137,22 @@ def run(
             refusal.tell(call)
         return None
     return result  # type: ignore[return-value]
+
+
+def _unseen(run: Callable[..., _Result]) -> Callable[..., Any]:
+    """As run, for a Python in which nobody can see that a thread is idle: what it ran, it runs no longer."""
+
+    def run_and_leave(*arguments: Any) -> _Result:
+        try:
+            return run(*arguments)
+        finally:
+            _running.pop(get_ident(), None)
+
+    return run_and_leave
+
+
+if not frames_stand_still:
+    run = _unseen(run)
 
 
 def _run(

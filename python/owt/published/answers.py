@@ -18,6 +18,7 @@ from typing import Any
 from werkzeug.wrappers import Response
 
 from owt.asked import convert
+from owt.asked.annotations import stands_for
 from owt.published.schema import Schema, Schemas
 
 HTML = "text/html"
@@ -162,8 +163,8 @@ def _bare(annotation: Any) -> Any:
             annotation = typing.get_args(annotation)[0]
         elif isinstance(annotation, typing.NewType):
             annotation = annotation.__supertype__
-        elif type(annotation).__name__ == "TypeAliasType":
-            annotation = annotation.__value__
+        elif (meant := stands_for(annotation)) is not None:
+            annotation = meant
         elif isinstance(annotation, types.ModuleType) and annotation.__name__ == "PIL.Image":
             annotation = annotation.Image  # as arguments have it
         else:

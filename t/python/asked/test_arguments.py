@@ -625,6 +625,22 @@ def test_what_was_sent_is_still_in_the_request(call):
     assert call(made=fake_owt.Call(environ=environ, body=body), code_id="").json == ["1", "2", "1", "2"]
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="has no type statements")
+@pytest.mark.parametrize(
+    "annotation, came, got",
+    [
+        ("Whole", "5", 5),
+        ("Same[int]", "5", 5),
+        ("Table[int, str]", '{"a": "5"}', {"a": 5}),
+        ("Many", "[1]", [1]),
+        ("list[Same[int]]", '["5"]', [5]),
+    ],
+)
+def test_aliases_are_what_they_stand_for(call, annotation, came, got):
+    head = "type Whole = int\ntype Same[T] = T\ntype Table[A, B] = dict[B, A]\ntype Many[T] = list[T]\n"
+    assert call(f"{head}def run(x: {annotation}): return [x]", kwargs={"x": came}).json == [got]
+
+
 def test_an_image(call):
     image = pytest.importorskip("PIL.Image")
     png = io.BytesIO()

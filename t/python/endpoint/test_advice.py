@@ -40,7 +40,7 @@ def test_what_another_program_has_pickled(call, monkeypatch):
     monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
     source = "import pickle\nclass Model: pass\ndef run(): return pickle.loads(b'c__main__\\nModel\\n.')"
     done = call(source)
-    assert "Can't get attribute 'Model'" in done.text
+    assert "attribute 'Model'" in done.text
     assert "import __main__; __main__.NAME = NAME" in done.text
     done = call(
         source.replace("def run(): ", "def run():\n    import __main__\n    __main__.Model = Model\n    ") + ".__name__"
