@@ -8,7 +8,8 @@ import io
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from threading import get_ident
 from typing import Any
 
@@ -31,16 +32,21 @@ def _write_nowhere(level: int, connection: int, text: str) -> None:
 #: Writes a line to the error log: level, connection (0 for none), text.
 write_line: Callable[[int, int, str], None] = _write_nowhere
 
-#: Lines that have not ended yet, by level and by request (or by thread, where no call runs).
-partial: dict[tuple[int, object], str] = {}
+#: By level, by request (or by thread, where no call runs) and by the thread that prints: threads of a call print at the
+#: same time, and nobody waits for a lock that Cancelled has left behind.
+_Line = tuple[int, object, int]
+#: Lines that have not ended yet.
+partial: dict[_Line, str] = {}
 #: When each of them was begun, or last shown (seconds of time.monotonic).
-_shown: dict[tuple[int, object], float] = {}
+_shown: dict[_Line, float] = {}
 
 #: By whom something is said, for those who are told: beside stdout (0) and stderr (1).
 _LOGGING = 2
 
-#: Characters of what a call has written, the last ones, that are told with its exit.
+#: Characters of what a call has written, the last ones, that are told with its exit,
 MAX_SAID = 8 * 1024
+#: and the pieces that these are kept in.
+MAX_PIECES = 64
 
 #: Seconds after which a line that has not ended is shown as far as it has come, if it goes on.
 PATIENCE = 2.0
@@ -83,26 +89,30 @@ def write(level: int, connection: int, text: str) -> None:
 
 def end(request: object) -> None:
     """Writes what a call has printed without ending the line."""
-    for level in (INFO, WARN):
-        rest = _take(level, request)
-        if rest:
-            write(level, _connection(request), _visible(rest))
-
-
-def _take(level: int, key: object) -> str:
-    _shown.pop((level, key), None)
-    return partial.pop((level, key), "")
+    _end([line for line in list(partial) if line[1] is request])
 
 
 def end_all() -> None:
     """Writes whatever has been printed without ending the line."""
-    for level, key in list(partial):
-        write(level, _connection(key), _visible(_take(level, key)))
+    _end(list(partial))
+
+
+def _end(lines: list[_Line]) -> None:
+    for line in sorted(lines, key=_level_of):
+        _shown.pop(line, None)
+        rest = partial.pop(line, "")
+        if rest:
+            write(line[0], _connection(line[1]), _visible(rest))
+
+
+def _level_of(line: _Line) -> int:
+    return -line[0]
 
 
 def said(request: object) -> str:
     """What a call has printed and logged, or the end of it, as a terminal would show it."""
-    text: str = vars(request).get("_said", "")[-MAX_SAID:]
+    kept: deque[str] = vars(request).get("_said") or deque()
+    text = "".join(kept.copy())[-MAX_SAID:]
     lines = [_visible(line).translate(_ESCAPES) for line in text.split("\n")]
     return "\n".join(lines).encode(errors="backslashreplace").decode()
 
@@ -114,8 +124,16 @@ def _keep(key: object, text: str, by: int, at_once: bool = False) -> None:
     if call is not None and call.events:
         call.say(by, text if text.isascii() else text.encode(errors="backslashreplace"), at_once)
     names = vars(key)
-    kept = names.get("_said", "") + text
-    names["_said"] = kept if len(kept) <= 2 * MAX_SAID else kept[-MAX_SAID:]
+    kept: deque[str] = names.get("_said") or names.setdefault("_said", deque())
+    kept.append(text[-MAX_SAID:])
+    if len(kept) > MAX_PIECES:  # what other threads say meanwhile comes after it
+        kept.appendleft("".join(_taken(kept, MAX_PIECES))[-MAX_SAID:])
+
+
+def _taken(kept: deque[str], count: int) -> Iterator[str]:
+    with contextlib.suppress(IndexError):
+        for _ in range(count):
+            yield kept.popleft()
 
 
 def _key() -> object:
@@ -189,7 +207,7 @@ class LogStream(io.TextIOBase):
         """Takes text; whole lines go to the log at once, the rest when its line or call ends."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        key = self._level, _key()
+        key = self._level, _key(), get_ident()
         _keep(key[1], text, self._fd - 1)
         *lines, rest = (partial.pop(key, "") + text).split("\n")
         if lines:

@@ -141,3 +141,34 @@ def run():
     sys.stderr.write("\\n")
 """
     assert process(run(source), tmp_path) == [(5, 7, "10%"), (5, 7, "20%"), (5, 7, "30%"), (5, 7, "30%")]
+
+
+def test_threads_of_a_call_print_lines_of_their_own(tmp_path):
+    source = """
+import threading
+def run():
+    print("a", end="")
+    other = threading.Thread(target=print, args=("b",))
+    other.start()
+    other.join()
+    print("c")
+    last = threading.Thread(target=print, args=("d",), kwargs={"end": ""})
+    last.start()
+    last.join()
+"""
+    assert process(run(source), tmp_path) == [(7, 7, "b"), (7, 7, "ac"), (7, 7, "d")]
+
+
+def test_of_what_is_said_the_end_is_kept(call, monkeypatch):
+    monkeypatch.setattr(output, "MAX_SAID", 100)
+    said = []
+
+    class Request:
+        _call = None
+
+    one = Request()
+    for number in range(1000):
+        output._keep(one, f"{number}\n", 0)
+        said.append(f"{number}\n")
+    assert len(vars(one)["_said"]) <= output.MAX_PIECES
+    assert output.said(one) == "".join(said)[-100:]
