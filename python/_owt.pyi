@@ -1,6 +1,7 @@
 """The module that nginx's worker gives to the package owt (src/bindings.cpp): the call and the log."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from sys import UnraisableHookArgs
 
 Headers = Sequence[tuple[str, str]]
 
@@ -103,8 +104,13 @@ def log(level: int, connection: int, text: str) -> None:
     """Writes one line to nginx's error log. level is nginx's (4 error, 5 warn, 6 notice, 7 info), connection its number
     or 0 for none."""
 
-def interrupt_again() -> None:
-    """``Cancelled`` was raised in the calling thread's call, but where no exception leaves."""
+def unraisable(hook: Callable[[UnraisableHookArgs], object], raised: UnraisableHookArgs) -> None:
+    """What ``sys.unraisablehook`` gets, for hook, which that was; but where it is ``Cancelled``, raised where no exception
+    leaves, the calling thread's call is cancelled once more."""
+
+def stack_of(thread: int) -> str:
+    """The Python stack of the thread with this identity, as it writes it itself, whatever it is doing. Empty if it
+    cannot."""
 
 def load_begins() -> int:
     """The calling thread begins to load an endpoint: until ``load_ends`` its call is not interrupted and does not count

@@ -355,6 +355,18 @@ void end_to_load(std::uint64_t load) {
     }
 }
 
+// In place of sys.unraisablehook, which hook was. The interrupt may be here again at once, and is not to meet another
+// line of Python where it would be raised in vain once more.
+void unraisable(py::handle hook, py::handle raised) {
+    py::object type = raised.attr("exc_type");
+    if (PyType_Check(type.ptr()) && PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(type.ptr()),
+                                                     reinterpret_cast<PyTypeObject*>(runtime().cancelled))) {
+        interrupt_again();
+    } else {
+        hook(raised);
+    }
+}
+
 // Of a child that an adaptor forked nothing is told.
 void has_endpoint(const std::string& code_id, bool loaded) {
     if (host().endpoint && in_worker()) {
@@ -574,7 +586,12 @@ OWT_MODULE(_owt, module) {
         return std::vector<int>{SIGHUP,   SIGINT,  SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
                                 SIGWINCH, SIGALRM, SIGIO,   SIGPIPE, SIGSYS,  stack_signal()};
     });
-    module.def("interrupt_again", &interrupt_again);
+    module.def("unraisable", &unraisable);
+    module.def("stack_of", [](unsigned long thread) {
+        ask_for_stack(static_cast<pthread_t>(thread));
+        py::gil_scoped_release detached;
+        return read_stack();
+    });
     module.def("load_begins", &begin_to_load);
     module.def("load_ends", &end_to_load);
     module.def("take", &take);

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -369,8 +370,23 @@ int stack_signal() {
     return SIGRTMAX - 1;
 }
 
-int stack_pipe() {
-    return interpreter().stack_read.get();
+void ask_for_stack(pthread_t thread) {
+    ::pthread_kill(thread, stack_signal());
+}
+
+std::string read_stack() {
+    std::string stack;
+    std::array<char, 4096> block;
+    pollfd readable{interpreter().stack_read.get(), POLLIN, 0};
+    // The handler writes at once; then comes silence.
+    while (::poll(&readable, 1, stack.empty() ? 1000 : 50) > 0) {
+        ssize_t n = ::read(readable.fd, block.data(), block.size());
+        if (n <= 0) {
+            break;
+        }
+        stack.append(block.data(), static_cast<std::size_t>(n));
+    }
+    return stack;
 }
 
 std::shared_ptr<const void> hold(PyObject* object) {

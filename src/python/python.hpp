@@ -95,9 +95,11 @@ bool importing(PyThreadState* thread, pthread_t id);
 // call on this thread is another's. With the GIL.
 void end_tracing();
 
-// A thread that gets this signal writes its Python stack to the pipe, whatever it is doing (faulthandler).
+// A thread that gets this signal writes its Python stack to a pipe, whatever it is doing (faulthandler). What a thread
+// that has been asked has written: with nobody held up, as it waits for that.
 int stack_signal();
-int stack_pipe();
+void ask_for_stack(pthread_t thread);
+std::string read_stack();
 
 // Keeps a bytes or str object alive while nginx sends from it, and lets it go on a thread that holds the GIL.
 // tell is called, from any thread, when there is something to let go.

@@ -1,8 +1,6 @@
 #include "python/threads.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,22 +30,6 @@ void hook_detached([[maybe_unused]] const char* name) {
     python::Detached detached;
     hook(name);
 #endif
-}
-
-// What a thread that was told by stack_signal() has written of itself.
-std::string read_stack() {
-    std::string stack;
-    std::array<char, 4096> block;
-    pollfd readable{python::stack_pipe(), POLLIN, 0};
-    // The handler writes at once; then comes silence.
-    while (::poll(&readable, 1, stack.empty() ? 1000 : 50) > 0) {
-        ssize_t n = ::read(readable.fd, block.data(), block.size());
-        if (n <= 0) {
-            break;
-        }
-        stack.append(block.data(), static_cast<std::size_t>(n));
-    }
-    return stack;
 }
 
 // As /proc tells it (proc(5)): the state follows the name, which stands in parentheses.
@@ -203,8 +185,7 @@ std::vector<CallPtr> Threads::running() {
 
 bool Threads::write_off(const CallPtr& call, const std::string& what) {
     SlotPtr slot = slot_of(*call);
-    if (slot == nullptr ||
-        !slot->write_off(call, settings_.grace, [&] { ::pthread_kill(slot->thread, python::stack_signal()); })) {
+    if (slot == nullptr || !slot->write_off(call, settings_.grace, [&] { python::ask_for_stack(slot->thread); })) {
         return false;
     }
     queue_.write_off();
@@ -212,7 +193,7 @@ bool Threads::write_off(const CallPtr& call, const std::string& what) {
     doorbell_.log({4, call->asked.connection,
                    what + ": its thread is written off and replaced (" + std::to_string(lost) + " of " +
                        std::to_string(bearable()) + " lost)" + trace_note(call->asked.environ)});
-    doorbell_.log({4, call->asked.connection, read_stack()});
+    doorbell_.log({4, call->asked.connection, python::read_stack()});
     leave();
     add();
     return true;

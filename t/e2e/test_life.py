@@ -521,7 +521,7 @@ def test_a_blocked_event_loop_is_replaced(start: Callable[..., Server], tmp_path
     fifo.wait_reached()
     waiting = Asking(server, ASYNC_PID)  # of the same loop
     asked.leave()
-    server.wait_log(r"\[error\].*the event loop is blocked(.|\n)*sha256_[0-9a-f]{64}\.py\", line \d+, in run")
+    server.wait_log(r"\[error\].*the event loop is blocked(.|\n)*sha256_[0-9a-f]{64}\.py\", line \d+,? in run")
     assert int(waiting.answer().text) == worker  # on another loop
     assert int(Asking(server, ASYNC_PID).answer().text) == worker
     fifo.let_go()

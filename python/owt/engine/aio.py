@@ -298,11 +298,9 @@ def _lose(loop: Loop, what: str) -> None:
         if loop.lost or loop not in _all:
             return
         loop.lost = True
-        frame = sys._current_frames().get(loop.thread.ident or 0) if frames_stand_still else None
+        stack = _stack_of(loop.thread)
         blocking = loops.request_of(asyncio.current_task(loop))
         calls = [pending for pending in loop.calls if pending.request is not blocking]
-    stack = "".join(traceback.format_stack(frame)) if frame is not None else "(where, cannot be seen)\n"
-    del frame
     ended = f"{len(calls)} {'call' if len(calls) == 1 else 'calls'} on it"
     output.write(output.ERROR, 0, f"{what}: {ended} broken off, those that come now get another; it is here:\n{stack}")
     for pending in calls:
@@ -312,6 +310,15 @@ def _lose(loop: Loop, what: str) -> None:
             stream.tell(pending.answer, LOST, pending.call.offer)
         pending.call.abort(503, "loop-lost", LOST)
     loop.call_soon_threadsafe(_come_round, loop)
+
+
+def _stack_of(thread: threading.Thread) -> str:
+    """With the lock held: it does not end meanwhile."""
+    ident = thread.ident or 0
+    if not frames_stand_still:
+        return _owt.stack_of(ident) or "(where, cannot be seen)\n"
+    frame = sys._current_frames().get(ident)
+    return "(where, cannot be seen)\n" if frame is None else "".join(traceback.format_stack(frame))
 
 
 def _come_round(loop: Loop) -> None:

@@ -50,7 +50,7 @@ def start() -> None:
     tempfile.gettempdir()
     output.install(_owt.log)
     threads.install()
-    finalizers.install(_owt.interrupt_again)
+    finalizers.install(_owt.unraisable)
     figures.install()
     progress.install()
     trace.install()

@@ -11,21 +11,14 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from owt.process.context import Cancelled
-
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
-
-def install(again: Callable[[], None]) -> None:
-    """From now on ``again`` is called, on the thread where it happened, when a Cancelled has been raised in vain."""
-    sys.unraisablehook = functools.partial(_raised_in_vain, again, sys.unraisablehook)
+    Hook = Callable[[UnraisableHookArgs], object]
 
 
-def _raised_in_vain(
-    again: Callable[[], None], hook: Callable[[UnraisableHookArgs], object], unraisable: UnraisableHookArgs
-) -> None:
-    if issubclass(unraisable.exc_type, Cancelled):
-        again()
-    else:
-        hook(unraisable)
+def install(instead: Callable[[Hook, UnraisableHookArgs], object]) -> None:
+    """From now on ``instead`` is told, with the hook that was told so far. It is not written in Python: a Cancelled could
+    meet it, too.
+    """
+    sys.unraisablehook = functools.partial(instead, sys.unraisablehook)
