@@ -59,12 +59,18 @@ class _Setting:
 
         @functools.wraps(self.change)
         def change(*arguments: Any, **named: Any) -> Any:
-            result = self.change(*arguments, **named)
-            if _settled and (arguments or named):
-                mine = _changes(make=True)
-                assert mine is not None
-                self.wanted[id(mine)] = [*arguments, *named.values()][0]
-            return result
+            if not _settled or not (arguments or named):
+                return self.change(*arguments, **named)
+            mine = _changes(make=True)
+            assert mine is not None
+            before = self.wanted.get(id(mine), self.usual)
+            # Noted first: who puts back what is usual meanwhile sees it.
+            self.wanted[id(mine)] = [*arguments, *named.values()][0]
+            try:
+                return self.change(*arguments, **named)
+            except BaseException:
+                self.wanted[id(mine)] = before
+                raise
 
         setattr(self.module, self.name, change)
 
@@ -75,6 +81,8 @@ class _Setting:
             if not self.wanted:
                 with contextlib.suppress(RecursionError):
                     self.change(self.usual)
+                    for value in list(self.wanted.values())[-1:]:  # who came meanwhile
+                        self.change(value)
 
 
 _settings = [
