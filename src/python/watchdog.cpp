@@ -76,6 +76,10 @@ void Watchdog::write_off(const CallPtr& call) {
     } else if (!threads_.write_off(call, what)) {
         patience = std::max(patience, patience_with_loads);
     }
+    ask_for_heartbeat(patience);
+}
+
+void Watchdog::ask_for_heartbeat(std::chrono::milliseconds patience) {
     // Counted before it is asked for: the answer may come at once, and where nothing else happens no other follows.
     auto next = supervisor_.heartbeats() + 1;
     supervisor_.ping();
@@ -83,8 +87,23 @@ void Watchdog::write_off(const CallPtr& call) {
     push({.patience = patience, .heartbeats = next});
 }
 
+// Without a GIL a thread that is lost in C holds up the others when they are all to stand still, which may be at any
+// time: it is looked again until it has come back.
+bool Watchdog::may_be_held_up_later() {
+#ifdef Py_GIL_DISABLED
+    std::lock_guard lock(mutex_);
+    return threads_.lost() > 0 &&
+           std::ranges::none_of(deadlines_, [](const Deadline& due) { return due.heartbeats > 0; });
+#else
+    return false;
+#endif
+}
+
 void Watchdog::look_for_heartbeat(const Deadline& deadline) {
     if (supervisor_.heartbeats() >= deadline.heartbeats) {
+        if (may_be_held_up_later()) {
+            ask_for_heartbeat(std::max(settings_.grace, least_patience));
+        }
         return;
     }
     if (!deadline.last) {

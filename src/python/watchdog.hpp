@@ -38,7 +38,9 @@ class Watchdog {
 
     void push(Deadline deadline);
     void write_off(const CallPtr& call);
+    void ask_for_heartbeat(std::chrono::milliseconds patience);
     void look_for_heartbeat(const Deadline& deadline);
+    bool may_be_held_up_later();
 
     const Settings& settings_;
     Doorbell& doorbell_;

@@ -537,11 +537,13 @@ SIGNALS = [
 @pytest.mark.usefixtures("whole")
 def test_signals_are_a_childs_own(server: Server, action: str) -> None:
     code = f"""
-import multiprocessing, os, signal, subprocess
+import multiprocessing, os, signal, subprocess, time
 def child(number, ready):
     signal.signal(number, lambda *_: os._exit(3))
     ready.set()
-    signal.pause()
+    while True:
+        time.sleep(0.01)
+        os.kill(os.getpid(), 0)  # looks for signals: CPython 3.13 tells a child of a thread only where it does
 def process(number):
     context = multiprocessing.get_context("fork")
     ready = context.Event()

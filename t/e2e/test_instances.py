@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from asking import Asking
 from gate import PAUSE, Gate
-from harness import PRELOAD, Server, children, has_landlock, title, wait_until
+from harness import PRELOAD, Server, children, has_gil, has_landlock, title, wait_until
 
 PID = "import os\ndef run(_): return os.getpid()\n"
 WAIT = f"def run(_, gate):\n    pause(gate)\n    return 'done'\n{PAUSE}"
@@ -388,9 +388,14 @@ def test_a_call_stuck_in_c_is_its_instances_alone(start: Callable[..., Server], 
     for name in ("default", "quick"):
         assert ask(server, name) in server.workers_of(name)
     held.leave()
+    if not has_gil():  # the others go on, until they are all to stand still
+        server.wait_log("written off")
+        collects = Asking(server, "import gc\ndef run(_): gc.collect()\n", port=server.port_of("port2"))
     # Python cannot be had there any more, and the process goes.
     wait_until(lambda: server.workers_of("model") not in ([], [before]), "another worker", 20)
     assert ask(server, "model") != before
+    if not has_gil():
+        assert collects.answer().status == 503
 
 
 # ---- preload --------------------------------------------------------------------------------------------------------
