@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from asking import Asking
 from gate import PAUSE, Gate
-from harness import PRELOAD, Server, children, has_gil, has_landlock, title, wait_until
+from harness import HOME, PRELOAD, Server, children, has_gil, has_landlock, title, wait_until
 
 PID = "import os\ndef run(_): return os.getpid()\n"
 WAIT = f"def run(_, gate):\n    pause(gate)\n    return 'done'\n{PAUSE}"
@@ -350,7 +350,7 @@ def run(_):
     assert device == "7"
     assert str(home) in pip
     prefix, executable, child, preloaded, device, _ = ask(server, "quick", code)
-    assert prefix == child == "/usr"
+    assert prefix == child == (HOME or "/usr")
     assert executable == "/usr/bin/python3"
     assert not preloaded
     assert device == "0"
