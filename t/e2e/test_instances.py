@@ -351,7 +351,7 @@ def run(_):
     assert str(home) in pip
     prefix, executable, child, preloaded, device, _ = ask(server, "quick", code)
     assert prefix == child == (HOME or "/usr")
-    assert executable == "/usr/bin/python3"
+    assert Path(executable).parent == Path(HOME or "/usr") / "bin"
     assert not preloaded
     assert device == "0"
     assert "seen = 7" in ask(server, "model", "import only_here\ndef run(_): return ['seen = ' + only_here.seen]")

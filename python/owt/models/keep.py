@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from owt.models import circles
 from owt.models.twins import twin
 from owt.process import chores, loads, memory, output, waiting
-from owt.process.context import Cancelled, current
+from owt.process.context import Cancelled, current, frames_stand_still
 
 T = TypeVar("T")
 
@@ -307,12 +307,14 @@ def drop_idle() -> float | None:
     now = monotonic()
     pauses: list[float] = []
     gone: list[_Thing] = []
+    late = False
     with _lock:
         for thing in list(_things.values()):
             if not thing.ready or thing.idle is None:
                 continue
             left = thing.used + thing.idle - now
             if thing.users:
+                late = late or left <= 0
                 pauses.append(max(min(thing.idle, LOOK), 0.01))
             elif left > 0:
                 pauses.append(left)
@@ -329,6 +331,9 @@ def drop_idle() -> float | None:
         except RuntimeError:  # the system gives none
             _end(gone)
         output.write(output.INFO, 0, f"dropped as idle: {called}")
+    if late and not frames_stand_still:
+        # Without a GIL an object whose last reference another thread than its maker drops stays until that runs again.
+        memory.dropped()
     return min(pauses, default=None)
 
 
