@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from asking import Asking, leave, wait_text
 from gate import PAUSE, Gate
-from harness import Server, gives_memory_back, has_gil, wait_until
+from harness import PRELOAD, Server, gives_memory_back, has_gil, wait_until
 
 CONF = """
 owt_instance default { threads 4; }
