@@ -169,6 +169,10 @@ void start(const Settings& settings, Doorbell& doorbell) {
     Config config;
     config->install_signal_handlers = 0;
     config->parse_argv = 0;
+#if PY_VERSION_HEX >= 0x030e0000
+    // Without a GIL it is 1 by default: threads of pools would stay in the call that made them need a thread, for good.
+    config->thread_inherit_context = 0;
+#endif
     // sys.executable must be a python: multiprocessing, pip and debuggers run it.
     config.set(&config->program_name, settings.python);
     config.set(&config->executable, settings.python);
