@@ -105,8 +105,8 @@ def log(level: int, connection: int, text: str) -> None:
     or 0 for none."""
 
 def unraisable(hook: Callable[[UnraisableHookArgs], object], raised: UnraisableHookArgs) -> None:
-    """What ``sys.unraisablehook`` gets, for hook, which that was; but where it is ``Cancelled``, raised where no exception
-    leaves, the calling thread's call is cancelled once more."""
+    """What ``sys.unraisablehook`` gets, for hook, which that was; but where it is ``Cancelled``, raised where no
+    exception leaves, the calling thread's call is cancelled once more."""
 
 def stack_of(thread: int) -> str:
     """The Python stack of the thread with this identity, as it writes it itself, whatever it is doing. Empty if it

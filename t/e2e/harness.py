@@ -63,7 +63,8 @@ def has_gil() -> bool:
 
 # For tests of how much memory is given back.
 gives_memory_back = pytest.mark.skipif(
-    bool(PRELOAD) or not has_gil(), reason="a sanitizer keeps freed memory, and so does CPython without a GIL (mimalloc)"
+    bool(PRELOAD) or not has_gil(),
+    reason="a sanitizer keeps freed memory, and so does CPython without a GIL (mimalloc)",
 )
 
 BLOCK = re.compile(r"owt_instance (\w+) \{(?![^}]*python_home)")

@@ -220,9 +220,7 @@ COLLECT = "import gc, pathlib\ndef run(_, file):\n    pathlib.Path(file).touch()
 
 
 @pytest.mark.parametrize("where", ENDLESS)
-def test_who_never_lets_python_go_costs_the_process(
-    start: Callable[..., Server], tmp_path: Path, where: str
-) -> None:
+def test_who_never_lets_python_go_costs_the_process(start: Callable[..., Server], tmp_path: Path, where: str) -> None:
     if PRELOAD and "top level" in where:
         pytest.skip("a sanitizer takes longer than the process has for its last words")
     server = start(
