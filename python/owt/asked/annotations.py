@@ -240,7 +240,7 @@ def stands_for(annotation: Any) -> Any:
     """What a type alias stands for, with the arguments that it was given; None for what is none."""
     if type(annotation).__name__ == "TypeAliasType":
         return annotation.__value__
-    alias = typing.get_origin(annotation)
+    alias: Any = typing.get_origin(annotation)
     if type(alias).__name__ != "TypeAliasType":
         return None
     value = alias.__value__

@@ -62,7 +62,7 @@ def start() -> None:
     loads.begins, loads.ends = _owt.load_begins, _owt.load_ends
     loaded.announce = aio.announce
     loaded.tell = _owt.has
-    aio.start(_run if frames_stand_still else _unseen(_run))
+    aio.start(_run_call)
     batch.loop_of_calls = aio.loop_of_calls
     letting_go.start()
     os.register_at_fork(after_in_child=_in_child)
@@ -139,22 +139,6 @@ def run(
     return result  # type: ignore[return-value]
 
 
-def _unseen(run: Callable[..., _Result]) -> Callable[..., Any]:
-    """As run, for a Python in which nobody can see that a thread is idle: what it ran, it runs no longer."""
-
-    def run_and_leave(*arguments: Any) -> _Result:
-        try:
-            return run(*arguments)
-        finally:
-            _running.pop(get_ident(), None)
-
-    return run_and_leave
-
-
-if not frames_stand_still:
-    run = _unseen(run)
-
-
 def _run(
     call: Call,
     code_id: str,
@@ -226,6 +210,23 @@ def _run(
         if _kept:
             uploads.end(request)
     return None
+
+
+def _unseen(run: Callable[..., _Result]) -> Callable[..., Any]:
+    """As run, for a Python in which nobody can see that a thread is idle: what it ran, it runs no longer."""
+
+    def run_and_leave(*arguments: Any) -> _Result:
+        try:
+            return run(*arguments)
+        finally:
+            _running.pop(get_ident(), None)
+
+    return run_and_leave
+
+
+_run_call: Callable[..., Any] = _run
+if not frames_stand_still:
+    run, _run_call = _unseen(run), _unseen(_run)
 
 
 def _look_for_damage(error: BaseException, path: str) -> None:

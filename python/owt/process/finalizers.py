@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def install(instead: Callable[[Hook, UnraisableHookArgs], object]) -> None:
-    """From now on ``instead`` is told, with the hook that was told so far. It is not written in Python, where a Cancelled
-    could meet it, too.
+    """From now on ``instead`` is told, with the hook that was told so far. It is not written in Python, where a
+    Cancelled could meet it, too.
     """
     sys.unraisablehook = functools.partial(instead, sys.unraisablehook)
