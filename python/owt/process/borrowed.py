@@ -207,12 +207,20 @@ class _Sys(ModuleType):
         return __import__, ("sys",)
 
 
+def _no_attribute(name: str) -> Any:
+    """Is there for CPython 3.14, which remembers where in a module's dict a name lies, and then looks past ``_Sys``;
+    but not where the module has a ``__getattr__``.
+    """
+    raise AttributeError(f"module 'sys' has no attribute {name!r}", name=name, obj=sys)
+
+
 def install(stdin: Any, stdout: Any, stderr: Any) -> None:
     """These are the process's own streams from now on. Once, before anything else of the package looks at them."""
     streams.update(stdin=stdin, stdout=stdout, stderr=stderr)
     for name in STREAMS:
         vars(sys)[name] = _Current(name)
     sys.__class__ = _Sys
+    vars(sys)["__getattr__"] = _no_attribute
     for setting in _settings:
         setting.install()
     os.chdir, os.fchdir, os.umask = _moving(_chdir), _moving(_fchdir), _set_umask

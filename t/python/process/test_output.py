@@ -172,3 +172,19 @@ def test_of_what_is_said_the_end_is_kept(call, monkeypatch):
         said.append(f"{number}\n")
     assert len(vars(one)["_said"]) <= output.MAX_PIECES
     assert output.said(one) == "".join(said)[-100:]
+
+
+def test_streams_are_what_they_are_however_often_they_are_looked_at(tmp_path):
+    source = """
+import sys
+def run():
+    kinds = {type(getattr(sys, "stdin"))}
+    for _ in range(1000):
+        kinds.add(type(sys.stdin))
+    print(*sorted(kind.__name__ for kind in kinds))
+    try:
+        sys.nothing
+    except AttributeError as error:
+        print(error)
+"""
+    assert process(run(source), tmp_path) == [(7, 7, "NoInput"), (7, 7, "module 'sys' has no attribute 'nothing'")]
