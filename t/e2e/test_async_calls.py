@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from asking import Answer, Asking, leave, wait_text
-from gate import ASYNC, PAUSE, Gate
+from gate import ASYNC, PAUSE, STUCK, Fifo, Gate
 from harness import Server, wait_until
 
 CONF = """
@@ -439,17 +439,7 @@ async def run(_, file):
 # ---- a loop that is blocked ---------------------------------------------------------------------------------------------
 
 
-BLOCK = """
-import ctypes, os, pathlib
-libc = ctypes.CDLL(None)
-async def run(_, fifo):
-    fd = os.open(fifo, os.O_RDWR)
-    block = ctypes.create_string_buffer(1)
-    pathlib.Path(fifo + ".reached").touch()
-    libc.read(fd, block, 1)
-    os.close(fd)
-    return "back"
-"""
+BLOCK = f"async def run(_, fifo): return stuck(fifo)\n{STUCK}"
 
 EVENTS = """
 import asyncio
@@ -460,24 +450,6 @@ def run(_): return events(), {"Content-Type": "text/event-stream"}
 """
 
 LOOPS = "import threading\ndef run(_): return sum(thread.name == 'owt-asyncio' for thread in threading.enumerate())\n"
-
-
-class Fifo:
-    """What BLOCK waits for."""
-
-    def __init__(self, directory: Path, name: str = "fifo") -> None:
-        self._file = directory / name
-        os.mkfifo(self._file)
-        self._fd = os.open(self._file, os.O_RDWR)
-
-    def __str__(self) -> str:
-        return str(self._file)
-
-    def wait_reached(self) -> None:
-        wait_until(Path(f"{self._file}.reached").exists, "a coroutine that blocks")
-
-    def let_go(self) -> None:
-        os.write(self._fd, b"x")
 
 
 @pytest.mark.parametrize("client", ["leaves", "stays"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from asking import Asking, leave, wait_access, wait_text
-from gate import PAUSE, Gate
+from gate import PAUSE, STUCK, Fifo, Gate
 from harness import Server, child_has_threads, title, wait_until
 
 CONF = """
@@ -32,12 +32,8 @@ with open(GATE + ".loads", "a") as log:
     log.write("load\\n")
 pause(GATE)
 def run(_, name="warm"): return name
-def stuck(_, fifo):
-    import ctypes, os, pathlib
-    fd = os.open(fifo, os.O_RDWR)
-    pathlib.Path(fifo + ".reached").touch()
-    ctypes.CDLL(None).read(fd, ctypes.create_string_buffer(1), 1)
-"""
+def ends_in_c(_, fifo): return stuck(fifo)
+{STUCK}"""
 
 # Runs on the event loop, and ends when its gate is open, whoever has left.
 DEAF = """
@@ -132,12 +128,11 @@ def test_who_waits_for_a_load_gets_a_504_that_says_so(start: Callable[..., Serve
 
 def test_a_call_that_is_stuck_after_its_load_is_written_off(start: Callable[..., Server], tmp_path: Path) -> None:
     server = start(conf("threads 2;", "grace 100ms;"))
-    gate, fifo = Gate(tmp_path), tmp_path / "fifo"
-    os.mkfifo(fifo)
-    asked = Asking(server, slow(gate), fn_name="stuck", fifo=str(fifo))
+    gate, fifo = Gate(tmp_path), Fifo(tmp_path)
+    asked = Asking(server, slow(gate), fn_name="ends_in_c", fifo=str(fifo))
     gate.wait_reached()
     gate.open()
-    wait_until(Path(f"{fifo}.reached").exists, "the call in C")
+    fifo.wait_reached()
     asked.leave()
     server.wait_log("written off")
 

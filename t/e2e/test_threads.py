@@ -11,19 +11,11 @@ from pathlib import Path
 
 import pytest
 from asking import Asking
-from gate import PAUSE, Gate
+from gate import PAUSE, STUCK, Fifo, Gate
 from harness import PRELOAD, Server, has_gil, wait_until
 
 WAIT = "def run(_, gate):\n    pause(gate)\n    return 'done'\n" + PAUSE
 PID = "import os\ndef run(_): return os.getpid()\n"
-
-#: Belongs behind an adaptor that says `stuck(gate)`: in C from before the gate is reached until it is opened.
-STUCK = """
-def stuck(gate):
-    import ctypes, shlex
-    file = shlex.quote(gate)
-    ctypes.CDLL(None).system(f"touch {file}.reached; until [ -e {file} ]; do sleep 0.01; done".encode())
-"""
 THREADS = "import threading\ndef run(_): return sum(t.name.startswith('owt-') for t in threading.enumerate())\n"
 
 
@@ -169,19 +161,19 @@ def test_a_warm_model_outlives_a_client_that_leaves_too_early(start: Callable[..
     server = start(instance("threads 1;", "grace 100ms;"))
     code = f"""
 model = object()
-def run(_, gate=None):
-    if gate:
-        stuck(gate)
+def run(_, fifo=None):
+    if fifo:
+        stuck(fifo)
     return str(id(model))
 {STUCK}"""
     warm = Asking(server, code).answer().text
-    gate = Gate(tmp_path)
-    asked = Asking(server, code, gate=str(gate))
-    gate.wait_reached()
+    fifo = Fifo(tmp_path)
+    asked = Asking(server, code, fifo=str(fifo))
+    fifo.wait_reached()
     asked.leave()
     server.wait_log(r"\(1 of 8 lost\)")
     assert Asking(server, code).answer().text == warm
-    gate.open()
+    fifo.let_go()
     server.wait_log("came back")
     assert Asking(server, code).answer().text == warm
 
@@ -189,15 +181,14 @@ def run(_, gate=None):
 def test_a_process_that_answers_at_once_is_not_taken_for_stuck(start: Callable[..., Server], tmp_path: Path) -> None:
     """Its heartbeat may come before the watchdog waits for one, and in an idle process no other follows."""
     server = start(instance("threads 2;", "grace 100ms;"), hooks=True)
-    code = f"def run(_, gate): stuck(gate)\n{STUCK}"
     worker = int(Asking(server, PID).answer().body)
-    gate = Gate(tmp_path)
-    asked = Asking(server, code, gate=str(gate))
-    gate.wait_reached()
+    fifo = Fifo(tmp_path)
+    asked = Asking(server, f"def run(_, fifo): stuck(fifo)\n{STUCK}", fifo=str(fifo))
+    fifo.wait_reached()
     with server.hold("pinged") as pinged:
         asked.leave()
         pinged.wait_reached()
-        gate.open()
+        fifo.let_go()
         server.wait_log("came back")
     time.sleep(1.5)  # the heartbeat is due after one second, and what is looked for is that nothing happens
     assert "Python cannot be had" not in server.error_log
