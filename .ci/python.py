@@ -2,12 +2,13 @@
 
 python3 -I .ci/python.py check .        whether it can be used at all
 python3 -I .ci/python.py fetch DIR      what that Python lacks of python/requirements.txt, by pip, into DIR
-python3 -I .ci/python.py flags DIR      the compiler's flags
+python3 -I .ci/python.py flags DIR      the compiler's flags, for a shell
 python3 -I .ci/python.py packages DIR   the directories of the packages that owt imports
 """
 
 import importlib.util
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -58,19 +59,24 @@ def fetch(folder: Path) -> None:
         pip = [sys.executable, "-m", "pip"]
     elif shutil.which("/usr/bin/pip3"):
         pip = ["/usr/bin/python3", "-m", "pip", "--python", sys.executable]
+    elif uv := shutil.which("uv"):
+        pip = [uv, "pip"]
     else:
-        sys.exit(f"{sys.executable} lacks {names}, and pip to fetch them: apt-get install python3-pip")
-    options = ["--quiet", "--disable-pip-version-check", "install", "--root-user-action", "ignore"]
-    options += ["--require-hashes", "--no-deps", "--target", str(folder), "-r", str(pinned)]
+        sys.exit(f"{sys.executable} lacks {names}, and pip or uv to fetch them: apt-get install python3-pip")
+    options = ["--quiet", "install", "--require-hashes", "--no-deps", "--target", str(folder), "-r", str(pinned)]
+    if pip[0].endswith("/uv"):
+        options += ["--python", sys.executable]
+    else:
+        options += ["--disable-pip-version-check", "--root-user-action", "ignore"]
     if subprocess.run([*pip, *options]).returncode != 0:
-        sys.exit(f"pip could not bring {names} for {sys.executable}, see above")
+        sys.exit(f"{' '.join(pip)} could not bring {names} for {sys.executable}, see above")
 
 
 def flags(folder: Path) -> str:
     includes = [sysconfig.get_path("include")]
     if not (DEBIAN and Path("/usr/include/pybind11").exists()):
         includes.append(str(found("pybind11", folder) / "include"))
-    return " ".join(f"-isystem {include}" for include in includes)
+    return " ".join(f"-isystem {shlex.quote(include)}" for include in includes)
 
 
 def found(package: str, folder: Path) -> Path:

@@ -94,14 +94,58 @@ def installer():
         return "uv"
 
 
+# A package of this name that is another's, as PyPI has one: it would come before owt's.
+def foreign():
+    try:
+        from importlib.util import find_spec
+
+        origin = find_spec("owt").origin
+        return "" if os.path.isdir(os.path.join(os.path.dirname(origin), "engine")) else os.path.dirname(origin)
+    except Exception:
+        return ""
+
+
+# What is too old of what the package imports, as python/pyproject.toml says.
+def old():
+    found = []
+    try:
+        from importlib.metadata import PackageNotFoundError, version
+        from re import findall
+
+        for name, least in ("Werkzeug", "2.2"), ("msgspec", "0.18"):
+            try:
+                here = version(name)
+            except PackageNotFoundError:
+                continue
+            if list(map(int, findall("[0-9]+", here)[:2])) < list(map(int, least.split("."))):
+                found.append((name + " " + here, "'%s>=%s'" % (name, least)))
+    except Exception:
+        pass
+    return found
+
+
 answer = ["%d.%d.%d" % sys.version_info[:3], sys.implementation.name, sys.prefix, sys.base_prefix, soabi]
-answer += [library(), bridge(), installer(), ""]
+answer += [library(), bridge(), installer(), foreign()]
+answer += [", ".join(what for what, _ in old()), " ".join(wanted for _, wanted in old()), ""]
 sys.stdout.flush()
 os.write(1, b"\0".join(map(os.fsencode, ["", "owt"] + answer)))
 )";
 
 // What the answer has, in this order, behind the mark.
-enum Field : std::size_t { version, implementation, prefix, base_prefix, soabi, library, bridge, installer, fields };
+enum Field : std::size_t {
+    version,
+    implementation,
+    prefix,
+    base_prefix,
+    soabi,
+    library,
+    bridge,
+    installer,
+    foreign,
+    old,
+    wanted,
+    fields
+};
 
 constexpr std::string_view answer_mark("\0owt\0", 5);
 
@@ -109,6 +153,39 @@ struct Said {
     std::vector<std::string> answer;  // empty if it gave none
     std::string otherwise;            // what it printed instead
 };
+
+// As a shell reads it.
+std::string word(const std::string& text) {
+    constexpr std::string_view plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@%:,=";
+    if (text.find_first_not_of(plain) == std::string::npos) {
+        return text;
+    }
+    std::string quoted = "'";
+    for (char c : text) {
+        quoted += c == '\'' ? "'\\''" : std::string(1, c);
+    }
+    return quoted + "'";
+}
+
+// What would let this process run the file: somewhere on the way, which may lead through links, it is stopped. Empty if
+// it is not.
+std::string what_opens(std::string path) {
+    namespace fs = std::filesystem;
+    std::error_code error;
+    std::size_t slash = 0;
+    for (int links = 0; links < 40 && slash != std::string::npos;) {
+        slash = path.find('/', slash + 1);
+        std::string part = path.substr(0, slash);
+        if (fs::path target = fs::read_symlink(part, error); !error) {
+            path = (fs::path(part).parent_path() / target).string() + path.substr(part.size());
+            slash = 0;
+            links++;
+        } else if (::access(part.c_str(), X_OK) != 0) {
+            return (fs::is_directory(part, error) ? "chmod a+x " : "chmod a+rx ") + word(part);
+        }
+    }
+    return {};
+}
 
 // In the child, which runs as whom it is told and has nothing of the server's.
 [[noreturn]] void become_interpreter(const std::string& executable, const User& user, int output) {
@@ -130,7 +207,10 @@ struct Said {
         ::_exit(1);
     }
     ::execl(executable.c_str(), executable.c_str(), "-I", "-c", question, nullptr);
-    ::dprintf(STDERR_FILENO, "%s%s%s", ::strerror(errno), other ? ", for " : "", other ? user.name.c_str() : "");
+    int why = errno;
+    std::string opens = why == EACCES ? what_opens(executable) : "";
+    ::dprintf(STDERR_FILENO, "%s%s%s%s%s%s", ::strerror(why), other ? ", for " : "", other ? user.name.c_str() : "",
+              opens.empty() ? "" : ": \"", opens.c_str(), opens.empty() ? "" : "\" lets it in, or make it elsewhere");
     ::_exit(127);
 }
 
@@ -211,22 +291,38 @@ bool exists(const std::string& path) {
     return std::filesystem::exists(path, error);
 }
 
+// What somebody means who names something in it: its bin, its interpreter, its site-packages.
+std::string home_around(const std::string& path) {
+    std::filesystem::path inner = path;
+    for (std::filesystem::path outer = inner.parent_path(); outer != outer.root_path(); outer = outer.parent_path()) {
+        bool is_bin = inner.filename() == "bin";
+        if ((is_bin || exists(outer / "pyvenv.cfg")) && exists(outer / "bin/python3")) {
+            return outer;
+        }
+        inner = outer;
+    }
+    return {};
+}
+
 // Said of a directory in which no interpreter is.
 [[noreturn]] void fail_without_interpreter(const std::string& home) {
     std::error_code error;
-    if (!std::filesystem::is_directory(home, error)) {
-        fail("there is no directory " + home + ": make a virtualenv there with \"python3 -m venv " + home + "\"");
+    if (!exists(home)) {
+        fail("there is no directory " + home + ": make a virtualenv there with \"python3 -m venv " + word(home) + "\"");
     }
-    std::string what = home + " has no bin/python3";
+    std::string what = home + (std::filesystem::is_directory(home, error) ? " has no bin/python3" : " is no directory");
+    if (std::string meant = home_around(home); !meant.empty()) {
+        fail(what + ": what it lies in is meant, \"python_home " + word(meant) + ";\"");
+    }
     if (exists(home + "/pyvenv.cfg")) {
         fail(what + ", or what it was made from is gone: make the virtualenv again with \"python3 -m venv --clear " +
-             home + "\"");
+             word(home) + "\"");
     }
     if (exists(home + "/conda-meta")) {
-        fail(what + ": bring Python into the environment with \"conda install -p " + home + " python\"");
+        fail(what + ": bring Python into the environment with \"conda install -p " + word(home) + " python\"");
     }
-    if (std::filesystem::is_empty(home, error)) {
-        fail(what + ": make a virtualenv there with \"python3 -m venv " + home + "\"");
+    if (std::filesystem::is_empty(home, error) && std::filesystem::is_directory(home, error)) {
+        fail(what + ": make a virtualenv there with \"python3 -m venv " + word(home) + "\"");
     }
     fail(what + ": name a virtualenv, a conda environment, or what a Python was installed into; \"python3 -c " +
          "'import sys; print(sys.prefix)'\" prints the one of a Python");
@@ -247,6 +343,13 @@ bool exists(const std::string& path) {
     fail(without + "build this Python with \"./configure --enable-shared\"");
 }
 
+// The command of pip or uv that changes the packages of a Python.
+std::string install(const std::string& executable, const std::vector<std::string>& answer, const std::string& verb,
+                    const std::string& what) {
+    return answer[installer] == "pip" ? word(executable) + " -m pip " + verb + " " + what
+                                      : "uv pip " + verb + " --python " + word(executable) + " " + what;
+}
+
 // What brings a bridge, or a new one, to a Python: into it, if that is where it belongs and packages may be installed
 // there, else to where nginx has those that no Python has installed.
 std::string how_to_bring_bridge(const std::string& executable, const std::vector<std::string>& answer) {
@@ -254,10 +357,9 @@ std::string how_to_bring_bridge(const std::string& executable, const std::vector
     bool built_here = own_directory() != OWT_PYTHON_DIR;
     std::string command;
     if (!with.empty() && (!answer[bridge].empty() || !built_here)) {
-        command = with == "pip" ? executable + " -m pip install ./python"
-                                : "uv pip install --python " + executable + " ./python";
+        command = install(executable, answer, "install", "./python");
     } else {
-        command = "make bridge PYTHON=" + executable + (built_here ? "" : " && make install");
+        command = "make bridge PYTHON=" + word(executable) + (built_here ? "" : " && make install");
     }
     return "\"" + command + "\" in owt's source tree ";
 }
@@ -289,8 +391,9 @@ Interpreter look(const std::string& home, const User& user) {
     }
     Said said = ask(executable, user);
     if (said.answer.empty()) {
-        fail(executable + " does not run: " + said.otherwise + "; try \"" + executable + " -I -c 'import sysconfig'\"" +
-             (user.name.empty() ? "" : " as " + user.name));
+        bool other = !user.name.empty() && ::geteuid() == 0;
+        fail(executable + " does not run: " + said.otherwise + "; try \"" +
+             (other ? "runuser -u " + user.name + " -- " : "") + word(executable) + " -I -c 'import sysconfig'\"");
     }
     const std::vector<std::string>& answer = said.answer;
     std::string what = executable + ", Python " + answer[version] + ",";
@@ -303,12 +406,22 @@ Interpreter look(const std::string& home, const User& user) {
     if (major != 3 || minor < 11) {
         bool is_virtualenv = answer[prefix] != answer[base_prefix];
         fail(executable + " is Python " + answer[version] + ", and owt runs 3.11 and newer: " +
-             (is_virtualenv ? "make it anew with one of these, \"python3.11 -m venv --clear " + answer[prefix]
+             (is_virtualenv ? "make it anew with one of these, \"python3.11 -m venv --clear " + word(answer[prefix])
                             : "make a virtualenv with one of these, \"python3.11 -m venv DIR") +
              "\"");
     }
     if (answer[library].empty()) {
         fail_without_library(what, answer);
+    }
+    if (!answer[foreign].empty()) {
+        fail(what + " has a package owt that is another's, " + answer[foreign] + ": \"" +
+             (answer[installer].empty() ? "rm -r " + word(answer[foreign])
+                                        : install(executable, answer, "uninstall", "owt")) +
+             "\" takes it away");
+    }
+    if (!answer[old].empty()) {
+        fail(what + " has " + answer[old] + ", which is too old for owt: \"" +
+             install(executable, answer, "install", answer[wanted]) + "\" brings what it wants");
     }
     std::string bridge_path =
         !answer[bridge].empty() ? answer[bridge] : own_directory() + "/_bridge." + answer[soabi] + ".so";

@@ -94,6 +94,9 @@ char* set_python_home(const Line& line, Instance& instance) {
     if (line.size != 2) {
         return line.fail("wants one directory: a virtualenv, a conda environment, or what a Python was installed into");
     }
+    if (line[1].empty() || line[1][0] == '~' || line[1][0] == '$') {
+        return line.fail("wants the whole path of a directory, as /opt/venv: nginx knows nothing of ~ and $HOME");
+    }
     instance.settings.python_home = line.path(1);
     instance.python_place = place_of(line.cf);
     return NGX_CONF_OK;

@@ -14,6 +14,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -362,6 +363,9 @@ class Fake:
             "library": "/opt/python/lib/libpython3.11.so.1.0",
             "bridge": "",
             "installer": "pip",
+            "foreign": "",
+            "old": "",
+            "wanted": "",
         }
         self.answers()
 
@@ -413,6 +417,32 @@ def test_a_directory_that_is_not_there(told: Callable[..., str], tmp_path: Path)
     assert told(there) == f'there is no directory {there}: make a virtualenv there with "python3 -m venv {there}"'
 
 
+@pytest.mark.parametrize("home", ["~/venv", "$HOME/venv", '""'])
+def test_what_only_a_shell_understands(told: Callable[..., str], home: str) -> None:
+    assert told(home) == "wants the whole path of a directory, as /opt/venv: nginx knows nothing of ~ and $HOME"
+
+
+@pytest.mark.parametrize("inner", ["bin", "bin/python3", "pyvenv.cfg", "lib/python3.11/site-packages"])
+def test_what_lies_in_a_virtualenv_is_not_the_virtualenv(fake: Fake, told: Callable[..., str], inner: str) -> None:
+    (fake.home / "pyvenv.cfg").touch()
+    (fake.home / "lib/python3.11/site-packages").mkdir(parents=True)
+    what = "has no bin/python3" if (fake.home / inner).is_dir() else "is no directory"
+    assert told(fake.home / inner) == (
+        f'{fake.home / inner} {what}: what it lies in is meant, "python_home {fake.home};"'
+    )
+
+
+def test_the_interpreter_of_a_python_that_is_no_virtualenv(told: Callable[..., str]) -> None:
+    assert told("/usr/bin/python3").endswith('what it lies in is meant, "python_home /usr;"')
+
+
+def test_a_command_is_typed_as_it_is_told(told: Callable[..., str], tmp_path: Path) -> None:
+    there = tmp_path / "it's a Python"
+    command = told(f'"{there}"').split('"')[1]
+    subprocess.run([*shlex.split(command), "--without-pip"], check=True)
+    assert told(f'"{there}"') == ""
+
+
 def test_an_empty_directory(told: Callable[..., str], tmp_path: Path) -> None:
     assert told(tmp_path).endswith(f'has no bin/python3: make a virtualenv there with "python3 -m venv {tmp_path}"')
 
@@ -450,7 +480,42 @@ def test_an_interpreter_that_does_not_run(fake: Fake, told: Callable[..., str], 
 
 def test_an_interpreter_that_may_not_be_run(fake: Fake, told: Callable[..., str]) -> None:
     (fake.home / "bin/python3").chmod(0o644)
-    assert "does not run: Permission denied" in told(fake.home)
+    said = told(fake.home)
+    command = f"chmod a+rx {fake.home}/bin/python3"
+    assert f'does not run: Permission denied: "{command}" lets it in' in said.replace(", for root", "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_directory_that_the_user_of_calls_may_not_enter(linked: bool) -> None:
+    """As root's home, where uv may have put the Python of a virtualenv that lies elsewhere."""
+    folder = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
+    server = None
+    try:
+        folder.chmod(0o755)
+        real = Fake(folder / "of root" / "python").home
+        (folder / "of root").chmod(0o700)
+        home = real
+        if linked:
+            home = folder / "venv"
+            (home / "bin").mkdir(parents=True)
+            (home / "bin/python3").symlink_to("python")
+            (home / "bin/python").symlink_to("../../of root/python/bin/python3")
+        server = Server(f'owt_instance default {{ python_home "{home}"; }}\n{LOCATION}')
+        path = server.dir / "nginx.conf"
+        path.write_text(path.read_text().replace("user root;", "user nobody nogroup;"))
+        said = server.test_conf().stderr
+        found = re.search(r'Permission denied, for nobody: "(.*?)" lets it in', said)
+        assert found, said
+        assert f'try "runuser -u nobody -- {shlex.quote(f"{home}/bin/python3")} -I -c' in said
+        (real / "bin/python3").write_text('#!/bin/sh\nexec /usr/bin/python3 "$@"\n')
+        subprocess.run(found[1], shell=True, check=True, cwd=home / "bin")
+        done = server.test_conf()
+        assert done.returncode == 0, done.stderr
+    finally:
+        if server:
+            server.close()
+        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("version", ["2.7.18", "3.9.18", "3.10.13", "4.0.0"])
@@ -484,6 +549,54 @@ def test_another_implementation(fake: Fake, told: Callable[..., str]) -> None:
 def test_a_python_without_its_library(fake: Fake, told: Callable[..., str], base: str, command: str) -> None:
     fake.answers(version="3.12.1", base_prefix=base, library="")
     assert "comes without its library, libpython3.12.so" in (said := told(fake.home)) and command in said
+
+
+@pytest.fixture
+def venv(tmp_path: Path) -> Path:
+    """Debian's packages are not in it."""
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    return tmp_path / "venv"
+
+
+def packages_of(venv: Path) -> Path:
+    (found,) = venv.glob("lib/python3*/site-packages")
+    return found
+
+
+def test_a_package_of_the_same_name_is_told(venv: Path, told: Callable[..., str]) -> None:
+    """PyPI has one, which would come before owt's."""
+    (packages_of(venv) / "owt").mkdir()
+    assert told(venv) == ""  # what an uninstalled package may leave behind is none
+    (packages_of(venv) / "owt/__init__.py").touch()
+    assert told(venv).endswith(
+        f" has a package owt that is another's, {packages_of(venv) / 'owt'}: \"uv pip uninstall --python"
+        f' {venv}/bin/python3 owt" takes it away'
+    )
+
+
+def test_packages_that_are_too_old_are_told(venv: Path, told: Callable[..., str]) -> None:
+    """They would come before those that owt brings. What is old enough stands in pyproject.toml."""
+    project = tomllib.loads((ROOT / "python/pyproject.toml").read_text())["project"]
+    least = {name: version for name, _, version in (one.partition(">=") for one in project["dependencies"]) if version}
+    assert least
+
+    def have(versions: dict[str, str]) -> None:
+        for name, version in versions.items():
+            for of_before in packages_of(venv).glob(f"{name.lower()}-*.dist-info"):
+                shutil.rmtree(of_before)
+            (info := packages_of(venv) / f"{name.lower()}-{version}.dist-info").mkdir()
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+    have({name: f"{version}.0rc1" for name, version in least.items()})
+    assert told(venv) == ""
+    have({name: version + "0.1" for name, version in least.items()})
+    assert told(venv) == ""
+    have(dict.fromkeys(least, "0.9.9"))
+    wanted = " ".join(f"'{name}>={version}'" for name, version in least.items())
+    assert told(venv).endswith(
+        f" has {', '.join(f'{name} 0.9.9' for name in least)}, which is too old for owt:"
+        f' "uv pip install --python {venv}/bin/python3 {wanted}" brings what it wants'
+    )
 
 
 @pytest.mark.parametrize("installer", ["pip", "uv", ""])
@@ -642,6 +755,60 @@ def test_a_python_that_is_not_there_is_told_by_make() -> None:
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
     assert "PYTHON=/nowhere/python3: there is no such program" in done.stderr
+
+
+def test_a_bridge_to_a_python_whose_path_has_a_space(tmp_path: Path) -> None:
+    """As of a project of uv's somewhere below "My Projects"."""
+    home = tmp_path / "my project"
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", home], check=True)
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "--no-print-directory", "-n", "bridge", f"PYTHON={home}/bin/python3"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    shown = [line for line in done.stdout.splitlines() if ".ci/python.py" in line]
+    assert shown and all(f"'{home}/bin/python3' -I .ci/python.py" in line for line in shown)
+    name = subprocess.run(
+        ["make", "-s", "--eval=shown: ; @echo '$(soabi)'", "shown", command[-1]],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+    assert name.stdout.startswith("cpython-"), name
+
+
+def test_flags_are_words_of_a_shell(tmp_path: Path) -> None:
+    """What is fetched lies in the source tree, whose path may have a space."""
+    folder = tmp_path / "it's a tree"
+    command = [
+        "/usr/bin/python3",
+        "-Ic",
+        "import runpy, sys; sys.prefix = sys.argv.pop(1); "
+        "print(runpy.run_path('.ci/python.py')['flags'](__import__('pathlib').Path(sys.argv[1])))",
+    ]
+    done = subprocess.run([*command, "/elsewhere", folder], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"{folder}/pybind11/include" in shlex.split(done.stdout)
+
+
+@pytest.mark.parametrize("brings", ["uv", ""])
+def test_what_fetches_packages_where_there_is_no_pip(tmp_path: Path, brings: str) -> None:
+    """Pythons of uv's virtualenvs have none, and Debian's need not."""
+    if brings:
+        (tmp_path / "uv").write_text('#!/bin/sh\necho "$@"\n')
+        (tmp_path / "uv").chmod(0o755)
+    code = (
+        "import importlib.util, os, pathlib, runpy, shutil, sys; find, which = importlib.util.find_spec, shutil.which;"
+        " importlib.util.find_spec = lambda name: None if name in ('pip', 'pybind11', 'werkzeug') else find(name);"
+        " shutil.which = lambda name: None if name.startswith('/usr/bin/pip') else which(name);"
+        " sys.base_prefix = '/elsewhere'; os.environ['PATH'] = sys.argv[1];"
+        " runpy.run_path('.ci/python.py')['fetch'](pathlib.Path(sys.argv[1]))"
+    )
+    done = subprocess.run(["/usr/bin/python3", "-Ic", code, tmp_path], cwd=ROOT, capture_output=True, text=True)
+    if brings:
+        assert f"pip --quiet install --require-hashes --no-deps --target {tmp_path} -r" in done.stdout
+        assert done.stdout.rstrip().endswith("--python /usr/bin/python3"), done
+    else:
+        assert done.stderr.endswith("and pip or uv to fetch them: apt-get install python3-pip\n")
 
 
 def test_a_python_without_headers_is_told_by_make(tmp_path: Path) -> None:

@@ -42,6 +42,9 @@ def records(table: Any) -> list[Any] | dict[str, Any]:
             return dict(zip(table.index.tolist(), table.tolist(), strict=True))
     table = _with_index(table)
     names = [name if isinstance(name, str) else str(name) for name in table.columns]
+    if getattr(table.columns, "nlevels", 1) > 1:
+        joined = ["_".join(str(part) for part in name if part != "") for name in table.columns]
+        names = joined if len(set(joined)) == len(joined) else names
     columns = [table.iloc[:, number].tolist() for number in range(len(names))]
     if not columns:
         return [{} for _ in range(len(table))]

@@ -233,9 +233,15 @@ def _missing_module(name: str) -> str:
         )
     return (
         f"{name!r} is not in this server's virtualenv {sys.prefix} (Python {version}). To add what provides it:"
-        f" {Path(sys.prefix, 'bin', 'pip')} install PACKAGE; or let the adaptor do so, once:"
+        f" {_installs()} PACKAGE; or let the adaptor do so, once:"
         f" pipe().installing('PACKAGE').importing(...).{_OWN}\n"
     )
+
+
+def _installs() -> str:
+    """The command that brings packages into this virtualenv: uv makes such as have no pip."""
+    pip = Path(sys.prefix, "bin", "pip")
+    return f"{pip} install" if pip.exists() else f"uv pip install --python {sys.prefix}"
 
 
 def _relative_import(error: ImportError) -> str:
