@@ -77,6 +77,17 @@ def said(done: subprocess.CompletedProcess[bytes]) -> object:
     return json.loads(done.stdout)
 
 
+@pytest.mark.parametrize("program", ["owt", "owt-server"])
+def test_the_programs_find_their_package(tmp_path: Path, program: str) -> None:
+    """Through links, and where Python does not look beside a program by itself."""
+    (tmp_path / program).symlink_to(ROOT / "bin" / program)
+    for safe in ("", "1"):
+        done = subprocess.run(
+            [tmp_path / program, "--help"], capture_output=True, text=True, env=environment(PYTHONSAFEPATH=safe)
+        )
+        assert done.stdout.startswith(f"usage: {program} "), done.stderr
+
+
 # ---- the adaptor and its arguments -----------------------------------------------------------------------------------
 
 

@@ -414,7 +414,7 @@ def test_a_port_that_is_taken() -> None:
     ("arguments", "told"),
     [
         (["--nginx", "/not/there"], "no /not/there here: install nginx"),
-        (["--module", "/not/there.so"], r"the module is not /not/there\.so: build it"),
+        (["--module", "/not/there.so"], r"the module is not /not/there\.so: in owt's source tree, build it"),
         (["--address", "192.0.2.1"], "no address of this machine"),
         (["--port", "70000"], "no port"),
         (["--auth", "me:secret"], "'me': a login is user:sha256"),
@@ -428,6 +428,25 @@ def test_what_cannot_be_is_said(arguments: list[str], told: str) -> None:
 @pytest.mark.parametrize("arguments", [["--threads", "0"], ["--venv", "/etc"], ["--module", "/dev/../etc/passwd"]])
 def test_what_nginx_refuses_is_said_by_nginx(tmp_path: Path, arguments: list[str]) -> None:
     assert "[emerg]" in fails("--port", "0", *arguments, TMPDIR=str(tmp_path))
+
+
+def test_a_package_that_lies_in_no_source_tree_looks_for_no_build(tmp_path: Path) -> None:
+    """As pip has installed it."""
+    site = tmp_path / "lib/python3/site-packages"
+    shutil.copytree(ROOT / "python/owt", site / "owt", ignore=shutil.ignore_patterns("__pycache__"))
+    code = "from owt.server.nginx import Nginx; import sys; print(Nginx(sys.argv[1])._module(None))"
+    (tmp_path / "nginx").write_text("#!/bin/sh\necho configure arguments: --modules-path=/no/modules >&2\n")
+    (tmp_path / "nginx").chmod(0o755)
+    done = subprocess.run(
+        ["/usr/bin/python3", "-c", code, tmp_path / "nginx"],
+        env={"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+    )
+    assert (
+        "the module is not /no/modules/ngx_http_owt_module.so: in owt's source tree, build it (make), then install it"
+        " (make install) or name it (--module build/ngx_http_owt_module.so)\n"
+    ) in done.stderr
 
 
 def test_a_directory_that_others_can_read(tmp_path: Path) -> None:

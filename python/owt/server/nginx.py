@@ -49,12 +49,16 @@ class Nginx:
         # This package lies in the source tree, beside which make builds; or where make install has put it.
         tree = Path(__file__).resolve().parents[3]
         installed = self._paths.get("modules", Path("/usr/lib/nginx/modules")) / _MODULE
-        places = [Path(given).absolute()] if given else [tree / "build" / _MODULE, installed]
+        built = [tree / "build" / _MODULE] if (tree / "src").is_dir() else []
+        places = [Path(given).absolute()] if given else [*built, installed]
         for place in places:
             if place.is_file():
                 return place
         there = " nor ".join(map(str, places))
-        raise ServerError(f"the module is not {there}: build it (make) or install it (make install), or use --module")
+        raise ServerError(
+            f"the module is not {there}: in owt's source tree, build it (make), then install it (make install) or name"
+            f" it (--module build/{_MODULE})"
+        )
 
     def command(self, directory: Path) -> list[str]:
         """Runs it in the foreground with the nginx.conf in directory, which becomes its prefix."""

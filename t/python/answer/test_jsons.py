@@ -331,6 +331,10 @@ def test_pandas():
     assert dumps(kinds.kind.value_counts()) == '{"x":2,"y":1}'
     assert dumps(kinds.groupby("kind").sum()) == '[{"kind":"x","v":3},{"kind":"y","v":3}]'
     assert dumps(kinds.groupby(["kind", "v"]).size().head(1)) == '[{"kind":"x","v":1,"0":1}]'
+    both = kinds.groupby("kind").agg({"v": ["min", "mean"]})
+    assert dumps(both.head(1)) == '[{"kind":"x","v_min":1,"v_mean":1.5}]'
+    both.columns = pandas.MultiIndex.from_tuples([("a", "b_c"), ("a_b", "c")])  # which joined are the same
+    assert list(json.loads(dumps(both.head(1)))[0]) == ["('kind', '')", "('a', 'b_c')", "('a_b', 'c')"]
     assert dumps(kinds.describe().head(1)) == '[{"index":"count","v":3.0}]'
     assert dumps(pandas.Series([1, 2], index=["a", "a"])) == '[{"index":"a","0":1},{"index":"a","0":2}]'
     assert dumps([pandas.DataFrame(), pandas.Series([], dtype=float)]) == "[[],[]]"

@@ -48,6 +48,19 @@ def test_what_another_program_has_pickled(call, monkeypatch):
     assert done.text == "Model"
 
 
+@pytest.mark.parametrize("pip", [True, False])
+def test_what_brings_a_missing_module_is_there(call, monkeypatch, tmp_path, pip):
+    """Virtualenvs of uv have no pip."""
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    if pip:
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin/pip").touch()
+    command = f"{tmp_path}/bin/pip install PACKAGE" if pip else f"uv pip install --python {tmp_path} PACKAGE"
+    said = call("import nowhere_at_all\ndef run(): pass").text
+    assert f"is not in this server's virtualenv {tmp_path} " in said
+    assert f"To add what provides it: {command};" in said
+
+
 @pytest.mark.parametrize("source", ["echo", "ech.oh", "import echo; echo.py", "nothing.py()", "def run(:\n    a.py"])
 def test_other_names_are_no_files(call, source):
     assert "-F code=@" not in call(source).text
