@@ -243,6 +243,8 @@ def stands_for(annotation: Any) -> Any:
     alias: Any = typing.get_origin(annotation)
     if type(alias).__name__ != "TypeAliasType":
         return None
+    if not all(isinstance(one, typing.TypeVar) for one in alias.__type_params__):
+        return typing.Any  # one of them stands for several types
     value = alias.__value__
     given = dict(zip(alias.__type_params__, typing.get_args(annotation), strict=False))
     if value in alias.__type_params__:

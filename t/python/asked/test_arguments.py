@@ -656,6 +656,53 @@ def test_an_image(call):
     assert call("from PIL import Image\ndef run(x: Image.Image): 1/0", kwargs={"x": "a.png"}).status == 400
 
 
+ALIASES = """
+from typing import TypeAliasType, TypeVar, TypeVarTuple, Unpack
+K, V, Ts = TypeVar("K"), TypeVar("V"), TypeVarTuple("Ts")
+Whole = TypeAliasType("Whole", int)
+Turned = TypeAliasType("Turned", dict[V, K], type_params=(K, V))
+Same = TypeAliasType("Same", K, type_params=(K,))
+Maybe = TypeAliasType("Maybe", K | None, type_params=(K,))
+Mine = TypeAliasType("Mine", list[Same[K]], type_params=(K,))
+Idle = TypeAliasType("Idle", int, type_params=(K,))
+Many = TypeAliasType("Many", tuple[Unpack[Ts]], type_params=(Ts,))
+"""
+
+
+named_types = pytest.mark.skipif(sys.version_info < (3, 12), reason="Python has them from 3.12 on")
+
+
+@named_types
+@pytest.mark.parametrize(
+    ("annotation", "came", "got"),
+    [
+        ("Whole", "3", "3"),
+        ("Turned[int, str]", {"a": "3"}, "{'a': 3}"),
+        ("Same[int]", "3", "3"),
+        ("Same", "3", "'3'"),
+        ("Maybe[int]", "3", "3"),
+        ("Maybe[int]", "", "None"),
+        ("Mine[int]", "[1, 2]", "[1, 2]"),
+        ("list[Mine[int]]", [["1"]], "[[1]]"),
+        ("Idle[str]", "3", "3"),
+        ("Many[int, str]", [1, "a"], "[1, 'a']"),
+    ],
+)
+def test_a_name_for_a_type(call, annotation, came, got):
+    """As `type` gives one in newer Pythons, with parameters too."""
+    done = call(f"{ALIASES}\ndef run(x: {annotation}): return repr(x)", kwargs={"x": came})
+    assert done.text == got
+
+
+@named_types
+def test_an_array_by_the_name_that_numpy_gives_it(call):
+    """NumPy 2.5's NDArray is such a name."""
+    pytest.importorskip("numpy")
+    head = "import numpy as np\nfrom typing import Any\ntype NDArray[T: np.generic] = np.ndarray[Any, np.dtype[T]]\n"
+    for annotation, got in (("NDArray[np.float32]", "float32"), ("NDArray", "float64")):
+        assert call(f"{head}def run(x: {annotation}): return x.dtype.name", kwargs={"x": "[1, 2.5]"}).text == got
+
+
 def test_an_array(call):
     numpy = pytest.importorskip("numpy")
 

@@ -6,6 +6,7 @@ import datetime
 import decimal
 import enum
 import io
+import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -323,6 +324,18 @@ def function_returning(annotation: Any) -> Any:
 
 
 OBJECT = {"type": "object"}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python has them from 3.12 on")
+def test_an_answer_by_the_name_that_numpy_gives_it() -> None:
+    """NumPy 2.5's NDArray is such a name, with a type of its own."""
+    names: dict[str, Any] = {"np": np, "Any": Any}
+    exec("type NDArray[T: np.generic] = np.ndarray[Any, np.dtype[T]]", names)
+    for annotation in (names["NDArray"], names["NDArray"][np.float32]):
+        assert described_as(function_returning(annotation)).answer.contents == {
+            "application/json": {"type": "array"},
+            "image/png": {},
+        }
 
 
 @pytest.mark.parametrize(
