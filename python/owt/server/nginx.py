@@ -49,7 +49,7 @@ class Nginx:
         # This package lies in the source tree, beside which make builds; or where make install has put it.
         tree = Path(__file__).resolve().parents[3]
         installed = self._paths.get("modules", Path("/usr/lib/nginx/modules")) / _MODULE
-        built = [tree / "build" / _MODULE] if (tree / "src").is_dir() else []
+        built = [tree / "build" / _MODULE] if (tree / "build").is_dir() else []
         places = [Path(given).absolute()] if given else [*built, installed]
         for place in places:
             if place.is_file():
