@@ -76,8 +76,8 @@ void Supervisor::run() {
         python::start(settings_, doorbell_);
     } catch (const std::exception& error) {
         log(4, std::string("Python did not start: ") + error.what());
-        wait(longest_pause);
-        threads_.decline(Pool::Health::worn_out, "Python did not start");  // a new process starts anew
+        wait(first_pause);  // a new process starts anew, after one that is longer each time
+        threads_.decline(Pool::Health::worn_out, "Python did not start");
         threads_.leave();
         return;
     }
@@ -142,7 +142,7 @@ bool Supervisor::start_threads() {
                    (started == 0 ? ", a new process will try again" : ", calls run on these"));
     }
     if (started == 0) {
-        wait(longest_pause);
+        wait(first_pause);
         threads_.decline(Pool::Health::worn_out, "the system gives it no threads");
     }
     return started > 0;

@@ -483,6 +483,9 @@ def test_a_virtualenv_that_is_gone_is_not_the_systems_python(start: Callable[...
     waiting = Asking(server, PID, port=server.port_of("port2"))
     assert ask(server, "default") and ask(server, "quick")
     assert not waiting.answered
+    server.wait_log("ended before they were ready: Python starts in 2 s")
+    (tmp_path / "gone").rename(home)
+    assert [int(waiting.answer().text)] == server.workers_of("model")
 
 
 @landlock
