@@ -151,11 +151,11 @@ void on_writable(ngx_http_request_t* request) noexcept {
 
 // The call is over for the client, whatever it still does.
 void break_off(Exchange& exchange, const Problem& problem) {
+    Worker::get()->pool().cancel(exchange.call);  // before anybody hears of it
     if (!exchange.told && !exchange.head_sent) {
         refuse(exchange, problem);
         return;
     }
-    Worker::get()->pool().cancel(exchange.call);
     if (exchange.told) {
         tell_failure(exchange, problem);
     } else {
