@@ -17,6 +17,7 @@ import pytest
 from asking import Asking, leave
 from harness import ROOT, Server, wait_until
 from standing_in import CODE, CONF, SPEAKERS, StandIn, duration, pitch, samples
+from virtualenvs import packages_of
 
 BARK = ROOT / "examples/bark"
 EVENTS = {"Accept": "text/event-stream"}
@@ -213,7 +214,7 @@ def test_a_virtualenv_set_up_as_the_readme_says(start: Callable[..., Server], tm
     venv = tmp_path / "venv"
     options = ["--without-pip", "--system-site-packages"]  # the stand-in needs no more than NumPy
     subprocess.run(["/usr/bin/python3", "-m", "venv", *options, venv], check=True)
-    (package,) = venv.glob("lib/python3*/site-packages")
+    package = packages_of(venv)
     (package / "bark").symlink_to(ROOT / "t/stand_in/bark")
     (block,) = re.findall(r"^```nginx\n(.*?)^```", (BARK / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     conf = block.replace("/opt/venvs/bark", str(venv)).replace("/var/cache/bark", str(tmp_path))

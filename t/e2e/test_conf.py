@@ -14,6 +14,7 @@ import pytest
 from asking import Asking, wait_text
 from gate import PAUSE, Gate
 from harness import Server, wait_until
+from virtualenvs import bare
 
 LOCATION = "server { listen 127.0.0.1:{port}; location / { owt; } }\n"
 
@@ -258,8 +259,7 @@ def run(_, file):
 @pytest.fixture(scope="module")
 def virtualenv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One without pip, made by the Python that runs the tests, which is the one that owt is built with."""
-    home = tmp_path_factory.mktemp("venv")
-    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(home)], check=True)
+    home = bare(tmp_path_factory.mktemp("venv"))
     return home
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from harness import BUILD, ROOT, Server
+from virtualenvs import bare
 
 CONF = """
 owt_zone results 1m;
@@ -94,7 +95,7 @@ CONFIGURED = [pytest.param(conf, id=place) for place, conf, _ in blocks("nginx")
 @pytest.mark.parametrize("conf", CONFIGURED)
 def test_configurations_are_sound(conf: str, start: Callable[..., Server], tmp_path: Path) -> None:
     """What a page names of its reader's machine stands for something of this one."""
-    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    bare(tmp_path / "venv")
     conf = re.sub(r"/opt/venvs/\w+", str(tmp_path / "venv"), conf)
     (tmp_path / "srv/api").mkdir(parents=True)
     (tmp_path / "srv/tts.py").touch()

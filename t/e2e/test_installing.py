@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from asking import Asking, leave
 from harness import Server, wait_until
-from virtualenvs import virtualenv
+from virtualenvs import bare, virtualenv
 
 CONF = """
 owt_instance default {
@@ -232,7 +232,7 @@ def test_without_a_virtualenv(start: Callable[..., Server]) -> None:
 
 
 def test_a_virtualenv_without_pip(start: Callable[..., Server], tmp_path: Path) -> None:
-    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(tmp_path)], check=True)
+    bare(tmp_path)
     server = start(f"owt_instance default {{ python_home {tmp_path}; }}\n{SYSTEM}")
     answer = server.run("installing('owt_nowhere')")
     assert f"run `{tmp_path}/bin/python3 -m ensurepip`" in answer.text

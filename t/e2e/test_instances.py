@@ -16,6 +16,7 @@ import pytest
 from asking import Asking
 from gate import PAUSE, Gate
 from harness import HOME, PRELOAD, Server, children, has_gil, has_landlock, title, wait_until
+from virtualenvs import bare
 
 PID = "import os\ndef run(_): return os.getpid()\n"
 WAIT = f"def run(_, gate):\n    pause(gate)\n    return 'done'\n{PAUSE}"
@@ -472,8 +473,7 @@ def test_a_preload_holds_up_nothing_but_owt(start: Callable[..., Server], tmp_pa
 
 
 def test_a_virtualenv_that_is_gone_is_not_the_systems_python(start: Callable[..., Server], tmp_path: Path) -> None:
-    home = tmp_path / "venv"
-    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", home], check=True)
+    home = bare(tmp_path / "venv")
     server = start(both(model=f"python_home {home};"))
     server.expect(r"\[error\].*Python did not start|exited on signal 9")
     (before,) = server.workers_of("model")

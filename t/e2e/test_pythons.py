@@ -23,6 +23,7 @@ import pytest
 from asking import Asking, wait_text
 from gate import ASYNC, PAUSE, Gate
 from harness import BUILD, NGINX, PRELOAD, ROOT, Server, linked_in, wait_until
+from virtualenvs import bare, packages_of
 
 HOMES = ["/usr", *filter(None, os.environ.get("OWT_PYTHONS", "").split(":"))]
 #: The Pythons by their place in the configuration.
@@ -237,9 +238,8 @@ def test_a_reload_keeps_each_its_python(start: Callable[..., Server], tmp_path: 
 
 def test_a_bridge_that_a_python_has_installed_comes_first(start: Callable[..., Server], tmp_path: Path) -> None:
     """As pip does it: the package, and the bridge in it."""
-    home = tmp_path / "venv"
-    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", home], check=True)
-    (site,) = home.glob("lib/python3.*/site-packages")
+    home = bare(tmp_path / "venv")
+    site = packages_of(home)
     shutil.copytree(ROOT / "python/owt", site / "owt", ignore=shutil.ignore_patterns("__pycache__"))
     bridge = said_by("/usr", "import json, sysconfig; print(json.dumps(sysconfig.get_config_var('SOABI')))")
     shutil.copy(BUILD / f"python/_bridge.{bridge}.so", site / "owt")
@@ -554,13 +554,7 @@ def test_a_python_without_its_library(fake: Fake, told: Callable[..., str], base
 @pytest.fixture
 def venv(tmp_path: Path) -> Path:
     """Debian's packages are not in it."""
-    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
-    return tmp_path / "venv"
-
-
-def packages_of(venv: Path) -> Path:
-    (found,) = venv.glob("lib/python3*/site-packages")
-    return found
+    return bare(tmp_path / "venv")
 
 
 def test_a_package_of_the_same_name_is_told(venv: Path, told: Callable[..., str]) -> None:
@@ -735,8 +729,7 @@ def test_the_interpreter_inherits_nothing(fake: Fake, told: Callable[..., str], 
 
 def test_a_python_that_changes_behind_the_configuration_is_told(start: Callable[..., Server], tmp_path: Path) -> None:
     """A process that starts later does not run with the packages of another Python."""
-    home = tmp_path / "venv"
-    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", home], check=True)
+    home = bare(tmp_path / "venv")
     server = start(f"owt_instance default {{ python_home {home}; }}\n{LOCATION}")
     server.expect("Python did not start|exited on signal")
     assert Asking(server, "def run(_): return 'ok'").answer().text == "ok"
@@ -759,8 +752,7 @@ def test_a_python_that_is_not_there_is_told_by_make() -> None:
 
 def test_a_bridge_to_a_python_whose_path_has_a_space(tmp_path: Path) -> None:
     """As of a project of uv's somewhere below "My Projects"."""
-    home = tmp_path / "my project"
-    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", home], check=True)
+    home = bare(tmp_path / "my project")
     env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     command = ["make", "--no-print-directory", "-n", "bridge", f"PYTHON={home}/bin/python3"]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from harness import BUILD, NGINX, PRELOAD, ROOT, free_port, linked_in, terminal, title, wait_until
 from test_docs import HELLO, shell
+from virtualenvs import bare, packages_of
 
 MODULE = "ngx_http_owt_module.so"
 AS_NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
@@ -242,17 +243,11 @@ def test_a_port_that_is_none() -> None:
 
 @pytest.fixture
 def venv(tmp_path: Path) -> Path:
-    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", tmp_path / "a vénv"], check=True)
-    return tmp_path / "a vénv"
-
-
-def packages(venv: Path) -> Path:
-    (found,) = venv.glob("lib/python3*/site-packages")
-    return found
+    return bare(tmp_path / "a vénv")
 
 
 def test_an_activated_virtualenv_is_the_adaptors(running: Runs, venv: Path) -> None:
-    (packages(venv) / "mine.py").write_text("word = 'of the virtualenv'")
+    (packages_of(venv) / "mine.py").write_text("word = 'of the virtualenv'")
     port = free_port()
     server = running(make_run(port), environment(VIRTUAL_ENV=str(venv), PATH=f"{venv}/bin:{os.environ['PATH']}"))
     assert f"with the packages of the virtualenv {venv}." in server.wait_banner()
@@ -263,8 +258,8 @@ def test_an_activated_virtualenv_is_the_adaptors(running: Runs, venv: Path) -> N
 def test_the_banner_comes_once_it_answers(running: Runs, venv: Path, tmp_path: Path) -> None:
     """Not while Python starts, when nginx listens already and its pid is written."""
     gate, reached = tmp_path / "gate", tmp_path / "reached"
-    (packages(venv) / "held.pth").write_text("import held")
-    (packages(venv) / "held.py").write_text(
+    (packages_of(venv) / "held.pth").write_text("import held")
+    (packages_of(venv) / "held.py").write_text(
         "import os, time\n"
         "if os.path.basename(os.readlink('/proc/self/exe')).startswith('nginx'):\n"
         f"    open({str(reached)!r}, 'w')\n"

@@ -20,6 +20,7 @@ import httpx
 import pytest
 from harness import BUILD, NGINX, PRELOAD, ROOT, certificate, free_port, linked_in, terminal, title, wait_until
 from owt.server import Server, ServerError
+from virtualenvs import bare
 
 pytestmark = [
     pytest.mark.skipif(bool(PRELOAD), reason="owt-server loads no sanitizer before nginx"),
@@ -335,8 +336,7 @@ def test_the_environment_says_where_and_for_whom(tmp_path: Path) -> None:
 
 
 def test_threads_and_a_virtualenv(sing: Sings, tmp_path: Path) -> None:
-    home = tmp_path / "a venv"
-    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", home], check=True)
+    home = bare(tmp_path / "a venv")
     code = "import sys\ndef run(): return [sys.prefix]"
     assert sing("--venv", home).run(code).json() == [str(home)]
     assert sing(VIRTUAL_ENV=str(home)).run(code).json() == [str(home)]

@@ -1,4 +1,6 @@
-"""Virtualenvs with what Debian has not, for tests of how owt gets along with it. They stay in build/venvs."""
+"""Virtualenvs, empty ones and such with what Debian has not, for tests of how owt gets along with it. Those that have
+something stay in build/venvs.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,18 @@ import pytest
 from harness import ROOT
 
 VENVS = ROOT / "build" / "venvs"
+
+
+def bare(home: Path) -> Path:
+    """A new virtualenv of the system's Python, which has no packages, nor pip."""
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", home], check=True)
+    return home
+
+
+def packages_of(home: Path) -> Path:
+    """Where a virtualenv has its packages."""
+    (found,) = home.glob("lib/python3*/site-packages")
+    return found
 
 
 def virtualenv(name: str, *requirements: str) -> Path:
