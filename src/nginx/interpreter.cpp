@@ -126,7 +126,8 @@ def old():
 
 answer = ["%d.%d.%d" % sys.version_info[:3], sys.implementation.name, sys.prefix, sys.base_prefix, soabi]
 answer += [library(), bridge(), installer(), foreign()]
-answer += [", ".join(what for what, _ in old()), " ".join(wanted for _, wanted in old()), ""]
+too_old = old()
+answer += [", ".join(what for what, _ in too_old), " ".join(wanted for _, wanted in too_old), ""]
 sys.stdout.flush()
 os.write(1, b"\0".join(map(os.fsencode, ["", "owt"] + answer)))
 )";

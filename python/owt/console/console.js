@@ -534,9 +534,9 @@ let before;
 // What is not seen, or changes how other text is seen, is spelt out as Python would write it, or JSON. As guard/confirm.cpp
 // does it.
 const ODD = /[\0-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ue000-\uf8ff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff]|[\ud800-\udfff](?<![\ud800-\udbff][\udc00-\udfff])(?![\udc00-\udfff])|[\u{13430}-\u{13455}\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{10ffff}]/gu;
-const spelt = (one) => (one.codePointAt(0) > 0xffff ? `\\U${one.codePointAt(0).toString(16).padStart(8, '0')}` : `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`);
-
-const speltInJson = (one) => one.split('').map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`).join('');
+const hex = (code, digits) => code.toString(16).padStart(digits, '0');
+const speltInJson = (one) => one.split('').map((unit) => `\\u${hex(unit.charCodeAt(0), 4)}`).join('');
+const spelt = (one) => (one.length > 1 ? `\\U${hex(one.codePointAt(0), 8)}` : speltInJson(one));
 
 // Run comes to life when the page has had the focus for a second in which nobody clicked or typed: no click that was
 // meant for something else presses it.

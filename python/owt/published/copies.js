@@ -14,7 +14,8 @@ const sh = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll
 const atFile = (name) => (name === '-' ? '@./-' : /[,;"\\\s]/.test(name) ? `@"${name.replace(/["\\]/g, '\\$&')}"` : `@${name}`);
 const quoted = (value) => JSON.stringify(value);
 // JSON as JavaScript has it, where a member of this name would be something else.
-const inJavascript = (value) => json(value, (name) => (name === '__proto__' ? '["__proto__"]' : quoted(name)));
+const member = (name) => (name === '__proto__' ? '["__proto__"]' : quoted(name));
+const inJavascript = (value) => json(value, member);
 
 const sourceOf = (values) => Object.entries(values).find(([, value]) => value instanceof Source);
 // As a form: files cannot be sent otherwise.
@@ -43,8 +44,8 @@ const isBeyond = (value) => typeof value === 'bigint' || isExact(value) ||
 function bodyInJavascript(values) {
   const source = sourceOf(values);
   if (!isBeyond(values)) {
-    const members = Object.entries(values).map(([name, value]) => [name, value instanceof Source ? name : inJavascript(value)]);
-    return `JSON.stringify({${members.map(([name, value]) => `${name === '__proto__' ? '["__proto__"]' : quoted(name)}: ${value}`).join(', ')}})`;
+    const members = Object.entries(values).map(([name, value]) => `${member(name)}: ${value instanceof Source ? name : inJavascript(value)}`);
+    return `JSON.stringify({${members.join(', ')}})`;
   }
   if (!source) return quoted(json(values));
   const {[source[0]]: _, ...others} = values;

@@ -87,9 +87,10 @@ function urlOf(blob) {
 // Where an answer is shown from. XML may hold scripts. Opened by itself, out of this page's policy, what has a blob's
 // address would run them as this page's own; what has all of it in its address runs them as nobody's.
 const isXml = (type) => /xml/i.test(type);
+const dataOf = (bytes) => `data:image/svg+xml;base64,${btoa(bytes)}`;
 async function addressOf(blob) {
   if (!isXml(blob.type)) return urlOf(blob);
-  return `data:image/svg+xml;base64,${btoa([...chunked(new Uint8Array(await blob.arrayBuffer()))].join(''))}`;
+  return dataOf([...chunked(new Uint8Array(await blob.arrayBuffer()))].join(''));
 }
 
 function clear() {
@@ -389,7 +390,7 @@ class Pictures {
     const type = /content-type:\s*([^\r\n;]+)/i.exec(head)?.[1] ?? 'image/png';
     const blob = new Blob([Uint8Array.from(body, (one) => one.charCodeAt(0))], {type});
     if (this.url) URL.revokeObjectURL(this.url);
-    this.url = isXml(type) ? `data:image/svg+xml;base64,${btoa(body)}` : URL.createObjectURL(blob);
+    this.url = isXml(type) ? dataOf(body) : URL.createObjectURL(blob);
     this.image.src = this.url;
     this.image.hidden = false;
     this.last = blob;
