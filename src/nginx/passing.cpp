@@ -42,6 +42,17 @@ Outcome ended(const Exchange& exchange, ngx_int_t rc) {
     return outcome_of(rc >= NGX_HTTP_SPECIAL_RESPONSE ? static_cast<unsigned>(rc) : status);
 }
 
+// ngx_http_output_filter(), and what is left then of a write that the client's socket had no room for. Filters with
+// buffers of their own (gzip, gunzip) pass on nothing once those are sent, be it that the end of the chunk which
+// another filter has made of them is not: it would wait for more output.
+ngx_int_t put_out(ngx_http_request_t* request, ngx_chain_t* out) {
+    ngx_int_t rc = ngx_http_output_filter(request, out);
+    const ngx_connection_t* connection = request->connection;
+    bool left =
+        connection->data == request && (connection->buffered & NGX_HTTP_WRITE_BUFFERED) != 0 && request->out != nullptr;
+    return rc != NGX_ERROR && left && connection->write->ready ? ngx_http_write_filter(request, nullptr) : rc;
+}
+
 // What a browser has received and its page has not yet read is lost with an answer that breaks off, and in a stream of
 // events the last one says why it does. False if the exchange is over.
 bool abort_once_read(Exchange& exchange) {
@@ -137,7 +148,7 @@ bool pass(Exchange& exchange, ngx_chain_t* out) {
     ngx_http_request_t* request = exchange.request;
     ngx_connection_t* connection = request->connection;
     if (out != nullptr || exchange.busy != nullptr || connection->buffered) {
-        ngx_int_t rc = ngx_http_output_filter(request, out);
+        ngx_int_t rc = put_out(request, out);
         if (rc == NGX_ERROR) {
             finalize(exchange, NGX_ERROR);
             return false;

@@ -16,6 +16,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 from urllib.parse import quote, urlencode
 
 import httpx
@@ -49,6 +50,7 @@ server {{
     location /gzip/hasty {{ owt; gzip on; gzip_types *; send_timeout 300ms; }}
     location /hasty {{ owt; send_timeout 300ms; }}
     location /gzip/brief {{ owt; gzip on; gzip_types *; owt_timeout 300ms; }}
+    location /gzip/limited {{ owt; gzip on; gzip_types *; limit_rate 8k; }}
     location /cached {{ owt; owt_cache results; }}
     location /memory {{ owt; owt_cache results; client_body_buffer_size 64m; }}
     location /expires {{ owt; expires 1h; }}
@@ -292,6 +294,26 @@ class Reader:
         )
         self.socket.sendall(head.encode() + body)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def read_chunk(self) -> int:
+        """How many bytes came up to the end of the first chunk, the head's included."""
+        data = b""
+        end = None
+        while end is None or len(data) < end:
+            block = self.socket.recv(65536)
+            assert block, data
+            data += block
+            head, _, rest = data.partition(b"\r\n\r\n")
+            if b"\r\n" in rest:
+                size = rest[: rest.index(b"\r\n")]
+                end = len(head) + 4 + len(size) + 2 + int(size, 16) + 2
+        return len(data)
+
     def read(self) -> tuple[bytes, bool]:
         """What comes of the body, and whether that is all of it."""
         data = b""
@@ -334,6 +356,31 @@ def test_what_came_before_a_timeout_reaches_a_slow_client(server: Server, tmp_pa
     wait_until((tmp_path / "file").exists, "the stream to stop")
     assert reader.read() == (expected(30), False)
     server.wait_log("no output within owt_timeout", after=before)
+
+
+PIECE_AND_PAUSE = """
+import asyncio, pathlib, random
+async def run(_, size, gate):
+    yield random.Random(3).randbytes(size)
+    while not pathlib.Path(gate).exists():
+        await asyncio.sleep(0.01)
+"""
+
+
+def test_the_last_byte_of_a_piece_follows_by_itself(server: Server, tmp_path: Path) -> None:
+    """The first write takes 8 kB. Where it leaves but the end of a chunk gzip, which has sent all of its own, would not
+    ask for it to be sent. A head's length varies by a few digits, so the pieces have all lengths around that."""
+    gate = tmp_path / "gate"
+    with Reader(server, "/gzip/limited", PIECE_AND_PAUSE, size=7000, gate=str(gate)) as reader:
+        length = 7000 + 8192 + 1 - reader.read_chunk()
+        readers = [
+            Reader(server, "/gzip/limited", PIECE_AND_PAUSE, size=length + more, gate=str(gate))
+            for more in range(-8, 9)
+        ]
+        for reader in readers:
+            with reader:
+                assert abs(reader.read_chunk() - 8193) < 20
+        gate.touch()
 
 
 @pytest.mark.parametrize("path", ["/gzip/hasty", "/hasty"], ids=["gzip", "plain"])
