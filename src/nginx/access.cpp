@@ -240,6 +240,9 @@ ngx_int_t header_filter(ngx_http_request_t* request) noexcept {
         add_guard_headers(request) != NGX_OK) {
         return NGX_ERROR;
     }
+    if (conf.owt != nullptr && request->filter_finalize) {
+        request->keepalive = 0;  // nginx ends the connection where a filter has answered (412), and would not say so
+    }
     return next_header_filter(request);
 }
 

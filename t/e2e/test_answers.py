@@ -956,6 +956,9 @@ def test_a_file_that_the_client_has_is_a_304(server: Server, file: Path) -> None
         again = server.get(params=fields, headers={name: value})
         assert (again.status_code, again.content) == (304, b""), name
     file.write_bytes(b"changed contents")
+    for name, value in [("If-Match", '"other"'), ("If-Unmodified-Since", "Mon, 28 Sep 1970 06:00:00 GMT")]:
+        answer = server.get(params=fields, headers={name: value})
+        assert (answer.status_code, answer.headers["Connection"]) == (412, "close")  # as it is: nginx ends it
     assert server.get(params=fields, headers={"If-None-Match": first.headers["ETag"]}).text == "changed contents"
 
 
