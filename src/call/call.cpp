@@ -16,20 +16,6 @@ double seconds(Clock::duration duration) {
     return std::chrono::duration<double>(duration).count();
 }
 
-bool is_token(std::string_view name) {
-    // RFC 9110, 5.6.2
-    constexpr std::string_view extra = "!#$%&'*+-.^_`|~";
-    return !name.empty() && std::all_of(name.begin(), name.end(), [&](unsigned char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-               extra.find(static_cast<char>(c)) != std::string_view::npos;
-    });
-}
-
-bool is_field_value(std::string_view value) {
-    return std::all_of(value.begin(), value.end(),
-                       [](unsigned char c) { return c == '\t' || (c >= 0x20 && c != 0x7f); });
-}
-
 }  // namespace
 
 // What printf() does costs more than all else in a head.
@@ -46,21 +32,6 @@ char* to_milliseconds(double seconds, char* begin, char* end) {
 Piece Piece::of(std::string text) {
     auto owner = std::make_shared<const std::string>(std::move(text));
     return {*owner, owner};
-}
-
-std::optional<std::string> complain(const Head& head) {
-    if (head.status < 200 || head.status > 599) {
-        return "the status " + std::to_string(head.status) + " cannot be sent: use 200 to 599";
-    }
-    for (const Header& header : head.headers) {
-        if (!is_token(header.name)) {
-            return "the header name '" + header.name + "' is not a token of RFC 9110";
-        }
-        if (!is_field_value(header.value)) {
-            return "the value of the header '" + header.name + "' holds a control character";
-        }
-    }
-    return std::nullopt;
 }
 
 bool Call::take(Batch& batch) {
@@ -376,7 +347,7 @@ std::optional<std::string> Call::take_progress() {
 void Call::refuse(Problem problem) {
     std::unique_lock lock(mutex_);
     if (begin_answer()) {
-        outbox_.problem = std::move(problem);
+        outbox_.problem = std::make_unique<Problem>(std::move(problem));
         finish_answer(lock);
     }
 }
@@ -395,7 +366,7 @@ void Call::send_file(Head head, FileAnswer file) {
     std::unique_lock lock(mutex_);
     if (begin_answer()) {
         outbox_.head = std::move(head);
-        outbox_.file = std::move(file);
+        outbox_.file = std::make_unique<FileAnswer>(std::move(file));
         finish_answer(lock);
     }
 }
@@ -433,7 +404,9 @@ void Call::end(End how, std::optional<Problem> problem) {
     }
     answered_ = ended_ = true;
     outbox_.end = how;
-    outbox_.problem = asked.params.events ? std::move(problem) : std::nullopt;
+    if (problem && asked.params.events) {
+        outbox_.problem = std::make_unique<Problem>(std::move(*problem));
+    }
     leave_out();
     ring(lock);
 }

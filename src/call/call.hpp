@@ -21,6 +21,7 @@
 
 #include "call/doorbell.hpp"
 #include "call/fd.hpp"
+#include "call/head.hpp"
 #include "call/params.hpp"
 #include "call/problem.hpp"
 #include "call/publication.hpp"
@@ -38,20 +39,6 @@ struct Piece {
     static Piece of(std::string text);
     static Piece copy(std::string_view bytes) { return of(std::string(bytes)); }
 };
-
-struct Header {
-    std::string name;
-    std::string value;
-};
-
-struct Head {
-    int status = 200;
-    std::vector<Header> headers;
-};
-
-// What is wrong with a head that no client may get to see; nullopt if nothing. Raw control characters would let an
-// adaptor's header value end the head (response splitting).
-std::optional<std::string> complain(const Head& head);
 
 struct FileAnswer {
     Fd fd;
@@ -83,8 +70,9 @@ enum class End { open, finished, aborted };
 // What the loop takes out of an outbox at once.
 struct Batch {
     std::optional<Head> head;  // at most once in a call's life, in the first batch that is not empty
-    std::optional<Problem> problem;
-    std::optional<FileAnswer> file;
+    // Each where there is one, which is seldom: a call is to be small enough for malloc()'s cache of threads.
+    std::unique_ptr<Problem> problem;
+    std::unique_ptr<FileAnswer> file;
     std::vector<Piece> pieces;
     End end = End::open;
     std::unique_ptr<std::vector<Said>> said;

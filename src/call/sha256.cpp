@@ -39,12 +39,12 @@ Digest sha256(std::string_view bytes) {
 
 std::string hex(const Digest& digest) {
     constexpr std::string_view digits = "0123456789abcdef";
-    std::string out(digest.size() * 2, '\0');
+    std::array<char, 2 * std::tuple_size_v<Digest>> out;
     for (size_t i = 0; i < digest.size(); ++i) {
         out[2 * i] = digits[digest[i] >> 4];
         out[2 * i + 1] = digits[digest[i] & 15];
     }
-    return out;
+    return {out.data(), out.size()};
 }
 
 std::string sha256_hex(std::string_view bytes) {

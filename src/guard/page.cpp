@@ -216,7 +216,7 @@ Verdict judge_plain(const Visit& visit, const Rules& rules) {
 }
 
 // What a preflight asks to be allowed, if it consists of names.
-std::string header_names(const std::vector<std::string_view>& asked) {
+std::string header_names(const Visit::Values& asked) {
     std::string out;
     for (std::string_view value : asked) {
         bool names = all_parts(value, ',', [](std::string_view name) {

@@ -2,8 +2,8 @@
 
 #pragma once
 
-#include <array>
 #include <cstdint>
+#include <memory_resource>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -47,6 +47,11 @@ struct Visit {
         std::string_view value;
     };
 
+    using Values = std::pmr::vector<std::string_view>;
+
+    explicit Visit(std::pmr::memory_resource* memory = std::pmr::get_default_resource())
+        : told(memory), headers(names, memory) {}
+
     Address peer;  // of the connection
     // Where the listener speaks PROXY: the source that it told, empty if it told none.
     std::optional<std::string_view> proxy_source;
@@ -54,16 +59,16 @@ struct Visit {
     bool https = false;
     bool http10 = false;  // or older
     std::string_view method;
-    std::string_view host;        // what was asked for as it came, with its port if it has one
-    bool names_code = false;      // the query does: owt::names_code(); or has arguments for a published function
-    bool brings_python = false;   // the query does: owt::brings_python()
-    std::vector<Told> told;       // for whom it is, by all headers that fronts use to say so
-    std::string_view front_sign;  // a header that fronts alone add, without saying for whom; empty if none came
-    std::array<std::vector<std::string_view>, names> headers;
+    std::string_view host;             // what was asked for as it came, with its port if it has one
+    bool names_code = false;           // the query does: owt::names_code(); or has arguments for a published function
+    bool brings_python = false;        // the query does: owt::brings_python()
+    std::pmr::vector<Told> told;       // for whom it is, by all headers that fronts use to say so
+    std::string_view front_sign;       // a header that fronts alone add, without saying for whom; empty if none came
+    std::pmr::vector<Values> headers;  // by their names
 
     // Takes in any header; those that do not matter here are ignored.
     void add(std::string_view name, std::string_view value);
-    const std::vector<std::string_view>& operator[](Name name) const { return headers[name]; }
+    const Values& operator[](Name name) const { return headers[name]; }
     // It came once, with this value.
     bool says(Name name, std::string_view value) const;
     // By X-Forwarded-For; the other headers do not count on a unix socket.

@@ -1,7 +1,9 @@
 #include "nginx/access.hpp"
 
 #include <algorithm>
+#include <array>
 #include <fstream>
+#include <memory_resource>
 #include <sstream>
 
 #include "call/locate.hpp"
@@ -61,9 +63,9 @@ std::string_view asked_host(ngx_http_request_t* asked) {
     return rest.substr(0, rest.find_first_of("/? "));
 }
 
-Visit visit_of(ngx_http_request_t* request) {
+Visit visit_of(ngx_http_request_t* request, std::pmr::memory_resource& memory) {
     ngx_connection_t* connection = request->connection;
-    Visit visit;
+    Visit visit(&memory);
     if (connection->proxy_protocol != nullptr) {
         visit.proxy_source = to_view(connection->proxy_protocol->src_addr);
     } else if (request->main->http_connection->addr_conf->proxy_protocol) {
@@ -367,7 +369,9 @@ ngx_int_t judge(ngx_http_request_t* request) {
     if (!conf.guard || state->judged_by == conf.rules || asks_for_health(request)) {
         return NGX_DECLINED;
     }
-    state->verdict = guard(visit_of(request), *conf.rules);
+    std::array<std::byte, 1536> block;  // enough for most requests
+    std::pmr::monotonic_buffer_resource memory(block.data(), block.size());
+    state->verdict = guard(visit_of(request, memory), *conf.rules);
     // What a link would call is shown by the function's own form.
     bool shown = conf.published != nullptr && state->verdict.kind == Verdict::Kind::confirm && request == request->main;
     if (state->verdict.kind == Verdict::Kind::pass || shown) {

@@ -250,7 +250,7 @@ ngx_int_t send_kept(ngx_http_request_t* request, Caching& caching) {
 bool make_chain(Exchange& exchange, Batch& batch, ngx_chain_t*& out) {
     ngx_chain_t** last = &out;
     ngx_buf_t* buffer = nullptr;
-    for (Piece& piece : batch.pieces) {
+    for (const Piece& piece : batch.pieces) {
         buffer = append_buffer(exchange, last);
         if (buffer == nullptr) {
             return false;
@@ -260,8 +260,13 @@ bool make_chain(Exchange& exchange, Batch& batch, ngx_chain_t*& out) {
         buffer->last = buffer->end = bytes + piece.bytes.size();
         buffer->memory = 1;
         buffer->flush = 1;
-        exchange.unsent.push_back(std::move(piece));
     }
+    if (exchange.unsent.empty()) {
+        exchange.unsent = std::move(batch.pieces);
+    } else {
+        std::ranges::move(batch.pieces, std::back_inserter(exchange.unsent));
+    }
+    batch.pieces.clear();
     if (batch.end == End::finished) {
         if (buffer == nullptr) {
             buffer = append_buffer(exchange, last);

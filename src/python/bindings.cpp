@@ -76,26 +76,38 @@ Piece piece(py::handle text_or_bytes) {
 }
 
 Head head(int status, py::handle headers) {
-    Head head;
-    head.status = status;
     auto sequence = py::reinterpret_steal<py::object>(PySequence_Fast(headers.ptr(), "headers: a sequence of pairs"));
     if (!sequence) {
         throw py::error_already_set();
     }
     Py_ssize_t size = PySequence_Fast_GET_SIZE(sequence.ptr());
-    head.headers.reserve(static_cast<std::size_t>(size));
+    std::vector<Header> all;
+    all.reserve(static_cast<std::size_t>(size));
     for (Py_ssize_t i = 0; i < size; i++) {
         PyObject* pair = PySequence_Fast_GET_ITEM(sequence.ptr(), i);
         if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2) {
             bad_value("headers: every item is a (name, value) tuple");
         }
-        head.headers.push_back(
-            {std::string(view(PyTuple_GET_ITEM(pair, 0))), std::string(view(PyTuple_GET_ITEM(pair, 1)))});
+        all.push_back({std::string(view(PyTuple_GET_ITEM(pair, 0))), std::string(view(PyTuple_GET_ITEM(pair, 1)))});
     }
+    Head head{status, Headers(std::move(all))};
     if (auto complaint = complain(head)) {
         bad_value(*complaint);
     }
     return head;
+}
+
+// As head(). Those that owt itself makes are read once, and known by their identity.
+Head known_head(int status, py::handle headers) {
+    static const auto known = [] {
+        std::vector<std::pair<PyObject*, Headers>> known;
+        for (py::handle own : py::reinterpret_borrow<py::tuple>(runtime().own_headers)) {
+            known.emplace_back(own.ptr(), head(200, own).headers);
+        }
+        return known;
+    }();
+    auto found = std::ranges::find(known, headers.ptr(), &std::pair<PyObject*, Headers>::first);
+    return found != known.end() ? Head{status, found->second} : head(status, headers);
 }
 
 py::str latin1(std::string_view text) {
@@ -387,7 +399,7 @@ void answer(Call& call, py::handle result) {
         throw std::runtime_error("owt.engine.runtime.run returned neither None nor (status, headers, body)");
     }
     int status = static_cast<int>(PyLong_AsLong(PyTuple_GET_ITEM(tuple, 0)));
-    call.respond(head(status, PyTuple_GET_ITEM(tuple, 1)), piece(PyTuple_GET_ITEM(tuple, 2)));
+    call.respond(known_head(status, PyTuple_GET_ITEM(tuple, 1)), piece(PyTuple_GET_ITEM(tuple, 2)));
 }
 
 void run_in_python(const CallPtr& call) {

@@ -133,6 +133,7 @@ Runtime look_up() {
         .cancelled = keep(py::module_::import("owt").attr("Cancelled")),
         .read_json = keep(py::module_::import("owt.asked.arguments").attr("read_json")),
         .name_run = keep(py::str("run")),
+        .own_headers = keep(py::module_::import("owt.answer.response").attr("OWN")),
     };
 }
 

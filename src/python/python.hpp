@@ -135,7 +135,8 @@ struct Runtime {
     PyObject* drop;
     PyObject* cancelled;  // the exception owt.Cancelled
     PyObject* read_json;
-    PyObject* name_run;  // 'run'
+    PyObject* name_run;     // 'run'
+    PyObject* own_headers;  // tuples
 };
 const Runtime& runtime();
 

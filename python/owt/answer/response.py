@@ -29,6 +29,8 @@ OCTETS = (("Content-Type", "application/octet-stream"),)
 JSON = (("Content-Type", "application/json"),)
 WAV = (("Content-Type", "audio/wav"),)
 NOTHING: tuple[tuple[str, str], ...] = ()
+#: The bridge knows these by their identity.
+OWN = (HTML, OCTETS, JSON, WAV, NOTHING)
 
 #: Header fields in their order.
 Pairs = Sequence[tuple[str, str]]

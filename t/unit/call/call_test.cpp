@@ -325,18 +325,6 @@ void lines_that_nobody_wants_are_not_kept(void**) {
     assert_true(f.doorbell.logs(5) && !f.doorbell.logs(6));
 }
 
-void a_head_is_looked_at(void**) {
-    assert_false(complain({200, {{"X-Name", "a value\twith tab, \xc3\xa4"}}}).has_value());
-    assert_true(complain({199, {}}).has_value());
-    assert_true(complain({600, {}}).has_value());
-    assert_true(complain({200, {{"", "x"}}}).has_value());
-    assert_true(complain({200, {{"Bad Name", "x"}}}).has_value());
-    assert_true(complain({200, {{"Colon:", "x"}}}).has_value());
-    assert_true(complain({200, {{"Name", "a\r\nSet-Cookie: b"}}}).has_value());
-    assert_true(complain({200, {{"Name", std::string("a\0b", 3)}}}).has_value());
-    assert_true(complain({200, {{"Name", "a\x7f"}}}).has_value());
-}
-
 void timing_adds_up(void**) {
     Fixture f;
     assert_true(f.call->timing().run == 0);
@@ -492,7 +480,7 @@ void why_an_answer_broke_off_is_for_who_asked(void**) {
         f.call->start({200, {}});
         f.call->end(End::aborted, Problem{500, "adaptor-failed", "why"});
         assert_true(f.call->take(batch));
-        assert_true(batch.problem.has_value() == events);
+        assert_true((batch.problem != nullptr) == events);
     }
 }
 
@@ -534,7 +522,6 @@ int main() {
         cmocka_unit_test(the_doorbell_rings_once_until_it_is_answered),
         cmocka_unit_test(lines_wait_in_bounds),
         cmocka_unit_test(lines_that_nobody_wants_are_not_kept),
-        cmocka_unit_test(a_head_is_looked_at),
         cmocka_unit_test(timing_adds_up),
         cmocka_unit_test(a_parked_call_goes_back_once_its_thread_is_done),
         cmocka_unit_test(nobody_waits_for_a_parked_call),

@@ -159,7 +159,7 @@ void a_file_is_read_from_its_start(void**) {
     assert_int_equal(write(fd, content.data(), content.size()), content.size());
     unlink(path);
     Batch batch = answer("text/plain", {});
-    batch.file.emplace(FileAnswer{Fd(fd), "name"});
+    batch.file = std::make_unique<FileAnswer>(Fd(fd), "name");
     Events events;
     events.put(std::move(batch), {});
     string joined;
@@ -173,7 +173,7 @@ void a_file_is_read_from_its_start(void**) {
 
 void a_file_that_cannot_be_read_is_an_error(void**) {
     Batch batch = answer("text/plain", {});
-    batch.file.emplace(FileAnswer{Fd(open("/tmp", O_RDONLY)), "name"});
+    batch.file = std::make_unique<FileAnswer>(Fd(open("/tmp", O_RDONLY)), "name");
     Events events;
     events.put(std::move(batch), {});
     string text = all(events);
@@ -204,7 +204,7 @@ void what_breaks_off_is_an_error(void**) {
     expect_data(text, "output", {"{\"base64\": \"ww==\"}"});
     assert_int_equal(data_of(text, "error").size(), 1);
     Batch batch;
-    batch.problem = Problem{500, "adaptor-failed", "why"};
+    batch.problem = std::make_unique<Problem>(500, "adaptor-failed", "why");
     batch.end = End::aborted;
     Events others;
     others.put(std::move(batch), {});
