@@ -286,6 +286,8 @@ $(eval $(call compile_bridge,$(B)/hooks,$(flavour)))
 .always: ;
 
 .check:
+	@[ -w "$$([ -e build ] && echo build || echo .)" ] || { echo "make writes into $$PWD/build, and $$(id -un) may not:" \
+	    "\`sudo chown -R $$(id -un) build' if it is another user's, or make a copy of the tree that is your own" >&2; exit 1; }
 	@.ci/need --check $(if $(NGX_SRC),$(filter-out nginx,$(need_build)),$(need_build))
 	@command -v '$(PYTHON)' >/dev/null || { echo "PYTHON=$(PYTHON): there is no such program" >&2; exit 1; }
 	@$(about) check .

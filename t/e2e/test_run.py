@@ -284,6 +284,22 @@ def test_the_banner_comes_once_it_answers(running: Runs, venv: Path, tmp_path: P
 
 
 @only_root
+@pytest.mark.parametrize("built", [False, True], ids=["a tree", "what another has built"])
+def test_an_ordinary_user_whose_tree_it_is_not(tree: Path, built: bool) -> None:
+    for name in ("Makefile", "config", "src"):
+        subprocess.run(["cp", "-r", ROOT / name, tree], check=True)
+    if built:
+        os.chown(tree, 65534, 65534)
+    else:
+        (tree / "build").rename(tree / "built")
+    done = subprocess.run(
+        [*AS_NOBODY, "make", "all"], cwd=tree, env=environment(), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode != 0
+    assert f"make writes into {tree}/build, and nobody may not: `sudo chown -R nobody build'" in done.stderr
+
+
+@only_root
 def test_an_ordinary_user_in_an_odd_place_with_an_odd_environment(tree: Path, running: Runs) -> None:
     """Who owns the tree as a checkout is owned, lets nobody else read what he writes, and has a conda on PATH."""
     subprocess.run(["chown", "-R", "nobody:nogroup", tree], check=True)
