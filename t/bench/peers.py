@@ -63,16 +63,22 @@ class Peer:
 
 
 def nginx(
-    conf: str, *modules: str, connections: int = CONNECTIONS, threads: int = 0
+    conf: str, *modules: str, connections: int = CONNECTIONS, threads: int = 0, instance: str = ""
 ) -> Callable[[Tools, Path, int], list[str]]:
-    """nginx with conf/<conf>.conf in its frame; the @NAMES@ in both are filled in."""
+    """nginx with conf/<conf>.conf in its frame; the @NAMES@ in both are filled in. instance: more of owt_instance."""
 
     def command(tools: Tools, directory: Path, port: int) -> list[str]:
         main = [f"load_module {tools.module if module == 'owt' else MODULES / module};" for module in modules]
         main.append(f"worker_rlimit_nofile {connections + 64};")
         if os.geteuid() == 0:
             main.append("user root;")
-        slots = {"MAIN": "\n".join(main), "CONNECTIONS": connections, "PORT": port, "THREADS": threads}
+        slots = {
+            "MAIN": "\n".join(main),
+            "CONNECTIONS": connections,
+            "PORT": port,
+            "THREADS": threads,
+            "INSTANCE": instance,
+        }
         text = (HERE / "conf/nginx.conf").read_text().replace("@HTTP@", (HERE / f"conf/{conf}.conf").read_text())
         for name, value in slots.items():
             text = text.replace(f"@{name}@", str(value))

@@ -16,6 +16,7 @@ import load
 import measure
 import models
 import peers
+import threads
 from peers import BenchError, Peer, Server, Tools
 
 MB = 1e6
@@ -445,6 +446,25 @@ def neighbours(run: Run) -> Iterator[Row]:
             yield Row(f"echo, 1 client, {title}: {name}", median(getattr(one, name) for one in seen) * 1000, " ms")
 
 
+def processors(run: Run) -> Iterator[Row]:
+    """What a second thread is worth to calls that compute, without a GIL."""
+    if not threads.home():
+        return
+    one, two = threads.computing(1), threads.computing(2)
+    ours, plain = [], []
+    with run.server(one) as single, run.server(two) as double:
+        load.echo(single, 1, 1)
+        load.echo(double, 2, 1)
+        for _ in range(run.sizes.rounds):
+            alone = load.echo(single, 1, run.sizes.seconds).rate
+            ours.append(load.echo(double, 2, run.sizes.seconds).rate / alone)
+            alone = threads.plain(1, run.sizes.seconds)
+            plain.append(threads.plain(2, run.sizes.seconds) / alone)
+    what = "calls that compute, no GIL, two threads: calls a second / one thread's"
+    yield Row(what, median(ours), "x", Goal(1.5, "x", at_least=True))
+    yield Row("the same work, two threads of that Python by itself / one", median(plain), "x")
+
+
 SECTIONS: dict[str, Callable[[Run], Iterator[Row]]] = {
     "echo": echoes,
     "binding": binding,
@@ -458,6 +478,7 @@ SECTIONS: dict[str, Callable[[Run], Iterator[Row]]] = {
     "calls": calls,
     "model": model,
     "neighbours": neighbours,
+    "processors": processors,
 }
 
 
