@@ -43,14 +43,15 @@ Outcome ended(const Exchange& exchange, ngx_int_t rc) {
 }
 
 // ngx_http_output_filter(), and what is left then of a write that the client's socket had no room for. Filters with
-// buffers of their own (gzip, gunzip) pass on nothing once those are sent, be it that the end of the chunk which
-// another filter has made of them is not: it would wait for more output.
+// buffers of their own (gzip, gunzip) pass on nothing once those are sent, be it that TLS still has some of it, or the
+// end of the chunk which another filter has made of them is not: it would wait for more output.
 ngx_int_t put_out(ngx_http_request_t* request, ngx_chain_t* out) {
     ngx_int_t rc = ngx_http_output_filter(request, out);
     const ngx_connection_t* connection = request->connection;
-    bool left =
-        connection->data == request && (connection->buffered & NGX_HTTP_WRITE_BUFFERED) != 0 && request->out != nullptr;
-    return rc != NGX_ERROR && left && connection->write->ready ? ngx_http_write_filter(request, nullptr) : rc;
+    bool left = (connection->buffered & NGX_LOWLEVEL_BUFFERED) != 0 ||
+                ((connection->buffered & NGX_HTTP_WRITE_BUFFERED) != 0 && request->out != nullptr);
+    bool may = rc != NGX_ERROR && connection->data == request && connection->write->ready;
+    return left && may ? ngx_http_write_filter(request, nullptr) : rc;
 }
 
 // What a browser has received and its page has not yet read is lost with an answer that breaks off, and in a stream of

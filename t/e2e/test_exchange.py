@@ -9,6 +9,7 @@ import os
 import random
 import re
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -23,7 +24,7 @@ import httpx
 import pytest
 from asking import Asking, wait_access
 from gate import PAUSE, Gate
-from harness import NGINX, PRELOAD, Server, wait_until
+from harness import NGINX, PRELOAD, Server, certificate, wait_until
 
 HOOKS = True
 
@@ -37,6 +38,9 @@ client_body_buffer_size 16k;
 server {{
     listen 127.0.0.1:{{port}};
     listen 127.0.0.1:{{port3}} sndbuf=4k;
+    listen 127.0.0.1:{{port4}} sndbuf=4k ssl;
+    ssl_certificate {{cert}};
+    ssl_certificate_key {{key}};
     location / {{ owt; }}
     location /plain {{ return 200 plain; }}
     location /late {{ proxy_pass http://unix:{{dir}}/nobody.sock; proxy_request_buffering off; error_page 502 = @owt;
@@ -283,11 +287,14 @@ def expected(pieces: int) -> bytes:
 class Reader:
     """A client that accepts gzip, and takes nothing until it is told to. Between it and nginx there is little room."""
 
-    def __init__(self, server: Server, path: str, code: str, **fields: object) -> None:
+    def __init__(self, server: Server, path: str, code: str, tls: bool = False, **fields: object) -> None:
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.socket.settimeout(60)
-        self.socket.connect(("127.0.0.1", server.port_of("port3")))
+        self.socket.connect(("127.0.0.1", server.port_of("port4" if tls else "port3")))
+        if tls:
+            context = ssl.create_default_context(cafile=str(certificate()[0]))
+            self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
         body = json.dumps({"code": code, **fields}).encode()
         head = (
             f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -350,9 +357,10 @@ def test_what_came_before_a_failure_reaches_a_slow_client(server: Server, tmp_pa
     assert reader.read() == (expected(60), False)
 
 
-def test_what_came_before_a_timeout_reaches_a_slow_client(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_what_came_before_a_timeout_reaches_a_slow_client(server: Server, tmp_path: Path, tls: bool) -> None:
     before = len(server.error_log)
-    reader = Reader(server, "/gzip/brief", FAILS, file=str(tmp_path / "file"), pieces=30, then="wait")
+    reader = Reader(server, "/gzip/brief", FAILS, tls, file=str(tmp_path / "file"), pieces=30, then="wait")
     wait_until((tmp_path / "file").exists, "the stream to stop")
     assert reader.read() == (expected(30), False)
     server.wait_log("no output within owt_timeout", after=before)
