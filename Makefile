@@ -69,6 +69,7 @@ need_test += python3-requests      # and what they ask others with
 need_test += python3-aiohttp       # likewise
 need_test += python3-h2            # HTTP/2 for it
 need_test += openssl               # certificates for the TLS tests
+need_test += netbase               # /etc/hosts, without which nobody finds localhost
 need_test += chromium              # a real browser: what pages make it ask for
 need_test += chromium-driver       # drives it
 need_test += python3-selenium      # tells the driver
