@@ -324,8 +324,9 @@ class Server:
                 # CPython leaks by design; faulthandler brings a signal stack, which the sanitizer takes for its own.
                 "ASAN_OPTIONS": "detect_leaks=0:use_sigaltstack=0",
                 "UBSAN_OPTIONS": "print_stacktrace=1",
-                # A process that an adaptor forked may start threads.
-                "TSAN_OPTIONS": f"die_after_fork=0:suppressions={Path(__file__).with_name('tsan.supp')}",
+                # A process that an adaptor forked may start threads. Nobody joins those that Python has when it ends.
+                "TSAN_OPTIONS": "die_after_fork=0:report_thread_leaks=0:"
+                f"suppressions={Path(__file__).with_name('tsan.supp')}",
             }
         return env
 
