@@ -55,7 +55,7 @@ need_build += libsimdjson-dev      # JSON bodies
 need_build += python3-werkzeug     # requests, responses and multipart in Python
 need_build += python3-packaging    # requirements, as installing() takes them
 # Arguments to the types that functions declare, and JSON. Debian has it from 13 on; for 12 pip brings it.
-need_build += $(if $(filter 12,$(shell . /etc/os-release; echo "$$VERSION_ID")),python3-pip,python3-msgspec)
+need_build += $(if $(filter 12,$(shell . /etc/os-release; echo "$${VERSION_ID:-}")),python3-pip,python3-msgspec)
 
 need_run += curl                   # the client that most people use
 need_run += jo                     # JSON in a shell, in the examples
