@@ -222,8 +222,8 @@ def test_who_never_lets_python_go_costs_the_process(start: Callable[..., Server]
     before = processor_time(worker)
     stuck = Asking(server, fields.pop("code"), **fields)
     waiting = []
+    wait_until(lambda: computes(worker, before), "it to be in C")
     if not has_gil():
-        wait_until(lambda: computes(worker, before), "it to be in C")
         waiting.append(Asking(server, COLLECT, file=str(tmp_path / "collects")))
         wait_until((tmp_path / "collects").exists, "a collection")
     waiting += [Asking(server, PID) for _ in range(3)]
