@@ -66,6 +66,13 @@ class Detached {
 // beside most calls.
 constexpr auto switch_interval = std::chrono::milliseconds(1);
 
+// Whether this is a Python whose threads take turns.
+#ifdef Py_GIL_DISABLED
+constexpr bool has_gil = false;
+#else
+constexpr bool has_gil = true;
+#endif
+
 // All below need the GIL and let no exception out.
 
 // The traceback of a failure, or nullopt.

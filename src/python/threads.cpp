@@ -117,6 +117,10 @@ CallPtr Threads::next(python::Thread& thread, bool ran) {
 // the queue, and that call waits for all that came after it. So a short call that was interrupted goes on first, unless
 // computations are about: these take turns, and the more threads run short calls the more turns are theirs.
 void Threads::attach_in_turn(python::Thread& thread) {
+    if constexpr (!python::has_gil) {
+        thread.attach();
+        return;
+    }
     look();
     for (int quiet = 0; quiet < quiet_looks;) {
         auto begin = Clock::now();
