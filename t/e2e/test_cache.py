@@ -973,12 +973,14 @@ server {
     again = Crowd(other, GATED.format("return uuid.uuid4().hex"), tmp_path / "again")
     (tmp_path / "again").mkdir()
     body = {"code": again.source, "use_cache": True, "gate": str(again.gate), "file": str(again.file)}
-    leaving = httpx.Client(base_url=url, http2=True, trust_env=False, verify=False, timeout=1)
-    with ThreadPoolExecutor(8) as pool:
+    with (
+        httpx.Client(base_url=url, http2=True, trust_env=False, verify=False, timeout=1) as leaving,
+        ThreadPoolExecutor(8) as pool,
+    ):
         asked = [pool.submit(leaving.post, "/", json=body) for _ in range(8)]
         again.gate.wait_reached()
-        assert all(isinstance(one.exception(), httpx.TimeoutException) for one in asked)
-    leaving.close()
+        # Whose turn it is to read the connection has waited for too long; to the others it may just be gone.
+        assert all(isinstance(one.exception(), httpx.TransportError) for one in asked)
     again.gate.open()
     assert again.ask().answer().status == 200
 
