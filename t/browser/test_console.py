@@ -404,7 +404,7 @@ def test_errors_mark_the_line(console: Any) -> None:
     said = page.write("def run():\n    retrun 1\n").run()
     assert said.startswith("Refused after") and said.endswith(": 400 Bad Request")
     assert page.find(".failed").get_attribute("textContent") == "    retrun 1"
-    assert page.find(".problem strong").text == "SyntaxError: invalid syntax"
+    assert page.find(".problem strong").text.startswith("SyntaxError: invalid syntax")  # newer Pythons guess more
     page.write(HELLO, ("nam", "text", "x")).run()
     assert "missing: name; not taken: nam" in page.find(".problem").text
 
