@@ -43,7 +43,7 @@ bool printable(std::string_view text) {
     return std::ranges::all_of(text, [](char c) { return (c >= ' ' && c <= '~') || c == '\n'; });
 }
 
-bool is_one(const std::vector<std::string_view>& values, std::string_view value) {
+bool is_one(const Visit::Values& values, std::string_view value) {
     return values.size() == 1 && values[0] == value;
 }
 
