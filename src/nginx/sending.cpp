@@ -266,7 +266,6 @@ bool make_chain(Exchange& exchange, Batch& batch, ngx_chain_t*& out) {
     } else {
         std::ranges::move(batch.pieces, std::back_inserter(exchange.unsent));
     }
-    batch.pieces.clear();
     if (batch.end == End::finished) {
         if (buffer == nullptr) {
             buffer = append_buffer(exchange, last);

@@ -5,6 +5,7 @@
 
 #include "call/hooks.hpp"
 #include "call/trace.hpp"
+#include "python/python.hpp"
 
 namespace owt {
 
@@ -15,12 +16,10 @@ constexpr std::chrono::milliseconds least_patience{1000};
 // Loading is no crime, and a library that reads a model in C may keep the GIL for long.
 constexpr std::chrono::milliseconds patience_with_loads{for_tests(60'000, 1000)};
 
-#ifdef Py_GIL_DISABLED
-// All threads stop for a collection and its like, and who is in C stops nowhere.
-constexpr auto never_ends = "is in C and does not come back, and all others wait for it, as a collection does";
-#else
-constexpr auto never_ends = "holds the GIL in C and does not let it go";
-#endif
+// Without a GIL all threads stop for a collection and its like, and who is in C stops nowhere.
+constexpr auto never_ends = python::has_gil
+                                ? "holds the GIL in C and does not let it go"
+                                : "is in C and does not come back, and all others wait for it, as a collection does";
 
 Problem stuck_problem() {
     return {503, "process-stuck",
@@ -90,13 +89,12 @@ void Watchdog::ask_for_heartbeat(std::chrono::milliseconds patience) {
 // Without a GIL a thread that is lost in C holds up the others when they are all to stand still, which may be at any
 // time: it is looked again until it has come back.
 bool Watchdog::may_be_held_up_later() {
-#ifdef Py_GIL_DISABLED
+    if (python::has_gil) {
+        return false;
+    }
     std::lock_guard lock(mutex_);
     return threads_.lost() > 0 &&
            std::ranges::none_of(deadlines_, [](const Deadline& due) { return due.heartbeats > 0; });
-#else
-    return false;
-#endif
 }
 
 void Watchdog::look_for_heartbeat(const Deadline& deadline) {
