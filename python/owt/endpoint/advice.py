@@ -5,23 +5,26 @@ not sent as it was meant.
 from __future__ import annotations
 
 import errno
+import importlib.util
 import json
 import linecache
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType, ModuleType, TracebackType
 from typing import Any
 
 from werkzeug.datastructures import FileStorage
 
 from owt import endpoint
 from owt.endpoint.source import stages
+from owt.process import installed
 
 #: How Python's json, and others like it, refuse a value.
 _NO_JSON = "is not JSON serializable"
@@ -46,6 +49,8 @@ _SHOWN = 40
 
 def advise(error: BaseException) -> str:
     """What to do about an adaptor's failure, as lines to add to its traceback; empty if there is nothing to say."""
+    if isinstance(error, ImportError | AttributeError) and (said := _replaced(error)):
+        return said
     if isinstance(error, ImportError) and _IS_RELATIVE in str(error):
         return _relative_import(error)
     if isinstance(error, ModuleNotFoundError) and error.name:
@@ -224,24 +229,62 @@ def _names(frame: FrameType) -> tuple[str, ...]:
 
 def _missing_module(name: str) -> str:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if sys.prefix == sys.base_prefix:
+    if sys.prefix == sys.base_prefix and sys.prefix == "/usr":
         return (
             f"{name!r} is not in this server's Python {version} ({sys.prefix}, the system's own). To add it: install"
             " the system's package for it; or make a virtualenv (python3 -m venv --system-site-packages DIR),"
             " install it there, and start the server with it: python_home DIR; in its owt_instance, or"
             f" owt-server --venv DIR.{_OWN}\n"
         )
+    if sys.prefix == sys.base_prefix:
+        return (
+            f"{name!r} is not in this server's Python {version} ({sys.prefix}). To add what provides it:"
+            f" {_installs()} PACKAGE.{_linked()}{_OWN}\n"
+        )
+    missing = f"{name!r} is not in this server's virtualenv {sys.prefix} (Python {version})"
+    if installed.is_another_pythons():
+        return f"{missing}, which has been made again with another Python since. For that one, {installed.RELOAD}.\n"
     return (
-        f"{name!r} is not in this server's virtualenv {sys.prefix} (Python {version}). To add what provides it:"
-        f" {_installs()} PACKAGE; or let the adaptor do so, once:"
-        f" pipe().installing('PACKAGE').importing(...).{_OWN}\n"
+        f"{missing}. To add what provides it: {_installs()} PACKAGE; or let the adaptor do so, once:"
+        f" pipe().installing('PACKAGE').importing(...).{_linked()}{_OWN}\n"
+    )
+
+
+def _linked() -> str:
+    """That what is missing may have come by a file which Python reads when it starts."""
+    links = ", ".join(path.name for path in installed.new_path_files())
+    return (
+        f" If `pip install -e` has brought it since this process began ({links}), {installed.RELOAD}." if links else ""
     )
 
 
 def _installs() -> str:
     """The command that brings packages into this virtualenv: uv makes such as have no pip."""
     pip = Path(sys.prefix, "bin", "pip")
-    return f"{pip} install" if pip.exists() else f"uv pip install --python {sys.prefix}"
+    if pip.exists():
+        return f"{shlex.quote(str(pip))} install"
+    if importlib.util.find_spec("pip"):
+        return f"{shlex.quote(sys.executable)} -m pip install"
+    return f"uv pip install --python {shlex.quote(sys.prefix)}"
+
+
+def _replaced(error: ImportError | AttributeError) -> str:
+    """That a package has been upgraded meanwhile, of which this process has the old one, or parts of both."""
+    names = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if error.name and isinstance(error, ImportError):
+        names.append(error.name)
+    elif isinstance(error, AttributeError):
+        names.append(error.obj.__name__ if isinstance(error.obj, ModuleType) else type(error.obj).__module__)
+    said = installed.replaced({name.partition(".")[0] for name in names})
+    return f"{said}\n" if said else ""
+
+
+def _word(text: str) -> str:
+    """As nginx reads it in its configuration."""
+    return text if _PLAIN.fullmatch(text) else '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
+
+
+_PLAIN = re.compile(r"[^\s;{}\"'\\#$]+")
 
 
 def _relative_import(error: ImportError) -> str:
@@ -259,7 +302,7 @@ def _relative_import(error: ImportError) -> str:
         written = f": from {module} import {found[3]}" if module else f": import {found[3]}"
     return (
         "An adaptor, and what is published, is part of no package: write the module's whole name"
-        f"{written}. It is found by python_path {home}; in the server's owt_instance.\n"
+        f"{written}. It is found by python_path {_word(str(home))}; in the server's owt_instance.\n"
     )
 
 
@@ -294,7 +337,7 @@ def _beside(error: ModuleNotFoundError) -> str:
         return ""
     return (
         f"{name}{'.py' if (home / f'{name}.py').is_file() else ''} lies beside the file, where Python does not look by"
-        f" itself. It is found by python_path {home}; in the server's owt_instance.\n"
+        f" itself. It is found by python_path {_word(str(home))}; in the server's owt_instance.\n"
     )
 
 
@@ -320,7 +363,14 @@ def _missing_file(error: BaseException) -> str:
         # It may be the directory that was to be its own.
         if "/" in name or starting[-1].f_locals.get("cwd") == name or shutil.which(name):
             return ""
-        return f"There is no program {name!r} in the PATH of this server ({os.environ.get('PATH', '')}).\n"
+        path = os.environ.get("PATH", os.defpath)
+        own = Path(sys.prefix, "bin", name)
+        where = f" It is {own}: write that, or" if own.is_file() else " To add a directory:"
+        first = own.parent if own.is_file() else "DIR"
+        return (
+            f"There is no program {name!r} in the PATH of this server ({path}).{where} env"
+            f" {_word(f'PATH={first}:{path}')}; in the server's owt_instance.\n"
+        )
     return (
         f"It was looked for in {Path.cwd()}, where the server runs. Send the file along, -F file=@{name} for"
         " def run(file: Path), or write its whole path.\n"

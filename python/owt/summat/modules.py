@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from owt.process.installed import RELOAD, versions
 from owt.process.waiting import apart
 from owt.summat.adaptor import Adaptor, Passthrough, Result, show, show_function
 
@@ -87,6 +89,7 @@ class Installing(Adaptor[Any]):
                     if missing:
                         _pip(missing)
                         importlib.invalidate_caches()
+            _refuse_old(self.packages)
             _installed.update(self.packages)
 
     def _missing(self) -> list[str]:
@@ -129,6 +132,21 @@ def is_satisfied(package: str) -> bool:
     return requirement.specifier.contains(version, prereleases=True)
 
 
+def _refuse_old(packages: list[str]) -> None:
+    """InstallFailed if this process had imported another version than is wanted and, by now, installed."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for package in packages:
+        with suppress(InvalidRequirement):
+            requirement = Requirement(package)
+            loaded, there = versions(requirement.name) or ("", "")
+            if loaded and not requirement.specifier.contains(loaded, prereleases=True):
+                raise InstallFailed(
+                    f"{requirement.name} {there} is installed, as {package!r} wants it, and this process has imported"
+                    f" {loaded} already. For the other to be imported, {RELOAD}."
+                )
+
+
 @contextmanager
 def _turn() -> Iterator[None]:
     """The virtualenv is this process's to change. InstallFailed where there is none that it may change."""
@@ -166,8 +184,8 @@ def _pip(packages: list[str]) -> None:
         hint = ""
         if "No module named pip" in done.stdout:
             hint = (
-                f"\nIts virtualenv was made without pip: run `{sys.executable} -m ensurepip`, or let uv be found, as by"
-                " `env PATH=...` in owt_instance."
+                f"\nIts virtualenv was made without pip: run `{shlex.quote(sys.executable)} -m ensurepip`, or let uv be"
+                " found, as by `env PATH=...` in owt_instance."
             )
         raise InstallFailed(
             f"{'uv' if uv else 'pip'} ended with status {done.returncode}:\n{done.stdout.strip()}{hint}"

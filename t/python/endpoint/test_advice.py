@@ -1,12 +1,15 @@
 """What newcomers get wrong, and what the answer says of it."""
 
+import importlib.util
+import os
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from owt.endpoint import advice
-from owt.process import failure
+from owt.process import failure, installed
 
 FORM = "application/x-www-form-urlencoded"
 #: Python needs the spaces round the + that curl -d sends as it is.
@@ -48,17 +51,135 @@ def test_what_another_program_has_pickled(call, monkeypatch):
     assert done.text == "Model"
 
 
-@pytest.mark.parametrize("pip", [True, False])
-def test_what_brings_a_missing_module_is_there(call, monkeypatch, tmp_path, pip):
-    """Virtualenvs of uv have no pip."""
-    monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    if pip:
-        (tmp_path / "bin").mkdir()
-        (tmp_path / "bin/pip").touch()
-    command = f"{tmp_path}/bin/pip install PACKAGE" if pip else f"uv pip install --python {tmp_path} PACKAGE"
+@pytest.mark.parametrize(
+    ("brings", "command"),
+    [
+        ("bin/pip", "'{home}/bin/pip' install"),
+        ("pip", "{python} -m pip install"),  # a Debian's, which the virtualenv sees
+        ("uv", "uv pip install --python '{home}'"),
+    ],
+)
+def test_what_brings_a_missing_module_is_there(call, monkeypatch, tmp_path, brings, command):
+    """Virtualenvs of uv have no pip. What is to be typed is for a shell."""
+    home = tmp_path / "my venv"
+    (home / "bin").mkdir(parents=True)
+    monkeypatch.setattr(sys, "prefix", str(home))
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: brings == "pip" or None if name == "pip" else find(name, *a)
+    )
+    monkeypatch.setattr(installed, "is_another_pythons", lambda: False)
+    if brings == "bin/pip":
+        (home / "bin/pip").touch()
     said = call("import nowhere_at_all\ndef run(): pass").text
-    assert f"is not in this server's virtualenv {tmp_path} " in said
-    assert f"To add what provides it: {command};" in said
+    assert f"is not in this server's virtualenv {home} " in said
+    assert f"To add what provides it: {command.format(home=home, python=sys.executable)} PACKAGE;" in said
+
+
+def test_a_python_that_is_neither_a_virtualenv_nor_the_systems(call, monkeypatch, tmp_path):
+    """As of conda, or of uv's own: pip brings packages into it, and the system's packages have nothing to do with it."""
+    for name in ("prefix", "base_prefix"):
+        monkeypatch.setattr(sys, name, str(tmp_path))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/pip").touch()
+    said = call("import nowhere_at_all\ndef run(): pass").text
+    assert f"({tmp_path}). To add what provides it: {tmp_path}/bin/pip install PACKAGE. " in said
+
+
+def test_a_virtualenv_made_again_with_another_python(call, monkeypatch, tmp_path):
+    """It is full, perhaps, and of no use to this one."""
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr("sysconfig.get_path", lambda name: f"{tmp_path}/lib/python3.1/site-packages")
+    said = call("import nowhere_at_all\ndef run(): pass").text
+    assert said.endswith(
+        ", which has been made again with another Python since. For that one, reload nginx (nginx -s reload), or start"
+        " owt-server again.\n"
+    )
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_what_has_been_installed_to_be_edited(call, monkeypatch, tmp_path, before):
+    """By a .pth file, which Python has not read if it began before that."""
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    (packages / "__editable__.mine-1.0.pth").write_text(str(tmp_path / "src"))
+    monkeypatch.syspath_prepend(str(packages))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(installed, "is_another_pythons", lambda: False)
+    monkeypatch.setattr(installed, "_began", time.time() + (3600 if before else -3600))
+    said = call("import mine\ndef run(): pass").text
+    since = "If `pip install -e` has brought it since this process began (__editable__.mine-1.0.pth), reload nginx"
+    assert (since in said) is not before
+
+
+@pytest.fixture
+def upgraded(monkeypatch, tmp_path):
+    """A package that this process has imported as 1.0, in whose place there is 2.0 by now."""
+    packages = tmp_path / "site-packages"
+    info = packages / "my_lib-2.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-lib\nVersion: 2.0\n")
+    (info / "RECORD").write_text("mylib/__init__.py,,\nmylib/new.py,,\n")
+    (info / "top_level.txt").write_text("mylib\n")
+    (packages / "mylib").mkdir()
+    (packages / "mylib/__init__.py").write_text("__version__ = '1.0'\nclass Thing: pass\n")
+    monkeypatch.syspath_prepend(str(packages))
+    import mylib  # type: ignore[import-not-found]
+
+    (packages / "mylib/__init__.py").write_text("__version__ = '2.0'\nadded = 1\n")
+    (packages / "mylib/new.py").write_text("from mylib import added")
+    monkeypatch.setattr(installed, "_began", 0.0)
+    yield mylib
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mylib"]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import mylib\ndef run(): return mylib.added",
+        "from mylib import added\ndef run(): return added",
+        "import mylib\ndef run(): return mylib.Thing().added",
+        "def run():\n    import mylib.new",
+        "def run():\n    import mylib.gone",
+    ],
+)
+def test_what_has_been_upgraded_since_it_was_imported(call, upgraded, source):
+    said = call(source).text
+    assert said.endswith(
+        "This process has imported mylib of my-lib 1.0, in whose place 2.0 has been installed since. For the new one to"
+        " be imported, reload nginx (nginx -s reload), or start owt-server again.\n"
+    )
+
+
+def test_what_has_not_been_upgraded_is_not_blamed(call, upgraded, monkeypatch):
+    source = "import mylib\ndef run(): return mylib.nothing"
+    for version in ("2.0", "2.0.0", "unknown"):
+        upgraded.__version__ = version
+        assert "in whose place" not in call(source).text
+    upgraded.__version__ = "1.0"
+    monkeypatch.setattr(installed, "_began", time.time() + 3600)  # it was as odd when the process began
+    assert "in whose place" not in call(source).text
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_program_of_the_virtualenv(call, monkeypatch, tmp_path, there):
+    """nginx's PATH does not lead there, nor anywhere."""
+    monkeypatch.delenv("PATH", raising=False)
+    home = tmp_path / "my venv"
+    (home / "bin").mkdir(parents=True)
+    if there:
+        (home / "bin/my-program").touch()
+    monkeypatch.setattr(sys, "prefix", str(home))
+    said = call("import subprocess\ndef run(): subprocess.run(['my-program'])").text
+    told = (
+        f'It is {home}/bin/my-program: write that, or env "PATH={home}/bin:{os.defpath}";'
+        if there
+        else f"To add a directory: env PATH=DIR:{os.defpath};"
+    )
+    assert said.endswith(
+        f"no program 'my-program' in the PATH of this server ({os.defpath}). {told} in the server's owt_instance.\n"
+    )
 
 
 @pytest.mark.parametrize("source", ["echo", "ech.oh", "import echo; echo.py", "nothing.py()", "def run(:\n    a.py"])

@@ -1,10 +1,12 @@
 """installing() where no pip is run: what counts as there, and what is refused."""
 
+import importlib
 import sys
 from importlib import metadata
 
 import pytest
 from owt import pipe
+from owt.process import installed
 from owt.summat import modules
 
 
@@ -111,3 +113,33 @@ def test_pip_is_asked_where_there_is_one(ran):
 
 def test_uv_is_asked_in_a_virtualenv_without_pip(ran, tmp_path):
     assert ran(None) == [f"{tmp_path}/uv", "pip", "install"]
+
+
+@pytest.mark.parametrize(("package", "refused"), [("my-lib>=2", True), ("my-lib==2.*", True), ("my-lib", False)])
+def test_another_version_than_has_been_imported(monkeypatch, tmp_path, package, refused):
+    """pip changes what is installed, and not what a process has: that it has the old one is said."""
+
+    def upgrade(packages):
+        (tmp_path / "my_lib-1.0.dist-info").rename(tmp_path / "my_lib-2.0.dist-info")
+        (tmp_path / "my_lib-2.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: my-lib\nVersion: 2.0\n")
+
+    (tmp_path / "my_lib-1.0.dist-info").mkdir()
+    (tmp_path / "my_lib-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: my-lib\nVersion: 1.0\n")
+    (tmp_path / "my_lib.py").write_text("__version__ = '1.0'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "my_lib", importlib.import_module("my_lib"))
+    monkeypatch.setattr(installed, "_began", 0.0)
+    monkeypatch.setattr(modules, "_pip", upgrade)
+    monkeypatch.setattr(modules, "_installed", set())
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    assert modules.is_satisfied(package) is not refused
+    if not refused:
+        pipe().installing(package)()
+        return
+    for _ in range(2):
+        with pytest.raises(modules.InstallFailed) as failed:
+            pipe().installing(package)()
+        assert str(failed.value) == (
+            f"my-lib 2.0 is installed, as {package!r} wants it, and this process has imported 1.0 already. For the other"
+            " to be imported, reload nginx (nginx -s reload), or start owt-server again."
+        )
