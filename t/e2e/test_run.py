@@ -246,13 +246,25 @@ def venv(tmp_path: Path) -> Path:
     return bare(tmp_path / "a vénv")
 
 
-def test_an_activated_virtualenv_is_the_adaptors(running: Runs, venv: Path) -> None:
+@pytest.mark.parametrize("relative", [False, True])
+def test_an_activated_virtualenv_is_the_adaptors(running: Runs, venv: Path, relative: bool) -> None:
     (packages_of(venv) / "mine.py").write_text("word = 'of the virtualenv'")
     port = free_port()
-    server = running(make_run(port), environment(VIRTUAL_ENV=str(venv), PATH=f"{venv}/bin:{os.environ['PATH']}"))
-    assert f"with the packages of the virtualenv {venv}." in server.wait_banner()
+    named = os.path.relpath(venv, ROOT) if relative else str(venv)
+    server = running(make_run(port), environment(VIRTUAL_ENV=named, PATH=f"{venv}/bin:{os.environ['PATH']}"))
+    said = server.wait_banner()
+    assert f"with the packages of the virtualenv {ROOT / named}." in said
+    assert "[emerg]" not in said  # of NGINX, which make puts into the environment
     told = call(port, "import mine, sys\ndef run(): return [mine.word, sys.prefix]")
     assert json.loads(told) == ["of the virtualenv", str(venv)]
+
+
+def test_an_activated_virtualenv_that_is_gone() -> None:
+    done = subprocess.run(
+        serve(ROOT, free_port()), env=environment(VIRTUAL_ENV="/not/there"), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("make run: VIRTUAL_ENV, which names the activated virtualenv, is /not/there, and")
 
 
 def test_the_banner_comes_once_it_answers(running: Runs, venv: Path, tmp_path: Path) -> None:

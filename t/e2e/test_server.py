@@ -341,7 +341,23 @@ def test_threads_and_a_virtualenv(sing: Sings, tmp_path: Path) -> None:
     assert sing("--venv", home).run(code).json() == [str(home)]
     assert sing(VIRTUAL_ENV=str(home)).run(code).json() == [str(home)]
     assert sing("--venv", "", VIRTUAL_ENV=str(home)).run(code).json() == ["/usr"]
+    assert sing("--venv", home, VIRTUAL_ENV="/not/there").run(code).json() == [str(home)]
     assert "owt: ready, 3 threads" in wait_said(sing("-v", "--threads", "3"), "owt: ready")
+
+
+def test_where_nginx_is_in_the_environment(sing: Sings) -> None:
+    """nginx would take that for a list of open sockets."""
+    server = sing(NGINX=NGINX)
+    assert server.run("import os\ndef run(): return [os.environ.get('NGINX')]").json() == [None]
+    assert "NGINX environment" not in server.said
+
+
+def test_an_activated_virtualenv_that_is_gone() -> None:
+    """A shell goes on naming it."""
+    assert fails("--port", "0", VIRTUAL_ENV="/not/my there") == (
+        "owt-server: VIRTUAL_ENV, which names the activated virtualenv, is /not/my there, and there is no such directory:"
+        " `deactivate` or `unset VIRTUAL_ENV`, or make it anew, `python3 -m venv '/not/my there'`\n"
+    )
 
 
 def wait_said(server: Running, text: str) -> str:

@@ -7,14 +7,14 @@ import shlex
 import stat
 import sys
 import tempfile
-from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 
 from owt.server.conf import Settings, conf, spelled
 from owt.server.errors import ServerError
 from owt.server.nginx import Nginx
-from owt.server.places import free_port, names, own_python, private, reachable, resolve
+from owt.server.places import activated, free_port, names, own_python, private, reachable, resolve
 from owt.server.watch import watch_over
 
 _DESCRIPTION = """\
@@ -76,7 +76,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "--venv",
         type=_path,
-        default=env.get("VIRTUAL_ENV") or own_python(),
+        default=SUPPRESS,
         metavar="DIR",
         help="the virtualenv of adaptors: the activated one, or the one that pip has put this program into",
     )
@@ -133,7 +133,7 @@ def _run(options: Namespace) -> int:
         cache_max=options.cache_max,
         path=options.publish or Path.cwd(),
         publish=options.publish,
-        venv=options.venv,
+        venv=options.venv if "venv" in options else activated() or own_python(),
         tls=(options.tls[0], options.tls[1]) if options.tls else None,
         level="info" if options.verbose else "warn",
     )

@@ -62,4 +62,6 @@ class Nginx:
 
     def command(self, directory: Path) -> list[str]:
         """Runs it in the foreground with the nginx.conf in directory, which becomes its prefix."""
-        return [self.program, "-p", f"{directory}/", "-c", f"{directory}/nginx.conf", "-e", "stderr"]
+        # NGINX says to nginx which sockets one before it has left open, and to make, among others, where nginx is.
+        alone = ["/usr/bin/env", "-u", "NGINX", self.program]
+        return [*alone, "-p", f"{directory}/", "-c", f"{directory}/nginx.conf", "-e", "stderr"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import shlex
 import socket
 import stat
 import sys
@@ -154,6 +155,18 @@ def private(directory: Path) -> Path:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise ServerError(f"{directory} has to be a directory of yours with mode 0700; --dir names another")
     return directory
+
+
+def activated() -> Path | None:
+    """The virtualenv that a shell or uv has activated. ServerError if it is gone."""
+    named = os.environ.get("VIRTUAL_ENV", "")
+    home = Path(named).absolute()
+    if named and not home.is_dir():
+        raise ServerError(
+            f"VIRTUAL_ENV, which names the activated virtualenv, is {named}, and there is no such directory:"
+            f" `deactivate` or `unset VIRTUAL_ENV`, or make it anew, `python3 -m venv {shlex.quote(named)}`"
+        )
+    return home if named else None
 
 
 def own_python() -> Path | None:
