@@ -71,7 +71,7 @@ def advise(error: BaseException) -> str:
             return f"{text}\n"
     if isinstance(error, TypeError | AttributeError) and "str" in str(error) and (said := _came_as_text(error)):
         return said
-    return _environment(error) or _written(error) or _as_it_came(error) or _missing_file(error)
+    return _environment(error) or _written(error) + _not_found(error) or _as_it_came(error) or _missing_file(error)
 
 
 def of_sending(source: str, form: bytes) -> str:
@@ -160,6 +160,22 @@ def _environment(error: BaseException) -> str:
         f"The server's environment has no {name}: nginx hands nothing of its own on. To add it, in the server's"
         f" owt_instance: env {name}=...;\n"
     )
+
+
+def _not_found(error: BaseException) -> str:
+    """What a shell had no program for. dash says it in other words than bash."""
+    if getattr(error, "returncode", 0) != _NO_PROGRAM:
+        return ""
+    said = getattr(error, "stderr", None) or getattr(error, "stdout", None) or b""
+    text = said if isinstance(said, str) else bytes(said).decode(errors="replace")
+    found = re.search(r"^[\w/]+: (?:(?:line )?\d+: )?([^\s/:]+): (?:command )?not found$", text, re.MULTILINE)
+    if found is None or shutil.which(found[1]):
+        return ""
+    return _missing_program(found[1])
+
+
+#: A shell's status.
+_NO_PROGRAM = 127
 
 
 def _written(error: BaseException) -> str:
@@ -363,17 +379,21 @@ def _missing_file(error: BaseException) -> str:
         # It may be the directory that was to be its own.
         if "/" in name or starting[-1].f_locals.get("cwd") == name or shutil.which(name):
             return ""
-        path = os.environ.get("PATH", os.defpath)
-        own = Path(sys.prefix, "bin", name)
-        where = f" It is {own}: write that, or" if own.is_file() else " To add a directory:"
-        first = own.parent if own.is_file() else "DIR"
-        return (
-            f"There is no program {name!r} in the PATH of this server ({path}).{where} env"
-            f" {_word(f'PATH={first}:{path}')}; in the server's owt_instance.\n"
-        )
+        return _missing_program(name)
     return (
         f"It was looked for in {Path.cwd()}, where the server runs. Send the file along, -F file=@{name} for"
         " def run(file: Path), or write its whole path.\n"
+    )
+
+
+def _missing_program(name: str) -> str:
+    path = os.environ.get("PATH", os.defpath)
+    own = Path(sys.prefix, "bin", name)
+    where = f" It is {own}: write that, or" if own.is_file() else " To add a directory:"
+    first = own.parent if own.is_file() else "DIR"
+    return (
+        f"There is no program {name!r} in the PATH of this server ({path}).{where} env"
+        f" {_word(f'PATH={first}:{path}')}; in the server's owt_instance.\n"
     )
 
 

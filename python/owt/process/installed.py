@@ -66,8 +66,9 @@ def replaced(modules: Iterable[str]) -> str:
     for name in changed:
         for distribution in brought_by.get(name, ()):
             if both := versions(distribution, [name]):
+                of = "" if name == distribution else f"{name} of "
                 return (
-                    f"This process has imported {name} of {distribution} {both[0]}, in whose place {both[1]} has been"
+                    f"This process has imported {of}{distribution} {both[0]}, in whose place {both[1]} has been"
                     f" installed since. For the new one to be imported, {RELOAD}."
                 )
     return ""

@@ -163,7 +163,15 @@ def test_what_has_not_been_upgraded_is_not_blamed(call, upgraded, monkeypatch):
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_program_of_the_virtualenv(call, monkeypatch, tmp_path, there):
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import subprocess\ndef run(): subprocess.run(['my-program'])",
+        "import subprocess\ndef run(): subprocess.run('my-program -x', shell=True, check=True, capture_output=True)",
+        "from owt.lib.shell import shell\ndef run(): shell('my-program -x')",
+    ],
+)
+def test_a_program_of_the_virtualenv(call, monkeypatch, tmp_path, source, there):
     """nginx's PATH does not lead there, nor anywhere."""
     monkeypatch.delenv("PATH", raising=False)
     home = tmp_path / "my venv"
@@ -171,7 +179,7 @@ def test_a_program_of_the_virtualenv(call, monkeypatch, tmp_path, there):
     if there:
         (home / "bin/my-program").touch()
     monkeypatch.setattr(sys, "prefix", str(home))
-    said = call("import subprocess\ndef run(): subprocess.run(['my-program'])").text
+    said = call(source).text
     told = (
         f'It is {home}/bin/my-program: write that, or env "PATH={home}/bin:{os.defpath}";'
         if there
