@@ -275,10 +275,9 @@ def _linked() -> str:
 
 
 def _installs() -> str:
-    """The command that brings packages into this virtualenv: uv makes such as have no pip."""
-    pip = Path(sys.prefix, "bin", "pip")
-    if pip.exists():
-        return f"{shlex.quote(str(pip))} install"
+    """The command that brings packages into this Python. uv makes virtualenvs without pip; and one that has been moved
+    or copied has a bin/pip of the one before.
+    """
     if importlib.util.find_spec("pip"):
         return f"{shlex.quote(sys.executable)} -m pip install"
     return f"uv pip install --python {shlex.quote(sys.prefix)}"

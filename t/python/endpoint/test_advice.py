@@ -54,36 +54,34 @@ def test_what_another_program_has_pickled(call, monkeypatch):
 @pytest.mark.parametrize(
     ("brings", "command"),
     [
-        ("bin/pip", "'{home}/bin/pip' install"),
-        ("pip", "{python} -m pip install"),  # a Debian's, which the virtualenv sees
+        ("pip", "'{home}/bin/python3' -m pip install"),
         ("uv", "uv pip install --python '{home}'"),
     ],
 )
 def test_what_brings_a_missing_module_is_there(call, monkeypatch, tmp_path, brings, command):
-    """Virtualenvs of uv have no pip. What is to be typed is for a shell."""
+    """Virtualenvs of uv have no pip; bin/pip, where one was copied, is another's. What is to be typed is for a shell."""
     home = tmp_path / "my venv"
     (home / "bin").mkdir(parents=True)
+    (home / "bin/pip").touch()
     monkeypatch.setattr(sys, "prefix", str(home))
+    monkeypatch.setattr(sys, "executable", str(home / "bin/python3"))
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *a: brings == "pip" or None if name == "pip" else find(name, *a)
     )
     monkeypatch.setattr(installed, "is_another_pythons", lambda: False)
-    if brings == "bin/pip":
-        (home / "bin/pip").touch()
     said = call("import nowhere_at_all\ndef run(): pass").text
     assert f"is not in this server's virtualenv {home} " in said
-    assert f"To add what provides it: {command.format(home=home, python=sys.executable)} PACKAGE;" in said
+    assert f"To add what provides it: {command.format(home=home)} PACKAGE;" in said
 
 
 def test_a_python_that_is_neither_a_virtualenv_nor_the_systems(call, monkeypatch, tmp_path):
     """As of conda, or of uv's own: pip brings packages into it, and the system's packages have nothing to do with it."""
     for name in ("prefix", "base_prefix"):
         monkeypatch.setattr(sys, name, str(tmp_path))
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/pip").touch()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: True)
     said = call("import nowhere_at_all\ndef run(): pass").text
-    assert f"({tmp_path}). To add what provides it: {tmp_path}/bin/pip install PACKAGE. " in said
+    assert f"({tmp_path}). To add what provides it: {sys.executable} -m pip install PACKAGE. " in said
 
 
 def test_a_virtualenv_made_again_with_another_python(call, monkeypatch, tmp_path):
