@@ -682,3 +682,19 @@ def test_the_python_that_has_a_bridge_is_that_of_adaptors(site: Path) -> None:
     (site / "owt/_bridge.cpython-311-fantasia.so").touch()
     assert 'python_home "/usr";' in printed(site)
     assert 'python_home "/opt/other";' in printed(site, "--venv", "/opt/other")
+
+
+def test_a_package_that_is_installed_to_be_edited(site: Path, tmp_path: Path) -> None:
+    """pip install -e leaves in the virtualenv what has been built, beside it the other wheel, and finds both parts."""
+    built = tmp_path / "venv/owt"
+    built.mkdir(parents=True)
+    (built / "_bridge.cpython-311-fantasia.so").touch()
+    (site / "owt_server").rename(built.with_name("owt_server"))
+    code = (
+        "import sys; site, venv = sys.argv[1:3]; del sys.argv[1:3]; sys.path.insert(0, site); import owt;"
+        " owt.__path__.insert(0, venv); from owt.server.main import main; sys.exit(main())"
+    )
+    command = ["/usr/bin/python3", "-Ic", code, site, built, "--print-conf", "--port", str(free_port())]
+    text = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True).stdout
+    assert 'python_home "/usr";' in text
+    assert "load_module" not in text and f'include "{built.parent}/owt_server/mime.types";' in text

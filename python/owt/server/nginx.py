@@ -12,11 +12,11 @@ import subprocess
 from pathlib import Path
 
 from owt.server.errors import ServerError
+from owt.server.places import folders
 
 _MODULE = "ngx_http_owt_module.so"
 #: The name by which nginx itself knows it.
 _LINKED_IN = b"ngx_http_owt_module\0"
-_CARRIED = Path(__file__).resolve().parents[2] / "owt_server"
 #: Ordinary users' PATH lacks them.
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
@@ -27,8 +27,9 @@ class Nginx:
     def __init__(
         self, program: str | None = None, module: str | Path | None = None, mime_types: str | Path | None = None
     ) -> None:
-        if not program and not module and (_CARRIED / "nginx").exists():
-            program, mime_types = str(_CARRIED / "nginx"), mime_types or _CARRIED / "mime.types"
+        carried = [beside for folder in folders() if (beside := folder.with_name("owt_server") / "nginx").exists()]
+        if carried and not program and not module:
+            program, mime_types = str(carried[0]), mime_types or carried[0].with_name("mime.types")
         search = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SBIN])
         found = shutil.which(program or "nginx", path=search)
         if not found:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
+import owt
 from owt.server.errors import ServerError
 
 _LOCALHOST = ("127.0.0.1", "::1")
@@ -171,5 +172,9 @@ def activated() -> Path | None:
 
 def own_python() -> Path | None:
     """The Python that this runs in, if this package has been installed there with its bridge, as pip does it."""
-    package = Path(__file__).resolve().parents[1]
-    return Path(sys.prefix) if any(package.glob("_bridge.*.so")) else None
+    return Path(sys.prefix) if any(found for folder in folders() for found in folder.glob("_bridge.*.so")) else None
+
+
+def folders() -> list[Path]:
+    """Where this package lies: installed to be edited (``pip install -e``) it is in two places, the bridge in one."""
+    return [Path(folder).resolve() for folder in owt.__path__]
