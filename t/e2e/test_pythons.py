@@ -78,7 +78,8 @@ def run(_):
     wanted = said_by(HOMES[python], "import json, sysconfig; print(json.dumps(sysconfig.get_config_var('INSTSONAME')))")
     assert Path(library).name == wanted
     if HOMES[python] != "/usr":
-        assert Path(library).is_relative_to(Path(HOMES[python]).resolve())
+        base = said_by(HOMES[python], "import json, sys; print(json.dumps(sys.base_prefix))")
+        assert Path(library).is_relative_to(Path(base).resolve())
 
 
 @EACH
