@@ -116,6 +116,7 @@ _OF_LIBRARIES = {
     "networkx": "networkx.node_link_data(graph) is a dict of it",
     "scipy": "its .toarray() or .tolist() has a JSON form",
     "sympy": "str(...) of it is text, sympy.latex(...) LaTeX",
+    "string": "it has yet to be filled in: f'...' is text, and so is what .substitute(...) of a Template returns",
     "torch": "return the tensors that it makes: call it",
     "polars": "a LazyFrame has to be collected first: .collect()",
 }

@@ -105,6 +105,12 @@ def test_values(call, expression, status, kind, text):
         ("pipe().const(1)", "a Pipe", "run = pipe()"),
         ("pipe", "the function pipe", "pipe(...)"),
         ("object()", "an object", "return str, bytes"),
+        ("__import__('string').Template('$x')", "a string.Template", "yet to be filled in: f'...' is text"),
+        (
+            "type('Template', (), {'__module__': 'string.templatelib', '__iter__': lambda _: iter([1])})()",  # t'...'
+            "a string.templatelib.Template",
+            "yet to be filled in: f'...' is text",
+        ),
         ("('cat', 0.93)", "a tuple whose status is 0.93", "a list or a dict for JSON"),
         ("('x', Point(1))", "a tuple whose status is a Point", "a list or a dict for JSON"),
         ("(1, 2, 3, 4)", "a tuple of 4", "return a list for JSON"),
