@@ -604,3 +604,36 @@ def _listens(server: Server) -> bool:
     except OSError:
         return False
     return True
+
+
+POLICY = """
+import asyncio
+{}
+async def run():
+    child = await asyncio.create_subprocess_exec("echo", "hello", stdout=asyncio.subprocess.PIPE)
+    return (await child.communicate())[0]
+"""
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        "",
+        # As uvloop.install() does it, whose policy knows nobody who looks after children.
+        """
+class Policy(asyncio.events.BaseDefaultEventLoopPolicy if hasattr(asyncio.events, "BaseDefaultEventLoopPolicy")
+             else asyncio.events._BaseDefaultEventLoopPolicy):
+    def _loop_factory(self):
+        return asyncio.SelectorEventLoop()
+asyncio.set_event_loop_policy(Policy())
+""",
+    ],
+    ids=["own", "another's"],
+)
+def test_processes_under_a_policy(start: Callable[..., Server], others: str) -> None:
+    """It is the whole process's, and each call's; a call in a thread has loops by it."""
+    server = start(CONF)
+    assert Asking(server, POLICY.format(others)).answer().text == "hello\n"
+    assert Asking(server, POLICY.format("")).answer().text == "hello\n"
+    in_a_thread = POLICY.format("") + "start = run\ndef run(): return asyncio.run(start())"
+    assert Asking(server, in_a_thread).answer().text == "hello\n"

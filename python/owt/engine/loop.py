@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import Context
@@ -176,8 +177,15 @@ all_tasks = asyncio.all_tasks
 
 
 def guard() -> None:
-    """Makes ``asyncio.all_tasks`` leave out tasks of other calls on a shared loop: those who ask mostly cancel them."""
+    """Makes ``asyncio.all_tasks`` leave out tasks of other calls on a shared loop: those who ask mostly cancel them.
+
+    And lets the shared loop start processes under whatever policy an adaptor has set, for its own loops and for good:
+    before CPython 3.14 a loop asks the policy who looks after its children, and uvloop's has nobody.
+    """
     asyncio.all_tasks = asyncio.tasks.all_tasks = _tasks_of_the_call
+    if sys.version_info < (3, 14):
+        python = asyncio.DefaultEventLoopPolicy()
+        asyncio.AbstractEventLoopPolicy.get_child_watcher = lambda _: python.get_child_watcher()  # type: ignore
 
 
 @functools.wraps(all_tasks)
