@@ -14,7 +14,6 @@ from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
-import owt
 from owt.server.errors import ServerError
 
 _LOCALHOST = ("127.0.0.1", "::1")
@@ -177,4 +176,4 @@ def own_python() -> Path | None:
 
 def folders() -> list[Path]:
     """Where this package lies: installed to be edited (``pip install -e``) it is in two places, the bridge in one."""
-    return [Path(folder).resolve() for folder in owt.__path__]
+    return [Path(folder).resolve() for folder in sys.modules[__name__.partition(".")[0]].__path__]
