@@ -69,8 +69,11 @@ User user_of(ngx_conf_t* cf) {
     if (core.user != static_cast<ngx_uid_t>(NGX_CONF_UNSET_UINT)) {
         return {static_cast<uid_t>(core.user), core.group, core.username};
     }
-    const passwd* user = ::getpwnam(NGX_USER);
-    return user != nullptr ? User{user->pw_uid, user->pw_gid, NGX_USER} : User{};
+    if (const passwd* user = ::getpwnam(NGX_USER); user != nullptr) {
+        return {user->pw_uid, user->pw_gid, NGX_USER};
+    }
+    constexpr uid_t nobody = 65534;
+    return {nobody, nobody, "nobody"};
 }
 
 ngx_int_t find_pythons(ngx_conf_t* cf, std::vector<Instance>& instances) {

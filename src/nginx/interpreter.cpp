@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,10 +13,10 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
+#include <functional>
 #include <limits>
 #include <stdexcept>
 #include <string_view>
@@ -26,6 +27,7 @@
 
 #include "call/bridge.hpp"
 #include "call/fd.hpp"
+#include "call/text.hpp"
 
 namespace owt {
 
@@ -33,6 +35,9 @@ namespace {
 
 constexpr auto patience = std::chrono::seconds(60);  // a cold disk has to be read, and startup code run
 constexpr std::size_t most_said = 64 * 1024;
+constexpr std::size_t most_shown = 500;
+constexpr off_t largest_bridge = 1 << 30;
+constexpr std::string_view cannot_read = "cannot be read: ";
 
 // Read by any Python 3, so that an old one can say how old it is. Its libpython is the one that it runs with itself, if
 // it does; else one beside it. Py_ENABLE_SHARED is not believed: conda ships the library and says 0.
@@ -168,9 +173,9 @@ std::string word(const std::string& text) {
     return quoted + "'";
 }
 
-// What would let this process run the file: somewhere on the way, which may lead through links, it is stopped. Empty if
-// it is not.
-std::string what_opens(std::string path) {
+// What would let this process run the file (X_OK) or read it (R_OK): somewhere on the way, which may lead through
+// links, it is stopped. Empty if it is not.
+std::string what_opens(std::string path, int wanted) {
     namespace fs = std::filesystem;
     std::error_code error;
     std::size_t slash = 0;
@@ -181,15 +186,37 @@ std::string what_opens(std::string path) {
             path = (fs::path(part).parent_path() / target).string() + path.substr(part.size());
             slash = 0;
             links++;
-        } else if (::access(part.c_str(), X_OK) != 0) {
-            return (fs::is_directory(part, error) ? "chmod a+x " : "chmod a+rx ") + word(part);
+        } else if (bool way = fs::is_directory(part, error); ::access(part.c_str(), way ? X_OK : wanted) != 0) {
+            return (way ? "chmod a+x " : wanted == X_OK ? "chmod a+rx " : "chmod a+r ") + word(part);
         }
     }
     return {};
 }
 
-// In the child, which runs as whom it is told and has nothing of the server's.
-[[noreturn]] void become_interpreter(const std::string& executable, const User& user, int output) {
+bool changes(const User& user) {
+    return user.uid != static_cast<uid_t>(-1) && ::geteuid() == 0;
+}
+
+// What root's shell has in its environment, passwords perhaps, is for nobody else. Left is what programs start by.
+void forget_environment() {
+    std::vector<std::string> dropped;
+    for (char** entry = environ; *entry != nullptr; entry++) {
+        std::string_view name(*entry);
+        name = name.substr(0, name.find('='));
+        bool stays = name == "PATH" || name == "TZ" || name == "LANG" || name.starts_with("LC_") ||
+                     name.starts_with("LD_") || name.ends_with("SAN_OPTIONS");
+        if (!stays) {
+            dropped.emplace_back(name);
+        }
+    }
+    for (const std::string& name : dropped) {
+        ::unsetenv(name.c_str());
+    }
+}
+
+// In the child, which runs as whom it is told and has nothing of the server's: neither descriptors, nor, as another
+// user, environment, directory, and the terminal of whoever has started nginx, into which one could type as that one.
+void become(const User& user, int output, pid_t parent) {
     int null = ::open("/dev/null", O_RDWR);
     ::dup2(null, STDIN_FILENO);
     ::dup2(output, STDOUT_FILENO);
@@ -201,17 +228,34 @@ std::string what_opens(std::string path) {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
-    bool other = user.uid != static_cast<uid_t>(-1) && ::geteuid() == 0;
-    if (other &&
-        (::setgid(user.gid) != 0 || ::initgroups(user.name.c_str(), user.gid) != 0 || ::setuid(user.uid) != 0)) {
-        ::dprintf(STDERR_FILENO, "cannot become %s: %s", user.name.c_str(), ::strerror(errno));
+    if (changes(user)) {
+        if (::setgid(user.gid) != 0 || ::initgroups(user.name.c_str(), user.gid) != 0 || ::setuid(user.uid) != 0 ||
+            (user.uid != 0 && (::setsid() < 0 || ::chdir("/") != 0))) {
+            ::dprintf(STDERR_FILENO, "cannot become %s: %s", user.name.c_str(), ::strerror(errno));
+            ::_exit(1);
+        }
+        if (user.uid != 0) {
+            forget_environment();
+        }
+    }
+    // Ctrl-C at "nginx -t" does not reach another session.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != parent) {
         ::_exit(1);
     }
+}
+
+// What the user lacks to do something with the file.
+std::string refused(const std::string& path, int wanted, const std::string& user, int why) {
+    std::string opens = why == EACCES ? what_opens(path, wanted) : "";
+    return ::strerror(why) + (user.empty() ? "" : ", for " + user) +
+           (opens.empty() ? "" : ": \"" + opens + "\" lets it in, or make it elsewhere");
+}
+
+[[noreturn]] void become_interpreter(const std::string& executable, const std::string& user) {
     ::execl(executable.c_str(), executable.c_str(), "-I", "-c", question, nullptr);
-    int why = errno;
-    std::string opens = why == EACCES ? what_opens(executable) : "";
-    ::dprintf(STDERR_FILENO, "%s%s%s%s%s%s", ::strerror(why), other ? ", for " : "", other ? user.name.c_str() : "",
-              opens.empty() ? "" : ": \"", opens.c_str(), opens.empty() ? "" : "\" lets it in, or make it elsewhere");
+    std::string why = refused(executable, X_OK, user, errno);
+    ::dprintf(STDERR_FILENO, "%s", why.c_str());
     ::_exit(127);
 }
 
@@ -253,19 +297,23 @@ std::string read_answer(int fd) {
     return text;
 }
 
-Said ask(const std::string& executable, const User& user) {
+// What a child says that has become the user.
+std::string told_as(const User& user, const std::function<void()>& tell) {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0) {
         throw std::system_error(errno, std::generic_category(), "pipe2() failed");
     }
     Fd output(ends[0]);
     Fd input(ends[1]);
+    pid_t parent = ::getpid();
     pid_t child = ::fork();
     if (child < 0) {
         throw std::system_error(errno, std::generic_category(), "fork() failed");
     }
     if (child == 0) {
-        become_interpreter(executable, user, input.get());
+        become(user, input.get(), parent);
+        tell();
+        ::_exit(0);
     }
     input = Fd();
     std::string text = read_answer(output.get());
@@ -275,16 +323,31 @@ Said ask(const std::string& executable, const User& user) {
         while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
         }
     }
+    return text;
+}
+
+// By which a complaint names whom calls run as; empty if that is who reads the configuration.
+std::string named(const User& user) {
+    return changes(user) ? user.name : std::string();
+}
+
+Said ask(const std::string& executable, const User& user) {
+    std::string name = named(user);
+    std::string text = told_as(user, [&] { become_interpreter(executable, name); });
     Said said{answer_in(text), {}};
     if (said.answer.empty()) {
         said.otherwise = text.substr(0, text.find_last_not_of("\n") + 1);
         said.otherwise.erase(0, said.otherwise.rfind('\n') + 1);  // of a traceback the last line
+        if (said.otherwise.size() > most_shown) {
+            said.otherwise.replace(most_shown, std::string::npos, " ...");
+        }
     }
     return said;
 }
 
+// An interpreter may say anything, and this goes to a terminal.
 [[noreturn]] void fail(const std::string& what) {
-    throw std::runtime_error(what);
+    throw std::runtime_error(escaped(what));
 }
 
 bool exists(const std::string& path) {
@@ -365,19 +428,44 @@ std::string how_to_bring_bridge(const std::string& executable, const std::vector
     return "\"" + command + "\" in owt's source tree ";
 }
 
-// Why this file is no bridge for this module; empty if it is one.
-std::string complain_of_bridge(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    std::string content((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-    if (!file) {
-        return "cannot be read";
+// A pipe would wait for who writes into it, and a device may do whatever it likes.
+std::string read_bridge(const std::string& path, const std::string& user, std::string& complaint) {
+    std::string content;
+    struct stat status {};
+    if (::stat(path.c_str(), &status) == 0 && (!S_ISREG(status.st_mode) || status.st_size > largest_bridge)) {
+        return content;
     }
-    constexpr std::string_view mark(OWT_MARK);
-    if (content.find(std::string(mark) + '\0') != std::string::npos) {
-        return {};
+    Fd file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    content.resize(static_cast<std::size_t>(status.st_size));
+    std::size_t done = 0;
+    ssize_t n = file ? 1 : -1;
+    while (n > 0 && done < content.size()) {
+        n = ::read(file.get(), content.data() + done, content.size() - done);
+        done += static_cast<std::size_t>(std::max<ssize_t>(n, 0));
     }
-    std::string_view kind = mark.substr(0, mark.rfind(' ') + 1);
-    return content.find(kind) != std::string::npos ? "is of another release of owt" : "is no bridge of owt";
+    if (n < 0) {
+        complaint = std::string(cannot_read) + refused(path, R_OK, user, errno);
+    }
+    return content;
+}
+
+// Why this file is no bridge for this module; empty if it is one. Read by whom calls run as: who may choose the file
+// does not have root open it, and the processes have to read it too.
+std::string complain_of_bridge(const std::string& path, const User& user) {
+    constexpr std::string_view none = "none";
+    std::string name = named(user);
+    std::string said = told_as(user, [&] {
+        std::string complaint;
+        std::string content = read_bridge(path, name, complaint);
+        constexpr std::string_view mark(OWT_MARK);
+        if (complaint.empty() && content.find(std::string(mark) + '\0') == std::string::npos) {
+            std::string_view kind = mark.substr(0, mark.rfind(' ') + 1);
+            complaint =
+                content.find(kind) != std::string::npos ? "is of another release of owt" : "is no bridge of owt";
+        }
+        ::dprintf(STDOUT_FILENO, "%s", complaint.empty() ? none.data() : complaint.c_str());
+    });
+    return said == none ? std::string() : said;
 }
 
 Interpreter look(const std::string& home, const User& user) {
@@ -392,9 +480,9 @@ Interpreter look(const std::string& home, const User& user) {
     }
     Said said = ask(executable, user);
     if (said.answer.empty()) {
-        bool other = !user.name.empty() && ::geteuid() == 0;
+        std::string name = named(user);
         fail(executable + " does not run: " + said.otherwise + "; try \"" +
-             (other ? "runuser -u " + user.name + " -- " : "") + word(executable) + " -I -c 'import sysconfig'\"");
+             (name.empty() ? "" : "runuser -u " + name + " -- ") + word(executable) + " -I -c 'import sysconfig'\"");
     }
     const std::vector<std::string>& answer = said.answer;
     std::string what = executable + ", Python " + answer[version] + ",";
@@ -430,8 +518,9 @@ Interpreter look(const std::string& home, const User& user) {
     if (!exists(bridge_path)) {
         fail("owt has no bridge to " + what + " which would be " + bridge_path + ": " + bring + "makes it");
     }
-    if (std::string complaint = complain_of_bridge(bridge_path); !complaint.empty()) {
-        fail("the bridge to " + what + " " + bridge_path + ", " + complaint + ": " + bring + "makes it anew");
+    if (std::string complaint = complain_of_bridge(bridge_path, user); !complaint.empty()) {
+        fail("the bridge to " + what + " " + bridge_path + ", " + complaint +
+             (complaint.starts_with(cannot_read) ? "" : ": " + bring + "makes it anew"));
     }
     return {executable, answer[version], answer[prefix], answer[soabi], answer[library], bridge_path};
 }

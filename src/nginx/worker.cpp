@@ -57,6 +57,14 @@ void keep_umask() {
     }
 }
 
+// Root may have started nginx in the foreground, and what is typed into a terminal, its shell runs.
+void leave_terminal_of_root(ngx_cycle_t* cycle) {
+    auto& core = *reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(cycle->conf_ctx, ngx_core_module));
+    if (core.user != 0 && core.user == ::geteuid()) {
+        ::setsid();
+    }
+}
+
 // Where there is no master, and so no other process.
 Row& row_of_single(const MainConf& main, const Instance& instance) {
     static Row nobodys;
@@ -163,6 +171,7 @@ ngx_int_t Worker::start(ngx_cycle_t* cycle, const MainConf& main, const Instance
 
 void Worker::launch(ngx_cycle_t* cycle, std::chrono::seconds pause) {
     keep_umask();
+    leave_terminal_of_root(cycle);
     doorbell_.set_level(static_cast<unsigned>(cycle->log->log_level));
     guard_writes(cycle, settings_);
     // Programs that adaptors start are to inherit neither ports nor logs; only the master hands these on.

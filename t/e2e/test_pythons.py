@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from asking import Asking, wait_text
 from gate import ASYNC, PAUSE, Gate
-from harness import BUILD, NGINX, PRELOAD, ROOT, Server, linked_in, wait_until
+from harness import BUILD, NGINX, PRELOAD, ROOT, SLOW, Server, linked_in, wait_until
 from virtualenvs import bare, packages_of
 
 HOMES = ["/usr", *filter(None, os.environ.get("OWT_PYTHONS", "").split(":"))]
@@ -348,6 +348,11 @@ def test_a_worker_without_owt_loads_no_python(start: Callable[..., Server]) -> N
 LOCATION = "server { listen 127.0.0.1:{port}; location / { owt; } }"
 
 
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+#: Runs the command that follows in a terminal of its own.
+IN_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+
+
 class Fake:
     """A Python's directory, with an interpreter that answers as it is told."""
 
@@ -486,7 +491,7 @@ def test_an_interpreter_that_may_not_be_run(fake: Fake, told: Callable[..., str]
     assert f'does not run: Permission denied: "{command}" lets it in' in said.replace(", for root", "")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@AS_ROOT
 @pytest.mark.parametrize("linked", [False, True])
 def test_a_directory_that_the_user_of_calls_may_not_enter(linked: bool) -> None:
     """As root's home, where uv may have put the Python of a virtualenv that lies elsewhere."""
@@ -693,23 +698,159 @@ def test_a_python_that_nobody_needs_is_not_asked() -> None:
         server.close()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_an_interpreter_is_run_by_the_user_whom_calls_run_as(fake: Fake) -> None:
-    """Who may write to a virtualenv does not become root by it."""
+@pytest.fixture
+def others() -> Iterator[Path]:
+    """A directory for everybody, in which another user may write too."""
     folder = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def nginx_t_for_another(conf: str, user: str = "user nobody nogroup;", **more: Any) -> subprocess.CompletedProcess[str]:
+    """What root's nginx -t says where calls run as somebody else."""
+    server = Server(conf)
     try:
-        folder.chmod(0o777)
-        home = folder / "python"
-        Fake(home).runs(f'id -un > {folder}/who; exec /usr/bin/python3 "$@"')
-        server = Server(f"owt_instance default {{ python_home {home}; }}\n{LOCATION}")
+        path = server.dir / "nginx.conf"
+        path.write_text(path.read_text().replace("user root;", user))
+        command = [*more.pop("before", []), *server.command("-t")]
+        options: dict[str, Any] = {"env": server.environment()} | more
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60 * SLOW, **options)
+    finally:
+        server.close()
+
+
+@AS_ROOT
+def test_an_interpreter_is_run_by_the_user_whom_calls_run_as(others: Path) -> None:
+    """Who may write to a virtualenv does not become root by it."""
+    Fake(others / "python").runs(f'id -un > {others}/who; exec /usr/bin/python3 "$@"')
+    done = nginx_t_for_another(f"owt_instance default {{ python_home {others}/python; }}\n{LOCATION}")
+    assert done.returncode == 0, done.stderr
+    assert (others / "who").read_text() == "nobody\n"
+
+
+@AS_ROOT
+def test_an_interpreter_is_never_run_by_root_for_want_of_a_user(others: Path) -> None:
+    """The line that names the user comes last, and the account that nginx has by default is not there."""
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode != 0:
+        pytest.skip("no namespace of its own for /etc/passwd")
+    Fake(others / "python").runs(f'id -u > {others}/who; exec /usr/bin/python3 "$@"')
+    files = {"passwd": "root:x:0:0:root:/root:/bin/sh\n", "group": "root:x:0:\n", "nsswitch.conf": "passwd: files\n"}
+    for name, text in files.items():
+        (others / name).write_text(text)
+    binds = "".join(f"mount --bind {others}/{name} /etc/{name} && " for name in files)
+    done = nginx_t_for_another(
+        f"owt_instance default {{ python_home {others}/python; }}\n{LOCATION}",
+        user="",
+        before=["unshare", "-m", "sh", "-c", binds + 'exec "$@"', "sh"],
+    )
+    assert 'getpwnam("' in done.stderr, done.stderr  # here nginx itself wants one, in the end
+    assert (others / "who").read_text() == "65534\n"
+
+
+@AS_ROOT
+def test_an_interpreter_of_others_sees_nothing_of_roots(others: Path) -> None:
+    """Neither what the shell's environment says, nor files that are named from where the shell is."""
+    Fake(others / "python").runs(f'env > {others}/env; pwd > {others}/cwd; exec /usr/bin/python3 "$@"')
+    conf = f"owt_instance default {{ python_home {others}/python; }}\n{LOCATION}"
+    env = {**os.environ, "PASSWORD": "secret", "LC_ALL": "C.UTF-8", "HOME": "/root"}
+    done = nginx_t_for_another(conf, env=env, cwd=others)
+    assert done.returncode == 0, done.stderr
+    seen = dict(line.split("=", 1) for line in (others / "env").read_text().splitlines())
+    assert "PASSWORD" not in seen and "HOME" not in seen
+    assert seen["LC_ALL"] == "C.UTF-8" and seen["PATH"]
+    assert (others / "cwd").read_text() == "/\n"
+
+
+@AS_ROOT
+def test_an_interpreter_of_others_has_no_terminal(others: Path) -> None:
+    """Into root's it could type commands."""
+    Fake(others / "python").runs(
+        f'if (: < /dev/tty); then echo has; else echo none; fi > {others}/tty 2>&1; exec /usr/bin/python3 "$@"'
+    )
+    conf = f"owt_instance default {{ python_home {others}/python; }}\n{LOCATION}"
+    done = nginx_t_for_another(conf, before=["/usr/bin/python3", "-c", IN_TERMINAL])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (others / "tty").read_text().endswith("none\n")
+
+
+@AS_ROOT
+def test_calls_of_others_have_no_terminal() -> None:
+    """Where root has started nginx in the foreground, which Ctrl-C ends all the same."""
+    server = Server(LOCATION)
+    terminal, end = os.openpty()
+    nginx = None
+    try:
+        server.dir.chmod(0o755)
         path = server.dir / "nginx.conf"
         path.write_text(path.read_text().replace("user root;", "user nobody nogroup;"))
-        done = server.test_conf()
-        server.close()
-        assert done.returncode == 0, done.stderr
-        assert (folder / "who").read_text() == "nobody\n"
+        command = ["setsid", "--ctty", *server.command()]
+        nginx = subprocess.Popen(command, stdin=end, stdout=end, stderr=end, env=server.environment())
+        wait_until(lambda: server.curl("/?code=lambda%20_:%20'up'").stdout == "up", "nginx to start", 20)
+        code = """
+import os
+def run():
+    try:
+        os.open("/dev/tty", os.O_RDWR)
+    except OSError as error:
+        return [os.getpid(), os.getuid(), error.strerror]
+"""
+        worker, uid, why = json.loads(Asking(server, code).answer().body)
+        assert uid != 0 and why == "No such device or address"
+        os.write(terminal, b"\x03")
+        nginx.wait(30 * SLOW)
+        wait_until(lambda: not Path(f"/proc/{worker}").exists(), "the worker's end")
     finally:
-        shutil.rmtree(folder)
+        if nginx is not None and nginx.poll() is None:
+            nginx.terminate()
+            nginx.wait()
+        os.close(terminal)
+        os.close(end)
+        server.close()
+
+
+@AS_ROOT
+def test_a_bridge_is_read_by_the_user_whom_calls_run_as(others: Path) -> None:
+    """What processes could not load is told, and whoever names it has nothing opened by root."""
+    fake = Fake(others / "python")
+    bridge = others / "_bridge.so"
+    shutil.copy(next((BUILD / "python").glob("_bridge.*.so")), bridge)
+    bridge.chmod(0o600)
+    fake.answers(bridge=str(bridge))
+    conf = f"owt_instance default {{ python_home {fake.home}; }}\n{LOCATION}"
+    done = nginx_t_for_another(conf)
+    assert f'cannot be read: Permission denied, for nobody: "chmod a+r {bridge}" lets it in' in done.stderr
+    bridge.chmod(0o644)
+    assert nginx_t_for_another(conf).returncode == 0
+
+
+def test_a_bridge_that_is_no_file_is_not_waited_for(fake: Fake, told: Callable[..., str], tmp_path: Path) -> None:
+    pipe = tmp_path / "_bridge.so"
+    os.mkfifo(pipe)
+    fake.answers(bridge=str(pipe))
+    assert f"{pipe}, is no bridge of owt" in told(fake.home)
+    fake.answers(bridge="/dev/zero")
+    assert "/dev/zero, is no bridge of owt" in told(fake.home)
+    with (tmp_path / "large").open("wb") as large:
+        large.truncate(1 << 40)
+    fake.answers(bridge=str(tmp_path / "large"))
+    assert f"{tmp_path}/large, is no bridge of owt" in told(fake.home)
+
+
+@pytest.mark.parametrize("where", ["printed", "answered"])
+def test_what_an_interpreter_says_is_nothing_that_a_terminal_obeys(
+    fake: Fake, told: Callable[..., str], where: str
+) -> None:
+    if where == "printed":
+        fake.runs("printf '\\033]0;title\\007red'; exit 1")
+    else:
+        fake.answers(implementation="\x1b]0;title\x07red")
+    assert r"\x1b]0;title\x07red" in told(fake.home)
+
+
+def test_only_the_beginning_of_a_long_complaint_is_shown(fake: Fake, told: Callable[..., str]) -> None:
+    fake.runs("head -c 1000000 /dev/zero | tr '\\0' x")
+    assert re.search("does not run: x{500} \\.\\.\\.; try", told(fake.home))
 
 
 def test_a_server_can_be_stopped_whatever_has_become_of_its_python(start: Callable[..., Server], fake: Fake) -> None:
