@@ -522,7 +522,9 @@ Interpreter look(const std::string& home, const User& user) {
         fail("the bridge to " + what + " " + bridge_path + ", " + complaint +
              (complaint.starts_with(cannot_read) ? "" : ": " + bring + "makes it anew"));
     }
-    return {executable, answer[version], answer[prefix], answer[soabi], answer[library], bridge_path};
+    std::error_code error;
+    std::string program = home.empty() ? std::string() : std::filesystem::canonical(executable, error).string();
+    return {executable, program, answer[version], answer[prefix], answer[soabi], answer[library], bridge_path};
 }
 
 // The package lies beside the module in the build tree, else where make install put it.

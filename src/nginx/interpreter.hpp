@@ -12,6 +12,7 @@ namespace owt {
 
 struct Interpreter {
     std::string executable;
+    std::string program;  // what that leads to; empty for the one that owt was built with
     std::string version;  // "3.11.2"
     std::string prefix;   // sys.prefix
     std::string soabi;    // what extension modules are built for, as "cpython-311-x86_64-linux-gnu"

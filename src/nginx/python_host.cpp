@@ -34,6 +34,14 @@ std::string foreign_python(const Interpreter& interpreter) {
 }
 
 const Bridge& open_bridge(const Interpreter& interpreter) {
+    // A virtualenv that was made anew has its packages elsewhere. One that is gone is told by who starts Python.
+    std::error_code error;
+    std::string program = std::filesystem::canonical(interpreter.executable, error).string();
+    if (!program.empty() && !interpreter.program.empty() && program != interpreter.program) {
+        throw std::runtime_error(interpreter.executable + " was " + interpreter.program +
+                                 " when nginx read its configuration, and is " + program +
+                                 " now: \"nginx -s reload\" asks it anew");
+    }
     // For extension modules too, which are linked to no libpython.
     load(interpreter.library, RTLD_GLOBAL);
     const void* found = ::dlsym(load(interpreter.bridge, RTLD_LOCAL), "owt_bridge");

@@ -89,21 +89,6 @@ void logged(Work work) noexcept {
     }
 }
 
-// A virtualenv that was made again with another Python stays where it was, and has that one's packages alone.
-bool has_no_packages(const std::string& prefix) {
-    auto sys = py::module_::import("sys");
-    if (prefix == sys.attr("base_prefix").cast<std::string>()) {
-        return false;
-    }
-    auto packages = py::module_::import("sysconfig").attr("get_path")("purelib").cast<std::string>();
-    return ::access(packages.c_str(), F_OK) != 0;
-}
-
-std::string version() {
-    auto info = py::module_::import("sys").attr("version_info");
-    return py::str(info[py::int_(0)]).cast<std::string>() + "." + py::str(info[py::int_(1)]).cast<std::string>();
-}
-
 void extend_path(const Settings& settings) {
     auto path = py::module_::import("sys").attr("path").cast<py::list>();
     py::ssize_t index = 0;
@@ -202,11 +187,6 @@ void start(const Settings& settings, Doorbell& doorbell) {
             // Its packages would be another's, the system's perhaps.
             throw std::runtime_error(settings.python + " had " + settings.python_prefix + " for its sys.prefix when " +
                                      "nginx read its configuration, and has " + prefix + " now");
-        }
-        if (has_no_packages(prefix)) {
-            throw std::runtime_error(
-                settings.python + " was of Python " + version() + " when nginx read its " + "configuration, and " +
-                prefix + " has been made again with another one since: " + "\"nginx -s reload\" asks it anew");
         }
         guard_process(settings);
         extend_path(settings);
