@@ -238,6 +238,12 @@ def test_a_port_that_is_none() -> None:
         )
 
 
+@pytest.mark.parametrize("port", ["abc", "0x10", "80.5", "8 0"])
+def test_a_port_that_is_no_number(port: str) -> None:
+    told = fails([*serve(ROOT, 0)[:-2], port, NGINX])
+    assert told == f"make run: PORT={port!r} is no number: make run PORT=8000\n"
+
+
 # ---- a virtualenv ----------------------------------------------------------------------------------------------------
 
 
