@@ -312,6 +312,17 @@ def test_a_directory_that_everybody_may_write_to_is_told(sing: Sings, tmp_path: 
     assert f"they run as you: chmod o-w '{functions}'" in sing("--publish", functions).said
 
 
+@pytest.mark.parametrize("login", [True, False])
+def test_nor_is_it_a_good_place_to_start_in(tmp_path: Path, login: bool) -> None:
+    """Modules are found there, before Python's own; but where no login is asked for everybody may send code anyway."""
+    tmp_path.chmod(0o1777)
+    command = words("--port", "0", "--print-conf", *(["--auth", LOGIN] if login else []))
+    done = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    told = f"can put files into {tmp_path}, and they run as you: start in another directory"
+    assert (told in done.stderr) == login
+
+
 def test_adaptors_have_the_environment_but_no_logins(sing: Sings) -> None:
     server = sing(MINE="yes", OWT_AUTH=LOGIN, OWT_PASSWORD="x")
     code = (

@@ -137,10 +137,12 @@ def _run(options: Namespace) -> int:
         tls=(options.tls[0], options.tls[1]) if options.tls else None,
         level="info" if options.verbose else "warn",
     )
-    if options.publish and options.publish.stat().st_mode & stat.S_IWOTH:
+    # Without a login every user of this machine may send code anyway.
+    folder = options.publish or Path.cwd()
+    if (options.publish or settings.auth) and folder.stat().st_mode & stat.S_IWOTH:
+        remedy = f"chmod o-w {shlex.quote(str(folder))}" if options.publish else "start in another directory"
         print(
-            f"owt-server: every user of this machine can put files into {options.publish}, and they run as you:"
-            f" chmod o-w {shlex.quote(str(options.publish))}",
+            f"owt-server: every user of this machine can put files into {folder}, and they run as you: {remedy}",
             file=sys.stderr,
         )
     text = conf(nginx, settings)
