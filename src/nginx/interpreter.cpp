@@ -123,7 +123,7 @@ def old():
             except PackageNotFoundError:
                 continue
             if list(map(int, findall("[0-9]+", here)[:2])) < list(map(int, least.split("."))):
-                found.append((name + " " + here, "'%s>=%s'" % (name, least)))
+                found.append((name + " " + here, name + ">=" + least))
     except Exception:
         pass
     return found
@@ -407,6 +407,16 @@ std::string home_around(const std::string& path) {
     fail(without + "build this Python with \"./configure --enable-shared\"");
 }
 
+// An interpreter may say anything, and somebody copies this into a shell.
+std::string words(std::string_view text) {
+    std::string quoted;
+    for (std::size_t end = 0; !text.empty(); text.remove_prefix(std::min(end + 1, text.size()))) {
+        end = std::min(text.find(' '), text.size());
+        quoted += (quoted.empty() ? "" : " ") + word(std::string(text.substr(0, end)));
+    }
+    return quoted;
+}
+
 // The command of pip or uv that changes the packages of a Python.
 std::string install(const std::string& executable, const std::vector<std::string>& answer, const std::string& verb,
                     const std::string& what) {
@@ -510,7 +520,7 @@ Interpreter look(const std::string& home, const User& user) {
     }
     if (!answer[old].empty()) {
         fail(what + " has " + answer[old] + ", which is too old for owt: \"" +
-             install(executable, answer, "install", answer[wanted]) + "\" brings what it wants");
+             install(executable, answer, "install", words(answer[wanted])) + "\" brings what it wants");
     }
     std::string bridge_path =
         !answer[bridge].empty() ? answer[bridge] : own_directory() + "/_bridge." + answer[soabi] + ".so";

@@ -1,11 +1,19 @@
 #include "nginx/python_host.hpp"
 
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <stdexcept>
 #include <string_view>
 #include <system_error>
+
+#include "call/fd.hpp"
 
 namespace owt {
 
@@ -50,6 +58,37 @@ const Bridge& open_bridge(const Interpreter& interpreter) {
         throw std::runtime_error(interpreter.bridge + " is not what it was when nginx read its configuration: reload");
     }
     return *bridge;
+}
+
+void try_to_open_bridge(const Interpreter& interpreter) {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) {
+        throw std::system_error(errno, std::generic_category(), "pipe2() failed");
+    }
+    Fd output(ends[0]);
+    Fd input(ends[1]);
+    pid_t child = ::fork();
+    if (child < 0) {
+        throw std::system_error(errno, std::generic_category(), "fork() failed");
+    }
+    if (child == 0) {
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        try {
+            open_bridge(interpreter);
+        } catch (const std::exception&) {
+            // which this process will be told itself
+        }
+        ::_exit(::write(input.get(), "", 1) == 1 ? 0 : 1);
+    }
+    input = Fd();
+    char word = 0;
+    ssize_t n = 0;
+    while ((n = ::read(output.get(), &word, 1)) < 0 && errno == EINTR) {
+    }
+    ::waitpid(child, nullptr, 0);  // unless nginx's own handler has done it
+    if (n != 1) {
+        throw std::runtime_error("a process dies that loads " + interpreter.library + " and " + interpreter.bridge);
+    }
 }
 
 }  // namespace owt

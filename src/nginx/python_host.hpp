@@ -14,4 +14,8 @@ std::string foreign_python(const Interpreter& interpreter);
 // Once in a process. Throws std::runtime_error.
 const Bridge& open_bridge(const Interpreter& interpreter);
 
+// The same in a process that is forked for it, which may die of it: a file that is cut off, or that runs code of its
+// own, ends whoever loads it. Throws std::runtime_error.
+void try_to_open_bridge(const Interpreter& interpreter);
+
 }  // namespace owt

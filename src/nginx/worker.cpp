@@ -96,6 +96,23 @@ std::chrono::seconds pause_after(std::uint32_t failed_starts) {
     return std::chrono::seconds(failed_starts == 0 ? 0 : 1 << std::min(failed_starts - 1, 6U));
 }
 
+// So that the next one is not started at once; but not while the master waits for this one's end.
+void wait_to_end(std::chrono::milliseconds pause) {
+    auto deadline = std::chrono::steady_clock::now() + pause;
+    for (;;) {
+        auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+        pollfd channel{ngx_channel, POLLIN, 0};
+        if (left.count() <= 0 || ::poll(&channel, 1, static_cast<int>(left.count())) <= 0) {
+            return;  // or a signal has come
+        }
+        ngx_channel_t word{};
+        ssize_t n = ::recv(ngx_channel, &word, sizeof(word), MSG_DONTWAIT);
+        if (n == 0 || (n > 0 && word.command != NGX_CMD_OPEN_CHANNEL && word.command != NGX_CMD_CLOSE_CHANNEL)) {
+            return;
+        }
+    }
+}
+
 // Threads may still run: no destructor of any library may pull the ground from under them. One that is stuck in C may
 // hold a stream for ever, which then cannot be flushed.
 void end_process() {
@@ -164,8 +181,7 @@ ngx_int_t Worker::start(ngx_cycle_t* cycle, const MainConf& main, const Instance
     if (ngx_process == NGX_PROCESS_SINGLE) {
         return NGX_ERROR;
     }
-    auto milliseconds = std::chrono::milliseconds(std::max<std::chrono::seconds>(pause, std::chrono::seconds(1)));
-    ::poll(nullptr, 0, static_cast<int>(milliseconds.count()));  // or until a signal
+    wait_to_end(std::max<std::chrono::seconds>(pause, std::chrono::seconds(1)));
     ::_exit(1);
 }
 
@@ -190,6 +206,9 @@ void Worker::launch(ngx_cycle_t* cycle, std::chrono::seconds pause) {
     here.python = python_.executable;
     here.python_prefix = python_.prefix;
     here.packages = {own_directory(), own_directory() + "/" + python_.soabi};
+    if (pause.count() > 0) {
+        try_to_open_bridge(python_);
+    }
     pool_ = &open_bridge(python_).start_pool(here, doorbell_);
     if (succession_ != nullptr) {
         succession_->close_door([this] { get_ready(); });

@@ -848,6 +848,12 @@ def test_what_an_interpreter_says_is_nothing_that_a_terminal_obeys(
     assert r"\x1b]0;title\x07red" in told(fake.home)
 
 
+def test_what_an_interpreter_says_is_nothing_that_a_shell_obeys(fake: Fake, told: Callable[..., str]) -> None:
+    """The command is there to be copied."""
+    fake.answers(old="Werkzeug 1.0", wanted="Werkzeug>=2.2 x;id")
+    assert "-m pip install 'Werkzeug>=2.2' 'x;id'\"" in told(fake.home)
+
+
 def test_only_the_beginning_of_a_long_complaint_is_shown(fake: Fake, told: Callable[..., str]) -> None:
     fake.runs("head -c 1000000 /dev/zero | tr '\\0' x")
     assert re.search("does not run: x{500} \\.\\.\\.; try", told(fake.home))
@@ -922,6 +928,23 @@ def test_no_process_starts_in_a_virtualenv_made_again_with_another_python(
     )
     server.signal("reload")
     assert Asking(server, "def run(_): return 'ok'").answer().text == "ok"
+
+
+def test_a_bridge_that_ends_its_process_keeps_no_processor_busy(start: Callable[..., Server], fake: Fake) -> None:
+    """As one that was cut off when the disk was full: it is loaded before there is a Python that could wait."""
+    own = next((BUILD / "python").glob("_bridge.*.so")).read_bytes()
+    bridge = fake.home / "_bridge.so"
+    bridge.write_bytes(own[: own.index(b"owt bridge ") + 100])
+    where = "import json, sysconfig as s; print(json.dumps([s.get_config_var(n) for n in ('LIBDIR', 'INSTSONAME')]))"
+    fake.answers(bridge=str(bridge), library="/".join(said_by("/usr", where)))
+    server = start(
+        f"owt_instance cut {{ python_home {fake.home}; }}\nserver {{ listen 127.0.0.1:{{port}}; return 200 plain; }}\n"
+        "server { listen 127.0.0.1:{port2}; owt_instance cut; location / { owt; } }"
+    )
+    server.expect("exited on signal|exited with code|cannot start")
+    told = f"a process dies that loads .* and {bridge}"
+    wait_until(lambda: len(re.findall(told, server.error_log)) > 1, "a second attempt")
+    assert server.error_log.count("exited on signal") == 1
 
 
 # ---- what is said while a bridge is made -----------------------------------------------------------------------------
