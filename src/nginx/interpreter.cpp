@@ -336,8 +336,14 @@ Said ask(const std::string& executable, const User& user) {
     std::string text = told_as(user, [&] { become_interpreter(executable, name); });
     Said said{answer_in(text), {}};
     if (said.answer.empty()) {
-        said.otherwise = text.substr(0, text.find_last_not_of("\n") + 1);
-        said.otherwise.erase(0, said.otherwise.rfind('\n') + 1);  // of a traceback the last line
+        std::size_t fatal = text.find("Fatal Python error: ");
+        if (fatal != std::string::npos) {
+            said.otherwise =
+                text.substr(fatal, text.find('\n', fatal) - fatal);  // where all threads are comes behind it
+        } else {
+            said.otherwise = text.substr(0, text.find_last_not_of('\n') + 1);
+            said.otherwise.erase(0, said.otherwise.rfind('\n') + 1);  // of a traceback the last line
+        }
         if (said.otherwise.size() > most_shown) {
             said.otherwise.replace(most_shown, std::string::npos, " ...");
         }

@@ -348,6 +348,7 @@ def test_a_worker_without_owt_loads_no_python(start: Callable[..., Server]) -> N
 LOCATION = "server { listen 127.0.0.1:{port}; location / { owt; } }"
 
 
+FATAL = "Fatal Python error: no codec;"
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 #: Runs the command that follows in a terminal of its own.
 IN_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
@@ -474,6 +475,7 @@ def test_a_conda_environment_without_python(told: Callable[..., str], tmp_path: 
     ("script", "said"),
     [
         ("echo first; echo it has no libc >&2; exit 1", "it has no libc"),
+        ("printf 'Fatal Python error: no codec\\nCurrent thread:\\n  <no Python frame>\\n' >&2; exit 1", FATAL),
         ("printf '\\0owt\\0half\\0'", ""),
         ("exit 0", ""),
         ("kill -SEGV $$", ""),
