@@ -484,6 +484,8 @@ install: all
 	install -m 644 doc/*.md $(doc)/doc
 	install -m 644 conf/* $(doc)/conf
 	tar --exclude=__pycache__ -c examples | tar --no-same-owner -C $(doc) -x
+	# Whatever umask there is, and was when the sources were unpacked: nginx's user reads them.
+	chmod -R a+rX $(package) $(doc)
 
 # A Debian package for the nginx and the Python of this machine, in build/deb.
 deb:

@@ -619,8 +619,12 @@ def test_make_install_brings_the_programs(tmp_path: Path) -> None:
     built = [path.relative_to(ROOT) for path in (MODULE, *(BUILD / "python").glob("_bridge.*.so"))]
     make = ["make", *(word for path in built for word in ("-o", path)), f"DESTDIR={tmp_path}"]
     env = {name: value for name, value in environment().items() if not name.startswith("MAKE")}
-    done = subprocess.run([*make, "install"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [*make, "install"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, umask=0o077
+    )
     assert done.returncode == 0, done.stderr
+    there = [path for path in tmp_path.rglob("*") if not path.is_symlink()]
+    assert not [path for path in there if ~path.stat().st_mode & (0o005 if path.is_dir() else 0o004)]
     packages = tmp_path / "usr/share/owt/python"
     soabi = sysconfig.get_config_var("SOABI")
     assert (packages / f"_bridge.{soabi}.so").is_file()
