@@ -80,7 +80,8 @@ struct MainConf {
     std::vector<Located>* located;
     std::vector<Zone*>* zones;  // of owt_zone
     std::vector<Publishing>* published;
-    const ConsolePage* console;  // null: no location shows it
+    const ConsolePage* console;                    // null: no location shows it
+    std::vector<std::string>* socket_directories;  // that were not there
 };
 
 struct ServerConf {

@@ -11,8 +11,6 @@
 #include <memory>
 #include <system_error>
 
-#include "nginx/sockets.hpp"
-
 namespace owt {
 
 namespace {
@@ -119,7 +117,7 @@ Descriptors::Descriptors(ngx_cycle_t* cycle, std::string_view sources) : cycle_(
     for (ngx_uint_t i = 0; i < cycle->paths.nelts; i++) {
         std::unique_ptr<char, void (*)(void*)> real(::realpath(std::string(to_view(paths[i]->name)).c_str(), nullptr),
                                                     ::free);
-        if (real != nullptr && !is_for_sockets(*paths[i]) && to_view(paths[i]->name) != sources) {
+        if (real != nullptr && to_view(paths[i]->name) != sources) {
             directories_.push_back(std::string(real.get()) + "/");
         }
     }

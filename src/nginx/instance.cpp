@@ -187,7 +187,7 @@ ngx_int_t init_instances(ngx_conf_t* cf) noexcept {
     MainConf& main = main_conf(cf);
     auto& core = *static_cast<ngx_http_core_main_conf_t*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module));
     try {
-        if (assign_servers(cf, main, core) != NGX_OK || check_sockets(cf, main, core) != NGX_OK) {
+        if (assign_servers(cf, main, core) != NGX_OK || check_sockets(cf, main, user_of(cf).gid, core) != NGX_OK) {
             return NGX_ERROR;
         }
         assign_publications(main);

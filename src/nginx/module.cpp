@@ -14,6 +14,7 @@
 #include "nginx/instance.hpp"
 #include "nginx/publish.hpp"
 #include "nginx/signals.hpp"
+#include "nginx/sockets.hpp"
 #include "nginx/state.hpp"
 #include "nginx/status.hpp"
 #include "nginx/succession.hpp"
@@ -70,8 +71,9 @@ void* create_main_conf(ngx_conf_t* cf) noexcept {
     main->zones = make_in_pool<std::vector<Zone*>>(cf->pool);
     main->published = make_in_pool<std::vector<Publishing>>(cf->pool);
     main->located = make_in_pool<std::vector<Located>>(cf->pool);
+    main->socket_directories = make_in_pool<std::vector<std::string>>(cf->pool);
     if (main->instances == nullptr || main->exposed == nullptr || main->zones == nullptr ||
-        main->published == nullptr || main->located == nullptr) {
+        main->published == nullptr || main->located == nullptr || main->socket_directories == nullptr) {
         return nullptr;
     }
     main->instances->front().name = "default";
@@ -260,6 +262,9 @@ ngx_int_t init_module(ngx_cycle_t* cycle) noexcept {
     MainConf* main = main_conf(cycle);
     if (main != nullptr) {
         add_worker_processes(cycle, *main);
+        if (open_socket_directories(cycle, *main) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
     auto* core = reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(cycle->conf_ctx, ngx_core_module));
     Scoreboard* board = main != nullptr && core->master ? main->board : nullptr;

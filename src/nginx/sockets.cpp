@@ -131,35 +131,42 @@ bool is_abandoned(const ngx_http_listen_opt_t& listen) {
     return probe && ::connect(probe.get(), listen.sockaddr, listen.socklen) != 0 && errno == ECONNREFUSED;
 }
 
-constexpr int sockets_tag = 0;  // told from others by its address
-
 bool is_path_of_nginx(ngx_conf_t* cf, std::string_view directory) {
     auto** paths = begin_of<ngx_path_t*>(cf->cycle->paths);
     return std::any_of(paths, paths + cf->cycle->paths.nelts,
                        [&](const ngx_path_t* path) { return to_view(path->name) == directory; });
 }
 
-// The directory is made by nginx as its others are, for its user alone.
-ngx_int_t prepare_socket(ngx_conf_t* cf, const ngx_http_listen_opt_t& listen) {
+// Root binds a socket and then changes the mode of what has its name, through links too. So nobody else may put
+// anything there: its directory is root's, and the group of nginx's user finds the way through.
+ngx_int_t let_through(const std::string& directory, gid_t group, ngx_log_t* log) {
+    if (::geteuid() != 0 || (::chown(directory.c_str(), static_cast<uid_t>(-1), group) == 0 &&
+                             ::chmod(directory.c_str(), S_IRWXU | S_IXGRP) == 0)) {
+        return NGX_OK;
+    }
+    ngx_log_error(NGX_LOG_EMERG, log, ngx_errno, "owt: \"%s\" cannot be given to nginx's group", directory.c_str());
+    return NGX_ERROR;
+}
+
+ngx_int_t prepare_socket(ngx_conf_t* cf, MainConf& main, gid_t group, const ngx_http_listen_opt_t& listen) {
     std::string file = reinterpret_cast<const sockaddr_un*>(listen.sockaddr)->sun_path;
     if (ngx_is_init_cycle(cf->cycle->old_cycle) && !ngx_test_config && is_abandoned(listen)) {
         ngx_log_error(NGX_LOG_NOTICE, cf->log, 0, "owt: removing %s, at which nobody listens any more", file.c_str());
         ::unlink(file.c_str());
     }
     std::string directory = std::filesystem::path(file).parent_path();
-    std::error_code error;
-    if (directory.empty() || is_path_of_nginx(cf, directory) || std::filesystem::exists(directory, error)) {
+    if (ngx_process == NGX_PROCESS_SIGNALLER || directory.empty() || is_path_of_nginx(cf, directory)) {
         return NGX_OK;
     }
-    auto* path = static_cast<ngx_path_t*>(ngx_pcalloc(cf->pool, sizeof(ngx_path_t)));
-    if (path == nullptr) {
+    if (::mkdir(directory.c_str(), S_IRWXU) == 0) {
+        main.socket_directories->push_back(directory);
+        return let_through(directory, group, cf->log);
+    }
+    if (errno != EEXIST) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno, "mkdir() \"%s\" for a unix socket failed", directory.c_str());
         return NGX_ERROR;
     }
-    path->name = to_ngx_str(cf->pool, directory);
-    path->data = const_cast<int*>(&sockets_tag);
-    path->conf_file = cf->conf_file->file.name.data;
-    path->line = cf->conf_file->line;
-    return path->name.data != nullptr ? ngx_add_path(cf, &path) : NGX_ERROR;
+    return NGX_OK;
 }
 
 std::unordered_map<const ngx_listening_t*, ngx_connection_handler_pt>& watched() {
@@ -188,14 +195,26 @@ const ServerConf* server_of(const ngx_listening_t& listening) {
 
 }  // namespace
 
-ngx_int_t check_sockets(ngx_conf_t* cf, const MainConf& main, const ngx_http_core_main_conf_t& core) {
+ngx_int_t check_sockets(ngx_conf_t* cf, MainConf& main, gid_t group, const ngx_http_core_main_conf_t& core) {
     share_sockets(core);
     return each_address(core, [&](const auto& port, const auto& address) {
         ngx_int_t result = check_address(cf, *main.instances, port, address);
         bool own = conf_of(*begin_of<ngx_http_core_srv_conf_t*>(address.servers)).instance != 0;
-        return result == NGX_OK && own && address.opt.sockaddr->sa_family == AF_UNIX ? prepare_socket(cf, address.opt)
-                                                                                     : result;
+        return result == NGX_OK && own && address.opt.sockaddr->sa_family == AF_UNIX
+                   ? prepare_socket(cf, main, group, address.opt)
+                   : result;
     });
+}
+
+// The line "user" may have come after all others.
+ngx_int_t open_socket_directories(ngx_cycle_t* cycle, const MainConf& main) {
+    auto* core = reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(cycle->conf_ctx, ngx_core_module));
+    for (const std::string& directory : *main.socket_directories) {
+        if (let_through(directory, core->group, cycle->log) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+    return NGX_OK;
 }
 
 // What is not HTTP is the ordinary workers'.
@@ -243,10 +262,6 @@ ngx_connection_handler_pt handler_of(const ngx_listening_t& listening) noexcept 
 bool leads_to_python(const ngx_listening_t& listening) {
     const ServerConf* server = server_of(listening);
     return server != nullptr && (server->shares_socket || server->instance != 0);
-}
-
-bool is_for_sockets(const ngx_path_t& path) {
-    return path.data == &sockets_tag;
 }
 
 }  // namespace owt

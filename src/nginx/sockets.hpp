@@ -8,8 +8,10 @@
 
 namespace owt {
 
-// When all servers have their instance: complains of an address that two share, readies unix sockets.
-ngx_int_t check_sockets(ngx_conf_t* cf, const MainConf& main, const ngx_http_core_main_conf_t& core);
+// When all servers have their instance: complains of an address that two share, readies unix sockets, for the group.
+ngx_int_t check_sockets(ngx_conf_t* cf, MainConf& main, gid_t group, const ngx_http_core_main_conf_t& core);
+// When it is known whose processes are: lets them reach the unix sockets.
+ngx_int_t open_socket_directories(ngx_cycle_t* cycle, const MainConf& main);
 
 // The index of the instance whose it is; what is not HTTP is the ordinary workers'.
 std::size_t instance_of(const ngx_listening_t& listening);
@@ -25,7 +27,5 @@ ngx_connection_handler_pt handler_of(const ngx_listening_t& listening) noexcept;
 
 // Whether a socket is of a server with owt, so that it waits for Python.
 bool leads_to_python(const ngx_listening_t& listening);
-// A directory that nginx makes for unix sockets of instances. Nothing that runs in a worker has to write there.
-bool is_for_sockets(const ngx_path_t& path);
 
 }  // namespace owt

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "nginx/landlock.hpp"
-#include "nginx/sockets.hpp"
 
 namespace owt {
 
@@ -43,9 +42,7 @@ Written written_by_nginx(ngx_cycle_t* cycle) {
     Written written;
     auto** paths = static_cast<ngx_path_t**>(cycle->paths.elts);
     for (ngx_uint_t i = 0; i < cycle->paths.nelts; i++) {
-        if (!is_for_sockets(*paths[i])) {
-            written.directories.emplace_back(to_view(paths[i]->name));
-        }
+        written.directories.emplace_back(to_view(paths[i]->name));
     }
     for (ngx_list_part_t* part = &cycle->open_files.part; part != nullptr; part = part->next) {
         auto* files = static_cast<ngx_open_file_t*>(part->elts);

@@ -73,7 +73,7 @@ BLOCK = re.compile(r"owt_instance (\w+) \{(?![^}]*python_home)")
 def with_home(http: str) -> str:
     """Where no instance names a Python, it is that of OWT_HOME."""
     if "owt_instance default {" not in http:
-        http = f"owt_instance default {{ }} {http}"
+        http = f"{http}\nowt_instance default {{ }}"
     return BLOCK.sub(rf"owt_instance \1 {{ python_home {HOME};", http)
 
 

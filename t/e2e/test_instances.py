@@ -534,10 +534,38 @@ def ask_unix(server: Server) -> str:
 
 def test_the_directory_of_a_socket_is_made_for_nginx_alone(start: Callable[..., Server]) -> None:
     server = start(UNIX)
-    assert (server.dir / "sockets").stat().st_mode & 0o777 == 0o700
+    assert (server.dir / "sockets").stat().st_mode & 0o777 == (0o710 if os.geteuid() == 0 else 0o700)
     assert [int(ask_unix(server))] == server.workers_of("a")
     server.signal("reload")
     assert int(ask_unix(server)) in server.workers(leaving=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("late", [False, True])
+def test_no_call_puts_anything_where_root_makes_a_socket(late: bool) -> None:
+    """Root makes it writable for all by its name, which could have become a link meanwhile."""
+    front = "location /a/ { proxy_pass http://unix:{dir}/sockets/a.sock:/; proxy_set_header Host localhost; }"
+    server = Server(UNIX.replace("location / { owt; } }", f"{front} location / {{ owt; }} }}"))
+    server.dir.chmod(0o711)
+    path = server.dir / "nginx.conf"
+    conf = path.read_text()
+    assert "user root;" in conf
+    user = "user nobody nogroup;"
+    path.write_text(conf.replace("user root;", "") + user if late else conf.replace("user root;", user))
+    with server:
+        for change in ["os.unlink(file)", "os.rename(file, file + '.old')", "os.symlink('/etc/passwd', file + '.new')"]:
+            code = f"import os\ndef run(_, file): {change}"
+            said = Asking(server, code, "/a/", file=f"{server.dir}/sockets/a.sock").answer().text
+            assert "PermissionError" in said
+        assert [int(ask_unix(server))] == server.workers_of("a")
+
+
+def test_the_directory_of_a_socket_that_cannot_be_made_is_told() -> None:
+    server = Server(UNIX.replace("{dir}/sockets", "{dir}/no/such"))
+    said = server.test_conf()
+    server.close()
+    assert said.returncode == 1
+    assert f'mkdir() "{server.dir}/no/such" for a unix socket failed (2: No such file or directory)' in said.stderr
 
 
 def test_sockets_may_lie_together_and_in_owt_dir(start: Callable[..., Server]) -> None:
