@@ -510,8 +510,7 @@ def move_all_threads(server: Server) -> None:
     """Without a GIL what a thread has made and another has let go of is freed when the first has its next call."""
     if not has_gil():
         gates = [
-            Asking(server, "import threading\nhere = threading.Barrier(4)\ndef run(): here.wait()")
-            for _ in range(4)
+            Asking(server, "import threading\nhere = threading.Barrier(4)\ndef run(): here.wait()") for _ in range(4)
         ]
         assert [gate.answer().status for gate in gates] == [200] * 4
         assert server.run("async def run(): pass").status_code == 200

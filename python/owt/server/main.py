@@ -138,7 +138,7 @@ def _run(options: Namespace) -> int:
         level="info" if options.verbose else "warn",
     )
     # Without a login every user of this machine may send code anyway.
-    folder = options.publish or Path.cwd()
+    folder: Path = options.publish or Path.cwd()
     if (options.publish or settings.auth) and folder.stat().st_mode & stat.S_IWOTH:
         remedy = f"chmod o-w {shlex.quote(str(folder))}" if options.publish else "start in another directory"
         print(
