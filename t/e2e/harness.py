@@ -54,11 +54,20 @@ child_has_threads = pytest.mark.skipif(
 
 
 @functools.cache
+def _said_by_python(expression: str) -> str:
+    """By that of the instances."""
+    command = [f"{HOME or '/usr'}/bin/python3", "-Ic", f"import sys; print({expression})"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def has_gil() -> bool:
     """Whether the Python that instances have has one."""
-    ask = "import sys; print(getattr(sys, '_is_gil_enabled', lambda: True)())"
-    done = subprocess.run([f"{HOME or '/usr'}/bin/python3", "-Ic", ask], capture_output=True, text=True, check=True)
-    return done.stdout.strip() == "True"
+    return _said_by_python("getattr(sys, '_is_gil_enabled', lambda: True)()") == "True"
+
+
+def minor_version() -> int:
+    """13 of Python 3.13, for the Python that instances have."""
+    return int(_said_by_python("sys.version_info[1]"))
 
 
 # For tests of how much memory is given back.

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +17,7 @@ import httpx
 import pytest
 from asking import Asking, leave, wait_text
 from gate import PAUSE, Gate
-from harness import PRELOAD, ROOT, Server, wait_until
+from harness import PRELOAD, ROOT, Server, minor_version, wait_until
 
 CONF = """
 owt_zone results 4m;
@@ -923,7 +922,7 @@ def test_bars_of_clients_who_leave_hold_up_no_other(server: Server) -> None:
 
 
 another_context = pytest.mark.skipif(
-    sys.version_info >= (3, 12), reason="CPython passes a lock made for forks, as tqdm's is, to no spawned process"
+    minor_version() >= 12, reason="CPython passes a lock made for forks, as tqdm's is, to no spawned process"
 )
 
 

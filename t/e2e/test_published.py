@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import sys
 import threading
 import time
 import uuid
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import SLOW, Server, wait_until
+from harness import SLOW, Server, minor_version, wait_until
 
 CONF = """
 owt_zone results 8m;
@@ -663,7 +662,7 @@ WORSE = {
 
 
 # Python compiles that no more from 3.13 on, since when it takes the indentation out of docstrings.
-(ODD if sys.version_info < (3, 13) else WORSE)["docstring"] = HALF
+(ODD if minor_version() < 13 else WORSE)["docstring"] = HALF
 
 
 def test_no_file_takes_others_out_of_what_is_told() -> None:
