@@ -86,7 +86,7 @@ def names_of_controls(page: Page) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for node in page.browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]:
         if not node.get("ignored"):
-            found.setdefault(node["role"]["value"], []).append(node.get("name", {}).get("value", ""))
+            found.setdefault(node["role"]["value"], []).append(node.get("name", {}).get("value", "").strip())
     return found
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from asking import Asking, wait_text
 from gate import ASYNC, PAUSE, Gate
-from harness import BUILD, NGINX, PRELOAD, ROOT, SLOW, Server, linked_in, wait_until
+from harness import BUILD, NGINX, PRELOAD, ROOT, SLOW, Server, linked_in, terminal, wait_until
 from virtualenvs import bare, packages_of
 
 HOMES = ["/usr", *filter(None, os.environ.get("OWT_PYTHONS", "").split(":"))]
@@ -767,6 +767,8 @@ def test_an_interpreter_of_others_sees_nothing_of_roots(others: Path) -> None:
 @AS_ROOT
 def test_an_interpreter_of_others_has_no_terminal(others: Path) -> None:
     """Into root's it could type commands."""
+    for end in terminal():
+        os.close(end)
     Fake(others / "python").runs(
         f'if (: < /dev/tty); then echo has; else echo none; fi > {others}/tty 2>&1; exec /usr/bin/python3 "$@"'
     )
@@ -780,7 +782,7 @@ def test_an_interpreter_of_others_has_no_terminal(others: Path) -> None:
 def test_calls_of_others_have_no_terminal() -> None:
     """Where root has started nginx in the foreground, which Ctrl-C ends all the same."""
     server = Server(LOCATION)
-    terminal, end = os.openpty()
+    screen, end = terminal()
     nginx = None
     try:
         server.dir.chmod(0o755)
@@ -799,14 +801,14 @@ def run():
 """
         worker, uid, why = json.loads(Asking(server, code).answer().body)
         assert uid != 0 and why == "No such device or address"
-        os.write(terminal, b"\x03")
+        os.write(screen, b"\x03")
         nginx.wait(30 * SLOW)
         wait_until(lambda: not Path(f"/proc/{worker}").exists(), "the worker's end")
     finally:
         if nginx is not None and nginx.poll() is None:
             nginx.terminate()
             nginx.wait()
-        os.close(terminal)
+        os.close(screen)
         os.close(end)
         server.close()
 

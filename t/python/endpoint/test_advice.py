@@ -105,6 +105,7 @@ def test_what_has_been_installed_to_be_edited(call, monkeypatch, tmp_path, befor
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     monkeypatch.setattr(installed, "is_another_pythons", lambda: False)
     monkeypatch.setattr(installed, "_began", time.time() + (3600 if before else -3600))
+    monkeypatch.setattr(installed, "_folders", lambda: [packages])  # this machine's own may be new too
     said = call("import mine\ndef run(): pass").text
     since = "If `pip install -e` has brought it since this process began (__editable__.mine-1.0.pth), reload nginx"
     assert (since in said) is not before
