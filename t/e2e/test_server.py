@@ -281,6 +281,19 @@ def test_what_cannot_be_published() -> None:
     assert "--publish a directory" in fails("--address", "0.0.0.0", "--port", "0")
 
 
+def test_a_virtualenv_that_is_none(tmp_path: Path) -> None:
+    venv = bare(tmp_path / "a venv")
+    for inner in ("bin", "bin/python3", "bin/activate"):
+        assert f"{venv / inner} is no virtualenv, but lies in one: --venv '{venv}'\n" in fails("--venv", venv / inner)
+    new = tmp_path / "new"
+    assert f"there is no virtualenv {new}: `python3 -m venv {new}` makes one\n" in fails("--venv", new)
+    assert f"{tmp_path} is no virtualenv, as it has no bin/python3" in fails("--venv", tmp_path)
+    assert "/etc is no virtualenv, as it has no bin/python3" in fails("--venv", "/etc")
+    (venv / "bin/python3").unlink()
+    (venv / "bin/python3").symlink_to("/not/there")
+    assert "[emerg]" in fails("--venv", venv)  # of a Python that has gone nginx knows more
+
+
 @pytest.mark.parametrize("arguments", [["--publish", ""], ["--publish="], ["--tls", "", "key.pem"]])
 def test_a_word_that_is_empty_is_no_option_left_out(arguments: list[str]) -> None:
     """As of a shell's variable that is not set: what was to publish functions would run any code."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from owt.server.errors import ServerError
 from owt.server.nginx import Nginx
+from owt.server.places import no_python_in
 
 _AUTH = re.compile(r"[^:\s]+:[0-9a-fA-F]{64}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -60,6 +61,8 @@ class Settings:
                 f"--publish {self.publish}: is no directory; it takes one with files of Python, of which each has a"
                 " function run"
             )
+        if self.venv and (wrong := no_python_in(self.venv)):
+            raise ServerError(wrong)
         if self.publish and self.origins:
             raise ServerError(
                 "--allow-origin is for pages that send code, and with --publish none is taken: --print-conf writes a"

@@ -169,6 +169,24 @@ def activated() -> Path | None:
     return home if named else None
 
 
+def no_python_in(home: Path) -> str:
+    """Why a directory has no Python, for who knows no nginx, which would name a line of its configuration; empty if it
+    has one, or if nginx is to say what is wrong.
+    """
+    try:
+        python = home / "bin/python3"
+        if python.exists() or python.is_symlink():
+            return ""
+        for outer in (home.parent, home.parent.parent):
+            if (outer / "pyvenv.cfg").exists():
+                return f"{home} is no virtualenv, but lies in one: --venv {shlex.quote(str(outer))}"
+        if not home.exists():
+            return f"there is no virtualenv {home}: `python3 -m venv {shlex.quote(str(home))}` makes one"
+    except OSError:  # it may not be looked at
+        return ""
+    return f"{home} is no virtualenv, as it has no bin/python3: --venv wants one, or a Python's own directory"
+
+
 def own_python() -> Path | None:
     """The Python that this runs in, if this package has been installed there with its bridge, as pip does it."""
     return Path(sys.prefix) if any(found for folder in folders() for found in folder.glob("_bridge.*.so")) else None
