@@ -106,9 +106,20 @@ char* add_env(const Line& line, Settings& settings) {
     for (std::size_t i = 1; i < line.size; i++) {
         std::size_t equals = line[i].find('=');
         if (equals == std::string_view::npos || equals == 0) {
-            return line.fail("wants NAME=value");
+            return line.fail("wants NAME=value, not " + std::string(line[i]));
         }
         settings.env.emplace_back(line[i].substr(0, equals), line[i].substr(equals + 1));
+    }
+    return NGX_CONF_OK;
+}
+
+char* add_preload(const Line& line, Settings& settings) {
+    for (std::size_t i = 1; i < line.size; i++) {
+        if (line[i].empty() || line[i] == "import" || line[i].find_first_of(" \t\n,;/") != std::string_view::npos) {
+            return line.fail("wants names of modules, as in \"preload numpy torch.nn\", not \"" + std::string(line[i]) +
+                             "\"");
+        }
+        settings.preload.emplace_back(line[i]);
     }
     return NGX_CONF_OK;
 }
@@ -189,10 +200,7 @@ char* set(const Line& line, Block& block) {
         return add_env(line, settings);
     }
     if (line.name() == "preload") {
-        for (std::size_t i = 1; i < line.size; i++) {
-            settings.preload.emplace_back(line[i]);
-        }
-        return NGX_CONF_OK;
+        return add_preload(line, settings);
     }
     if (line.name() == "writable") {
         return add_writable(line, settings);

@@ -405,6 +405,7 @@ def test_a_call_stuck_in_c_is_its_instances_alone(start: Callable[..., Server], 
 def test_a_preload_that_fails_costs_the_others_nothing(start: Callable[..., Server], tmp_path: Path) -> None:
     server = start(both(model=f"python_path {tmp_path}; preload late;"))
     server.wait_log(r"preload late failed, next attempt in 1 s: (.|\n)*ModuleNotFoundError: No module named 'late'")
+    server.wait_log(r"'late' is not in this server's .*python_path DIR; in the server's owt_instance")
     server.wait_log(r"preload late failed, next attempt in 2 s")
     waiting = Asking(server, PID, port=server.port_of("port2"))
     assert ask(server, "default") and ask(server, "quick")

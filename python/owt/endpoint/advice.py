@@ -74,6 +74,11 @@ def advise(error: BaseException) -> str:
     return _environment(error) or _written(error) + _not_found(error) or _as_it_came(error) or _missing_file(error)
 
 
+def of_preload(error: ModuleNotFoundError) -> str:
+    """Where what is to be imported before the first call may come from; empty if there is nothing to say."""
+    return _missing_module(error.name, of_adaptor=False).rstrip() if error.name else ""
+
+
 def of_sending(source: str, form: bytes) -> str:
     """How a source that is not Python should have been sent, as a line to add to its error; empty if that is fine.
 
@@ -243,7 +248,7 @@ def _names(frame: FrameType) -> tuple[str, ...]:
     return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
-def _missing_module(name: str) -> str:
+def _missing_module(name: str, of_adaptor: bool = True) -> str:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     if sys.prefix == sys.base_prefix and sys.prefix == "/usr":
         return (
@@ -260,10 +265,8 @@ def _missing_module(name: str) -> str:
     missing = f"{name!r} is not in this server's virtualenv {sys.prefix} (Python {version})"
     if installed.is_another_pythons():
         return f"{missing}, which has been made again with another Python since. For that one, {installed.RELOAD}.\n"
-    return (
-        f"{missing}. To add what provides it: {_installs()} PACKAGE; or let the adaptor do so, once:"
-        f" pipe().installing('PACKAGE').importing(...).{_linked()}{_OWN}\n"
-    )
+    itself = "; or let the adaptor do so, once: pipe().installing('PACKAGE').importing(...)" if of_adaptor else ""
+    return f"{missing}. To add what provides it: {_installs()} PACKAGE{itself}.{_linked()}{_OWN}\n"
 
 
 def _linked() -> str:

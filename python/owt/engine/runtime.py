@@ -77,9 +77,14 @@ def _in_child() -> None:
 
 
 def preload(module: str) -> None:
-    """Imports a module before the first call; raises what importing it raises."""
+    """Imports a module before the first call; raises what importing it raises, with what to do about it."""
     invalidate_caches()  # another attempt may find what the last one did not
-    import_module(module)
+    try:
+        import_module(module)
+    except ModuleNotFoundError as error:
+        if said := advice.of_preload(error):
+            error.add_note(said)
+        raise
 
 
 def preloaded() -> None:
