@@ -294,6 +294,23 @@ def test_a_virtualenv_that_is_none(tmp_path: Path) -> None:
     assert "[emerg]" in fails("--venv", venv)  # of a Python that has gone nginx knows more
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_virtualenv_where_its_user_may_not_go(anybodys_tree: Path, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    hidden = bare(closed / "venv")
+    venv = anybodys_tree / "venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin/python3").symlink_to(hidden / "bin/python3")
+    nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+    command = [*nobody, anybodys_tree / "bin/owt-server", "--nginx", NGINX, "--port", "0"]
+    for home, arguments in ((hidden, ["--venv", hidden]), (venv, ["--venv", venv]), (hidden, [])):
+        env = environment() | ({} if arguments else {"VIRTUAL_ENV": str(hidden)})
+        done = subprocess.run([*command, *arguments], env=env, capture_output=True, text=True, cwd="/", timeout=60)
+        assert done.returncode == 1
+        assert f"owt-server: the Python of {home} is {hidden}/bin/python3, where you may not go" in done.stderr
+
+
 @pytest.mark.parametrize("arguments", [["--publish", ""], ["--publish="], ["--tls", "", "key.pem"]])
 def test_a_word_that_is_empty_is_no_option_left_out(arguments: list[str]) -> None:
     """As of a shell's variable that is not set: what was to publish functions would run any code."""

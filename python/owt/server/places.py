@@ -158,32 +158,47 @@ def private(directory: Path) -> Path:
 
 
 def activated() -> Path | None:
-    """The virtualenv that a shell or uv has activated. ServerError if it is gone."""
+    """The virtualenv that a shell or uv has activated. ServerError if it is gone, or may not be reached."""
     named = os.environ.get("VIRTUAL_ENV", "")
+    if not named:
+        return None
     home = Path(named).absolute()
-    if named and not home.is_dir():
+    try:
+        gone = not stat.S_ISDIR(home.stat().st_mode)
+    except PermissionError:
+        raise ServerError(no_python_in(home)) from None
+    except OSError:
+        gone = True
+    if gone:
         raise ServerError(
             f"VIRTUAL_ENV, which names the activated virtualenv, is {named}, and there is no such directory:"
             f" `deactivate` or `unset VIRTUAL_ENV`, or make it anew, `python3 -m venv {shlex.quote(named)}`"
         )
-    return home if named else None
+    return home
 
 
 def no_python_in(home: Path) -> str:
     """Why a directory has no Python, for who knows no nginx, which would name a line of its configuration; empty if it
     has one, or if nginx is to say what is wrong.
     """
+    python = home / "bin/python3"
     try:
-        python = home / "bin/python3"
-        if python.exists() or python.is_symlink():
+        python.stat()
+    except PermissionError:
+        return (
+            f"the Python of {home} is {os.path.realpath(python)}, where you may not go: make a virtualenv of your own,"
+            " with a Python that you may run, `/usr/bin/python3 -m venv DIR`"
+        )
+    except OSError:
+        if python.is_symlink():
             return ""
-        for outer in (home.parent, home.parent.parent):
-            if (outer / "pyvenv.cfg").exists():
-                return f"{home} is no virtualenv, but lies in one: --venv {shlex.quote(str(outer))}"
-        if not home.exists():
-            return f"there is no virtualenv {home}: `python3 -m venv {shlex.quote(str(home))}` makes one"
-    except OSError:  # it may not be looked at
+    else:
         return ""
+    for outer in (home.parent, home.parent.parent):
+        if (outer / "pyvenv.cfg").exists():
+            return f"{home} is no virtualenv, but lies in one: --venv {shlex.quote(str(outer))}"
+    if not home.exists():
+        return f"there is no virtualenv {home}: `python3 -m venv {shlex.quote(str(home))}` makes one"
     return f"{home} is no virtualenv, as it has no bin/python3: --venv wants one, or a Python's own directory"
 
 
