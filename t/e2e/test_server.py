@@ -482,7 +482,7 @@ def test_what_cannot_be_is_said(arguments: list[str], told: str) -> None:
     assert re.search(told, fails("--port", "0", *arguments))
 
 
-@pytest.mark.parametrize("arguments", [["--threads", "0"], ["--venv", "/etc"], ["--module", "/dev/../etc/passwd"]])
+@pytest.mark.parametrize("arguments", [["--threads", "0"], ["--module", "/dev/../etc/passwd"]])
 def test_what_nginx_refuses_is_said_by_nginx(tmp_path: Path, arguments: list[str]) -> None:
     assert "[emerg]" in fails("--port", "0", *arguments, TMPDIR=str(tmp_path))
 
@@ -722,11 +722,12 @@ def test_another_nginx_is_taken_when_it_is_named(site: Path) -> None:
     assert f'load_module "{MODULE}";' in text and "owt_server" not in text
 
 
-def test_the_python_that_has_a_bridge_is_that_of_adaptors(site: Path) -> None:
+def test_the_python_that_has_a_bridge_is_that_of_adaptors(site: Path, tmp_path: Path) -> None:
     assert "python_home" not in printed(site)
     (site / "owt/_bridge.cpython-311-fantasia.so").touch()
     assert 'python_home "/usr";' in printed(site)
-    assert 'python_home "/opt/other";' in printed(site, "--venv", "/opt/other")
+    other = bare(tmp_path / "other")
+    assert f'python_home "{other}";' in printed(site, "--venv", str(other))
 
 
 def test_a_package_that_is_installed_to_be_edited(site: Path, tmp_path: Path) -> None:
