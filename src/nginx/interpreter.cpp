@@ -20,7 +20,6 @@
 #include <limits>
 #include <stdexcept>
 #include <string_view>
-#include <system_error>
 #include <vector>
 
 #include <linux/close_range.h>
@@ -28,6 +27,7 @@
 #include "call/bridge.hpp"
 #include "call/fd.hpp"
 #include "call/text.hpp"
+#include "nginx/child.hpp"
 
 namespace owt {
 
@@ -299,28 +299,18 @@ std::string read_answer(int fd) {
 
 // What a child says that has become the user.
 std::string told_as(const User& user, const std::function<void()>& tell) {
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) {
-        throw std::system_error(errno, std::generic_category(), "pipe2() failed");
-    }
-    Fd output(ends[0]);
-    Fd input(ends[1]);
     pid_t parent = ::getpid();
-    pid_t child = ::fork();
-    if (child < 0) {
-        throw std::system_error(errno, std::generic_category(), "fork() failed");
-    }
-    if (child == 0) {
-        become(user, input.get(), parent);
+    Child child = fork_child();
+    if (child.pid == 0) {
+        become(user, child.pipe.get(), parent);
         tell();
         ::_exit(0);
     }
-    input = Fd();
-    std::string text = read_answer(output.get());
+    std::string text = read_answer(child.pipe.get());
     // It is done, or never will be. nginx's own handler may have been first to hear of its end.
-    if (::waitpid(child, nullptr, WNOHANG) == 0) {
-        ::kill(child, SIGKILL);
-        while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+    if (::waitpid(child.pid, nullptr, WNOHANG) == 0) {
+        ::kill(child.pid, SIGKILL);
+        while (::waitpid(child.pid, nullptr, 0) < 0 && errno == EINTR) {
         }
     }
     return text;

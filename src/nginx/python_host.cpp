@@ -1,7 +1,6 @@
 #include "nginx/python_host.hpp"
 
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -13,7 +12,7 @@
 #include <string_view>
 #include <system_error>
 
-#include "call/fd.hpp"
+#include "nginx/child.hpp"
 
 namespace owt {
 
@@ -61,31 +60,21 @@ const Bridge& open_bridge(const Interpreter& interpreter) {
 }
 
 void try_to_open_bridge(const Interpreter& interpreter) {
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) {
-        throw std::system_error(errno, std::generic_category(), "pipe2() failed");
-    }
-    Fd output(ends[0]);
-    Fd input(ends[1]);
-    pid_t child = ::fork();
-    if (child < 0) {
-        throw std::system_error(errno, std::generic_category(), "fork() failed");
-    }
-    if (child == 0) {
+    Child child = fork_child();
+    if (child.pid == 0) {
         ::prctl(PR_SET_PDEATHSIG, SIGKILL);
         try {
             open_bridge(interpreter);
         } catch (const std::exception&) {
             // which this process will be told itself
         }
-        ::_exit(::write(input.get(), "", 1) == 1 ? 0 : 1);
+        ::_exit(::write(child.pipe.get(), "", 1) == 1 ? 0 : 1);
     }
-    input = Fd();
     char word = 0;
     ssize_t n = 0;
-    while ((n = ::read(output.get(), &word, 1)) < 0 && errno == EINTR) {
+    while ((n = ::read(child.pipe.get(), &word, 1)) < 0 && errno == EINTR) {
     }
-    ::waitpid(child, nullptr, 0);  // unless nginx's own handler has done it
+    ::waitpid(child.pid, nullptr, 0);  // unless nginx's own handler has done it
     if (n != 1) {
         throw std::runtime_error("a process dies that loads " + interpreter.library + " and " + interpreter.bridge);
     }
