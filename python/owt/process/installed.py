@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sys
-import sysconfig
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 
 #: What has to be typed for what is new to be found.
@@ -36,6 +34,8 @@ def new_path_files() -> list[Path]:
 
 def is_another_pythons() -> bool:
     """Whether this virtualenv has been made again with another Python, for whose version alone it has packages."""
+    import sysconfig
+
     return sys.prefix != sys.base_prefix and not Path(sysconfig.get_path("purelib")).is_dir()
 
 
@@ -44,6 +44,8 @@ def versions(distribution: str, modules: Iterable[str] = ()) -> tuple[str, str] 
 
     None also for what has not been imported, or does not say its version.
     """
+    from importlib import metadata
+
     from packaging.version import InvalidVersion, Version
 
     try:
@@ -62,7 +64,11 @@ def versions(distribution: str, modules: Iterable[str] = ()) -> tuple[str, str] 
 def replaced(modules: Iterable[str]) -> str:
     """Which of these modules are of a version that is no longer the one installed, in words; empty if none is."""
     changed = sorted(name for name in modules if _has_changed(name))
-    brought_by = metadata.packages_distributions() if changed else {}
+    if not changed:
+        return ""
+    from importlib import metadata
+
+    brought_by = metadata.packages_distributions()
     for name in changed:
         for distribution in brought_by.get(name, ()):
             if both := versions(distribution, [name]):
